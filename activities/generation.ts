@@ -1,0 +1,206 @@
+import { ApplicationFailure } from '@temporalio/common';
+import type { Knex } from 'knex';
+import { findGeneration, untilDeadlineMs } from '../db/generations';
+import type { Ledger } from '../db/ledger';
+import type { CaptureOperation, GenerationEnd, Reply } from '../db/operations';
+import { raiseItem } from '../db/operationsItems';
+import { decideReport, keepReport } from '../db/reports';
+import type { Reservations, StoredAnswer } from '../db/reservations';
+import { milli, toCredits } from '../domain/credits';
+import { ACCOUNT_ID, generationId, holdIdOf, MAX_KEY_LENGTH, requestHash } from '../domain/ids';
+import { FAILURES, type GenerationInput, type GenerationStatus, type Output } from '../workflows/contract';
+import type { CaptureReply, CaptureRequest, Ended, LedgerActivities, Work } from './types';
+
+export interface GenerationDeps {
+  ledger: Ledger;
+  reservations: Reservations;
+  knex: Knex;
+}
+
+/** The ledger's side of a generation. Every one may run more than once: its key makes it one effect. */
+export function createGenerationActivities(deps: GenerationDeps): LedgerActivities {
+  const { ledger, reservations, knex } = deps;
+
+  return {
+    async reserve({ input, workflowId, reserveBefore }) {
+      const generation = verifiedId(input, workflowId);
+      const outcome = await reservations.reserve({ input, reserveBefore, workflowId });
+      if (outcome.kind === 'unknown_account') throw invalid(`There is no account ${input.account}.`);
+      if (outcome.kind === 'conflict')
+        throw invalid('This key was used with another request; use a new key.');
+      if (outcome.kind === 'refused') {
+        const { code, detail, path } = outcome.refusal;
+        return { kind: 'refused', code, detail, ...(path === undefined ? {} : { path }) };
+      }
+      if (outcome.kind !== 'answered') return { kind: 'too_late' };
+      const { answer, text, replayed, holdOpen } = outcome;
+      const work = holdOpen ? workOf(answer, input) : null;
+      const status = work === null ? await statusOf(answer, generation) : 'running';
+      return { kind: 'answered', generation, answer: text, replayed, status, work };
+    },
+
+    async captureGeneration(request) {
+      const { work, reportId } = request;
+      const reply = await ledger.run(work.account, captureOperation(request));
+      const answered = await captureReply(request, reply);
+      if (reportId !== undefined) {
+        const outcome =
+          answered.kind === 'applied' ? 'applied' : answered.kind === 'closed' ? 'late' : 'rejected';
+        await decideReport(knex, { account: work.account, generation: work.generation, reportId, outcome });
+      }
+      return answered;
+    },
+
+    async releaseGeneration({ work, cause, status, error, reportId }) {
+      const reply = await ledger.run(work.account, {
+        op: 'release',
+        key: `sys:release:${work.holdId}`,
+        hash: 'release', // there is one way to release a hold, whoever asks for it first
+        holdId: work.holdId,
+        cause,
+        reason: error.code,
+        generation: { status, error },
+      });
+      if (reportId !== undefined) {
+        const outcome = reply?.status === 'applied' ? 'applied' : 'late';
+        await decideReport(knex, { account: work.account, generation: work.generation, reportId, outcome });
+      }
+      return endOf(work);
+    },
+
+    async releaseUndecided({ input }) {
+      const holdId = holdIdOf(generationId(input.account, input.key));
+      const error = {
+        code: 'undecided',
+        message: 'The reservation was not decided in time; nothing was started.',
+      };
+      // An unknown or closed hold is just what is hoped for: nothing was taken, or it is back.
+      await ledger.run(input.account, {
+        op: 'release',
+        key: `sys:release:${holdId}`,
+        hash: 'release',
+        holdId,
+        cause: 'engine',
+        reason: error.code,
+        generation: { status: 'failed', error },
+      });
+    },
+
+    endOf: ({ work }) => endOf(work),
+
+    async untilDeadline({ work }) {
+      return (await untilDeadlineMs(knex, { account: work.account, id: work.generation })) ?? 0;
+    },
+
+    async keepLateReport({ work, report }) {
+      const key = { account: work.account, generation: work.generation, reportId: report.id };
+      await keepReport(knex, { ...key, body: report, outcome: 'late' });
+      await decideReport(knex, { ...key, outcome: 'late' });
+    },
+  };
+
+  async function captureReply({ work }: CaptureRequest, reply: Reply | null): Promise<CaptureReply> {
+    switch (reply?.status) {
+      case 'applied':
+        return { kind: 'applied', ended: await endOf(work) };
+      case 'exceeds_hold':
+        return { kind: 'exceeds_hold' };
+      case 'idempotency_conflict':
+        if (reply.hold?.open === true) return { kind: 'phase_captured' };
+        break;
+      default:
+    }
+    await raiseItem(knex, {
+      account: work.account,
+      kind: 'capture_of_closed_hold',
+      subject: work.generation,
+      detail: { holdId: work.holdId, ledger: reply?.status ?? 'unknown_account' },
+    });
+    return { kind: 'closed', ended: await endOf(work) };
+  }
+
+  async function endOf(work: Pick<Work, 'account' | 'generation'>): Promise<Ended> {
+    const found = await findGeneration(knex, { account: work.account, id: work.generation });
+    if (found === undefined) throw new Error(`generation ${work.generation} has no row`);
+    return {
+      status: found.status,
+      error: found.error,
+      captured: toCredits(found.captured),
+      refunded: toCredits(found.refunded),
+      forfeited: toCredits(found.forfeited),
+    };
+  }
+
+  async function statusOf(answer: StoredAnswer, generation: string): Promise<GenerationStatus | 'refused'> {
+    if (answer.status !== 'applied') return 'refused';
+    return (await endOf({ account: answer.facts.generation.account, generation })).status;
+  }
+}
+
+/** Rule 6: whoever starts this workflow by hand must have derived its id from account and key. */
+function verifiedId({ account, key }: GenerationInput, workflowId: string): string {
+  if (!ACCOUNT_ID.test(account)) throw invalid(`Not an account id: ${JSON.stringify(account)}.`);
+  if (key.length === 0 || key.length > MAX_KEY_LENGTH)
+    throw invalid(`A key has 1 to ${MAX_KEY_LENGTH} characters.`);
+  const id = generationId(account, key);
+  if (id !== workflowId)
+    throw invalid(`The workflow's id must be ${id} for this account and key, not ${workflowId}.`);
+  return id;
+}
+
+function invalid(message: string): ApplicationFailure {
+  return ApplicationFailure.create({ type: FAILURES.invalid, message, nonRetryable: true });
+}
+
+function workOf({ facts, amount, draws }: StoredAnswer, input: GenerationInput): Work {
+  const { generation, maxDurationSeconds } = facts;
+  const { type } = generation.provider;
+  if (typeof type !== 'string') throw new Error(`generation ${generation.id} names no provider`);
+  return {
+    account: generation.account,
+    generation: generation.id,
+    holdId: holdIdOf(generation.id),
+    action: generation.action,
+    model: generation.model,
+    params: generation.params,
+    input: input.request.input ?? null,
+    ordered: generation.ordered,
+    creditsHeld: toCredits(milli(amount ?? 0)),
+    draws: (draws ?? []).map(({ bucket, milli: drawn }) => ({ bucket, credits: toCredits(milli(drawn)) })),
+    provider: { ...generation.provider, type },
+    maxDurationSeconds,
+    member: generation.member,
+  };
+}
+
+function captureOperation(request: CaptureRequest): CaptureOperation {
+  const { work, final, phase, creditsMilli, clamp, outputs } = request;
+  const delivered = Math.min(outputs.filter(({ status }) => status === 'succeeded').length, work.ordered);
+  const share =
+    creditsMilli === undefined ? { delivered, ordered: work.ordered } : { amount: milli(creditsMilli) };
+  const step = phase ?? 'final';
+  return {
+    op: 'capture',
+    key: `sys:capture:${work.holdId}:${step}`,
+    hash: requestHash({ method: 'capture', route: step, body: { ...share, final, outputs } }),
+    holdId: work.holdId,
+    ...share,
+    ...(clamp === undefined ? {} : { clamp }),
+    ...(phase === undefined ? {} : { phase }),
+    final,
+    cause: 'provider',
+    generation: final ? endOfWork(request, delivered) : {},
+  };
+}
+
+function endOfWork({ work, outputs, providerCost }: CaptureRequest, delivered: number): GenerationEnd {
+  const missing: Output[] = Array.from({ length: Math.max(0, work.ordered - outputs.length) }, (_, n) => ({
+    index: outputs.length + n,
+    status: 'failed',
+    error: { code: 'not_delivered', message: 'The provider delivered fewer outputs than were ordered.' },
+  }));
+  const status = delivered === work.ordered ? 'succeeded' : delivered === 0 ? 'failed' : 'partial';
+  const error =
+    delivered === 0 ? { code: 'nothing_delivered', message: 'The provider delivered no output.' } : null;
+  return { status, outputs: [...outputs, ...missing], error, ...(providerCost && { providerCost }) };
+}

@@ -1,0 +1,131 @@
+import type {
+  CancelRequest,
+  GenerationInput,
+  GenerationStatus,
+  Output,
+  ProviderReport,
+} from '../workflows/contract';
+
+/** What activities take and give: one object each, JSON, no amounts a workflow could act on. */
+
+/** What a workflow must know of the work it pays for. Credits are for people to read. */
+export interface Work {
+  account: string;
+  generation: string;
+  holdId: string;
+  action: string;
+  model: string | null;
+  params: Record<string, unknown>;
+  input: unknown;
+  /** How many outputs are ordered. */
+  ordered: number;
+  creditsHeld: number;
+  draws: { bucket: string; credits: number }[];
+  provider: { type: string } & Record<string, unknown>;
+  maxDurationSeconds: number;
+  member: string | null;
+}
+
+export interface ReserveRequest {
+  input: GenerationInput;
+  workflowId: string;
+  reserveBefore: string;
+}
+
+export type Reserved =
+  /** Decided for good. `work` is null when there is nothing (more) to do: free, refused, or ended before. */
+  | {
+      kind: 'answered';
+      generation: string;
+      answer: string;
+      replayed: boolean;
+      status: GenerationStatus | 'refused';
+      work: Work | null;
+    }
+  /** Refused without using the key up. */
+  | { kind: 'refused'; code: string; detail: string; path?: string }
+  /** Nobody waits for the answer any more; nothing was written. */
+  | { kind: 'too_late' };
+
+export interface FailureReason {
+  code: string;
+  message: string;
+}
+
+/** Who is to blame for a release: decides whether expired credits are forfeited or live on (rule 14). */
+export type ReleaseCause = 'customer' | 'provider' | 'engine' | 'operator';
+
+export interface CaptureRequest {
+  work: Work;
+  /** `final` closes the hold; a phase's capture leaves it open. */
+  final: boolean;
+  phase?: string;
+  /** Millicredits; absent: the share of the price that delivered ÷ ordered says. */
+  creditsMilli?: number;
+  /** A phase that would exceed the hold takes what is left of it and is flagged (rule 15). */
+  clamp?: boolean;
+  outputs: Output[];
+  providerCost?: { amount: number; currency: string };
+  reportId?: string;
+}
+
+export interface ReleaseRequest {
+  work: Work;
+  cause: ReleaseCause;
+  status: 'failed' | 'canceled';
+  error: FailureReason;
+  reportId?: string;
+}
+
+export interface Ended {
+  status: GenerationStatus;
+  error: FailureReason | null;
+  /** Credits, for people to read. */
+  captured: number;
+  refunded: number;
+  forfeited: number;
+}
+
+export type CaptureReply =
+  | { kind: 'applied'; ended: Ended }
+  /** Nothing moved: the hold holds less than was asked for. */
+  | { kind: 'exceeds_hold' }
+  /** Nothing moved: this phase was captured before, with other figures. */
+  | { kind: 'phase_captured' }
+  /** Nothing moved: somebody closed the hold. An operations item says so. */
+  | { kind: 'closed'; ended: Ended };
+
+/** A step of provider work. */
+export type WorkState =
+  | { state: 'done'; outputs: Output[]; providerCost?: { amount: number; currency: string } }
+  | { state: 'failed'; error: FailureReason }
+  /** Ask again after `pollAfterMs`; give up when `giveUpAfterMs` have passed since the submission. */
+  | { state: 'pending'; pollAfterMs: number; giveUpAfterMs?: number }
+  /** The hold was closed meanwhile; nothing was submitted. */
+  | { state: 'hold_closed' };
+
+export interface LedgerActivities {
+  reserve(request: ReserveRequest): Promise<Reserved>;
+  captureGeneration(request: CaptureRequest): Promise<CaptureReply>;
+  releaseGeneration(request: ReleaseRequest): Promise<Ended>;
+  /** Gives back what an undecided reservation may have taken after all. */
+  releaseUndecided(request: { input: GenerationInput }): Promise<void>;
+  /** How a generation stands, for a run that finds its hold closed. */
+  endOf(request: { work: Work }): Promise<Ended>;
+  /** Milliseconds until the pipeline's deadline, which its heartbeats move; at most 0 when it has passed. */
+  untilDeadline(request: { work: Work }): Promise<number>;
+  keepLateReport(request: { work: Work; report: ProviderReport }): Promise<void>;
+}
+
+export interface ProviderActivities {
+  submitWork(request: { work: Work }): Promise<WorkState>;
+  pollWork(request: { work: Work }): Promise<WorkState>;
+  cancelWork(request: { work: Work; by: CancelRequest['by'] | 'engine' }): Promise<void>;
+}
+
+export interface AccountActivities {
+  /** Works through the account's inbox, oldest first; throws after the last row if one could not be done. */
+  drainInbox(request: { account: string }): Promise<{ done: number }>;
+  /** Settles the account. `sleepMs`: until its next boundary, jitter included; null: nothing lies ahead. */
+  settleAccount(request: { account: string }): Promise<{ sleepMs: number | null; quietMs: number }>;
+}

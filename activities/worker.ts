@@ -1,0 +1,149 @@
+import path from 'node:path';
+import { Client, Connection } from '@temporalio/client';
+import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { pino } from 'pino';
+import { createCatalogStore } from '../db/catalogs';
+import { type Database, openDatabase } from '../db/connection';
+import { createLedger } from '../db/ledger';
+import { assertCompatible } from '../db/migrate';
+import { ensurePartitions } from '../db/partitions';
+import { createReservations } from '../db/reservations';
+import { parseSettings, type Settings } from '../domain/settings';
+import {
+  connectionOptions,
+  ensureSearchAttributes,
+  namespaceId,
+  ringAccount,
+  temporalUrlOf,
+} from '../workflows/connect';
+import { providerTaskQueue } from '../workflows/contract';
+import { dataConverter } from '../workflows/payloads';
+import { createActivities } from './index';
+
+/** `node dist/activities/worker.js`: runs the workflows and the activities until it is told to stop. */
+
+/** Local activities that may run at once; each wants a database connection for a moment. */
+const LOCAL_ACTIVITIES_PER_CONNECTION = 2;
+const PARTITION_CHECK_MS = 24 * 3_600_000;
+
+export interface WorkerProcess {
+  /** Resolves when the workers have stopped, rejects when one failed. */
+  done: Promise<void>;
+  shutdown(): void;
+}
+
+export interface WorkerOptions {
+  settings: Settings;
+  database: Database;
+  log: pino.Logger;
+  crash: () => void;
+}
+
+export async function startWorkers({
+  settings,
+  database,
+  log,
+  crash,
+}: WorkerOptions): Promise<WorkerProcess> {
+  const { temporal } = settings;
+  const { namespace, taskQueue } = temporal;
+  await assertCompatible(database);
+  await ensurePartitions(database.pool);
+
+  const clientConnection = await Connection.connect(connectionOptions(temporal));
+  const client = new Client({ connection: clientConnection, namespace, dataConverter });
+  await ensureSearchAttributes(client);
+
+  const catalogs = createCatalogStore(database);
+  const ring = (account: string) => {
+    // The row is committed: a bell that does not ring delays the work until the next one, and loses nothing.
+    ringAccount({ client, account, taskQueue }).catch((error: unknown) =>
+      log.error({ err: error, account }, 'doorbell'),
+    );
+  };
+  const ledger = createLedger({ pool: database.pool, catalogs, ring });
+  const reservations = createReservations({
+    ledger,
+    catalogs,
+    knex: database.knex,
+    namespaceId: await namespaceId(client),
+    temporalUrl: temporalUrlOf(temporal),
+  });
+  const activities = createActivities({
+    ledger,
+    reservations,
+    knex: database.knex,
+    crash,
+    jitterWindowMs: settings.timerJitterMs,
+    quietMs: settings.quietMs,
+  });
+
+  const connection = await NativeConnection.connect(connectionOptions(temporal));
+  const shared = { connection, namespace, dataConverter, shutdownGraceTime: '10s' } as const;
+  const codePath = temporal.workflowBundle ?? path.join(__dirname, '..', 'workflow-bundle.js');
+  const workers = await Promise.all([
+    Worker.create({
+      ...shared,
+      taskQueue,
+      workflowBundle: { codePath },
+      activities: { ...activities.main },
+      maxConcurrentLocalActivityExecutions: settings.dbPool * LOCAL_ACTIVITIES_PER_CONNECTION,
+    }),
+    Worker.create({
+      ...shared,
+      taskQueue: providerTaskQueue(taskQueue, 'simulated'),
+      activities: { ...activities.simulated },
+    }),
+  ]);
+  const partitions = setInterval(() => {
+    ensurePartitions(database.pool).catch((error: unknown) =>
+      log.error({ err: error }, 'journal partitions'),
+    );
+  }, PARTITION_CHECK_MS);
+  log.info({ namespace, taskQueue }, 'worker is running');
+
+  const stopped = Promise.all(workers.map((worker) => worker.run())).finally(async () => {
+    clearInterval(partitions);
+    await connection.close();
+    await clientConnection.close();
+  });
+  return {
+    done: stopped.then(() => undefined),
+    shutdown: () => {
+      for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
+    },
+  };
+}
+
+async function main(): Promise<void> {
+  const settings = parseSettings(process.env);
+  const log = pino({ name: 'worker', level: settings.logLevel });
+  Runtime.install({
+    logger: new DefaultLogger('INFO', ({ level, message, meta }) => {
+      const line = { ...meta };
+      if (level === 'ERROR') log.error(line, message);
+      else if (level === 'WARN') log.warn(line, message);
+      else log.debug(line, message);
+    }),
+    shutdownSignals: [],
+  });
+  const database = openDatabase({
+    url: settings.databaseUrl,
+    max: settings.dbPool,
+    applicationName: 'holdfast worker',
+    onError: (error) => log.warn({ err: error }, 'an idle database connection broke'),
+  });
+  const crash = () => process.kill(process.pid, 'SIGKILL');
+  const worker = await startWorkers({ settings, database, log, crash });
+  process.once('SIGTERM', worker.shutdown);
+  process.once('SIGINT', worker.shutdown);
+  await worker.done;
+  await database.close();
+}
+
+if (require.main === module) {
+  main().catch((error: unknown) => {
+    process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
+    process.exit(1); // connections that are still open would keep a process alive that does nothing
+  });
+}

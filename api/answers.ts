@@ -1,0 +1,86 @@
+import type { CatalogStore } from '../db/catalogs';
+import type { StoredAnswer } from '../db/reservations';
+import { type MilliCredits, milli, toCredits } from '../domain/credits';
+import { generationBody } from '../domain/generation';
+import { paywall } from '../domain/paywall';
+import { problemDocument, problemKind } from './problems';
+import type { TextAnswer } from './route';
+
+/**
+ * The HTTP answer to a generation's key, from the facts the ledger kept. Pure but for finding the catalog
+ * version, which never changes: so the answer is the same bytes every time it is given. A change of form
+ * adds a version beside `v: 1`; the old one stays for the answers that were given in it.
+ */
+export async function renderAnswer(catalogs: CatalogStore, stored: string): Promise<TextAnswer> {
+  const answer = JSON.parse(stored) as StoredAnswer; // written by ledger.reserve around db/reservations.ts's facts
+  return answer.status === 'applied' ? accepted(answer) : refused(answer, catalogs);
+}
+
+function accepted({ facts, at, amount, draws }: StoredAnswer): TextAnswer {
+  const held = milli(amount ?? 0);
+  const nothing = milli(0);
+  const body = generationBody({
+    ...facts.generation,
+    status: held > 0 ? 'running' : 'succeeded',
+    quoted: held,
+    held,
+    captured: nothing,
+    refunded: nothing,
+    forfeited: nothing,
+    draws: (draws ?? []).map(({ bucket, milli: drawn }) => ({ bucket, milli: milli(drawn) })),
+    refunds: [],
+    outputs: [],
+    error: null,
+    providerCost: null,
+    progress: null,
+    lateReports: [],
+    createdAt: at,
+    finishedAt: held > 0 ? null : at,
+  });
+  return { status: 201, text: JSON.stringify(body) };
+}
+
+async function refused(answer: StoredAnswer, catalogs: CatalogStore): Promise<TextAnswer> {
+  const { facts, status } = answer;
+  const version = await catalogs.version(facts.catalog, facts.generation.catalogVersion);
+  if (version === undefined)
+    throw new Error(`catalog ${facts.catalog} has lost version ${facts.generation.catalogVersion}`);
+  const code = status === 'applied' ? 'internal' : status;
+  const required = milli(answer.required ?? facts.required);
+  const spendable = milli(answer.spendable ?? 0);
+  const wall = paywall({
+    catalog: version.catalog,
+    plan: facts.plan,
+    subscriptionActive: facts.subscribed,
+    role: null,
+    requiredMilli: required,
+    availableMilli: spendable,
+    requiredPlan: facts.requiredPlan,
+    excluded: facts.excluded,
+    nextRefresh:
+      facts.nextRefresh === null
+        ? null
+        : { at: facts.nextRefresh.at, amountMilli: milli(facts.nextRefresh.amountMilli) },
+  });
+  const document = problemDocument(code, {
+    detail: facts.refusalDetail ?? shortOf(required, spendable),
+    extensions: {
+      ...(code === 'plan_required' ? { requiredPlan: facts.requiredPlan } : balance(required, spendable)),
+      paywall: wall,
+      retryWithNewKey: true,
+    },
+  });
+  return { status: problemKind(code).status, text: JSON.stringify(document) };
+}
+
+function shortOf(required: MilliCredits, spendable: MilliCredits): string {
+  return `This costs ${toCredits(required)} credits and the account can spend ${toCredits(spendable)} on it.`;
+}
+
+function balance(required: MilliCredits, spendable: MilliCredits) {
+  return {
+    required: toCredits(required),
+    available: toCredits(spendable),
+    shortfall: toCredits(milli(required - spendable)),
+  };
+}

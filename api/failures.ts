@@ -1,0 +1,73 @@
+import { ProblemError } from './problems';
+
+/** What may be thrown below a route, as the problem it is. Anything not known here is `internal`. */
+
+/** SQLSTATEs of a database that is away, restarting or overloaded; the transaction was not carried out. */
+const DATABASE_UNAVAILABLE = new Set([
+  '08000', // connection_exception
+  '08001', // sqlclient_unable_to_establish_sqlconnection
+  '08003', // connection_does_not_exist
+  '08006', // connection_failure
+  '40001', // serialization_failure
+  '40P01', // deadlock_detected
+  '53300', // too_many_connections
+  '55P03', // lock_not_available: lock_timeout passed
+  '57014', // query_canceled: statement_timeout passed
+  '57P01', // admin_shutdown
+  '57P02', // crash_shutdown
+  '57P03', // cannot_connect_now: starting up
+]);
+
+/** Node's names for a server that cannot be reached. */
+const NETWORK_UNAVAILABLE = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+]);
+
+/** pg and knex give these no code. */
+const UNAVAILABLE_MESSAGE =
+  /^(Connection terminated|timeout exceeded when trying to connect|timeout expired|Client has encountered a connection error|Knex: Timeout acquiring a connection)/;
+
+export function problemOf(error: unknown): ProblemError {
+  if (error instanceof ProblemError) return error;
+  const type = memberOf(error, 'type');
+  if (type === 'entity.too.large') {
+    return new ProblemError('body_too_large', { detail: 'A body has at most 256 KiB.', cause: error });
+  }
+  if (type === 'entity.parse.failed') {
+    return new ProblemError('invalid_json', { detail: 'The body is not valid JSON.', cause: error });
+  }
+  if (type === 'encoding.unsupported' || type === 'charset.unsupported') {
+    return new ProblemError('unsupported_media_type', {
+      detail: 'Send the body uncompressed and in UTF-8.',
+      cause: error,
+    });
+  }
+  if (type === 'request.aborted' || type === 'request.size.invalid') {
+    return new ProblemError('invalid_json', { detail: 'The body did not arrive whole.', cause: error });
+  }
+  if (error instanceof URIError) {
+    return new ProblemError('not_found', { detail: 'The path is not validly encoded.', cause: error });
+  }
+  if (isUnavailable(error)) {
+    return new ProblemError('unavailable', { detail: 'The database cannot be used just now.', cause: error });
+  }
+  return new ProblemError('internal', { detail: 'An unexpected failure, which was logged.', cause: error });
+}
+
+function isUnavailable(error: unknown): boolean {
+  const code = memberOf(error, 'code');
+  const message = memberOf(error, 'message');
+  return (
+    (typeof code === 'string' && (DATABASE_UNAVAILABLE.has(code) || NETWORK_UNAVAILABLE.has(code))) ||
+    (typeof message === 'string' && UNAVAILABLE_MESSAGE.test(message))
+  );
+}
+
+function memberOf(error: unknown, name: string): unknown {
+  return error !== null && typeof error === 'object' ? Reflect.get(error, name) : undefined;
+}

@@ -1,0 +1,106 @@
+import type { Logger } from 'pino';
+import { z } from 'zod';
+import type { Metrics } from './metrics';
+import { ProblemError } from './problems';
+import { type Route, route } from './route';
+
+/** For load balancers and Prometheus: open routes, no key. */
+
+export interface ReadinessCheck {
+  /** As it is shown: `database`, `temporal`, `schema`. */
+  name: string;
+  /** Rejects when the API could not serve requests. */
+  check: () => Promise<unknown>;
+}
+
+const CHECK_TIMEOUT_MS = 2000;
+
+const checkResults = z.record(z.string(), z.enum(['ok', 'failing']));
+
+export function healthRoutes({
+  readiness,
+  metrics,
+}: {
+  readiness: readonly ReadinessCheck[];
+  metrics: Metrics;
+}): Route[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/healthz',
+      summary: 'Whether the process is alive',
+      tag: 'Health',
+      scope: 'none',
+      account: 'shared',
+      errors: [],
+      responses: { 200: z.object({ status: z.literal('ok') }) },
+    }).handle(() => Promise.resolve({ status: 200, body: { status: 'ok' } })),
+    route({
+      method: 'GET',
+      path: '/readyz',
+      summary: 'Whether requests can be served',
+      description:
+        'Asks the database, its schema version and Temporal. While one of them fails: 503 with the same `checks`.',
+      tag: 'Health',
+      scope: 'none',
+      account: 'shared',
+      errors: ['unavailable'],
+      responses: { 200: z.object({ status: z.literal('ready'), checks: checkResults }) },
+    }).handle(async ({ logger }) => {
+      const checks = await runChecks(readiness, logger);
+      const failing = Object.keys(checks).filter((name) => checks[name] === 'failing');
+      if (failing.length > 0) {
+        throw new ProblemError('unavailable', {
+          detail: `Not ready: ${failing.join(', ')}.`,
+          extensions: { checks },
+        });
+      }
+      return { status: 200, body: { status: 'ready', checks } };
+    }),
+    route({
+      method: 'GET',
+      path: '/metrics',
+      summary: 'Numbers for Prometheus',
+      tag: 'Health',
+      scope: 'none',
+      account: 'shared',
+      errors: [],
+      responses: { 200: z.string() },
+    }).handle(async () => ({
+      status: 200,
+      text: await metrics.registry.metrics(),
+      contentType: metrics.registry.contentType,
+    })),
+  ];
+}
+
+async function runChecks(
+  readiness: readonly ReadinessCheck[],
+  logger: Logger,
+): Promise<z.output<typeof checkResults>> {
+  const results = await Promise.all(
+    readiness.map(async ({ name, check }) => {
+      try {
+        await withinTimeout(check());
+        return [name, 'ok'] as const;
+      } catch (error) {
+        // The reason may name hosts and users, so it goes to the log and not to an open route.
+        logger.warn({ err: error, check: name }, 'readiness check failed');
+        return [name, 'failing'] as const;
+      }
+    }),
+  );
+  return Object.fromEntries(results);
+}
+
+async function withinTimeout(work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${CHECK_TIMEOUT_MS} ms`)), CHECK_TIMEOUT_MS);
+  });
+  try {
+    await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,80 @@
+import type { Knex } from 'knex';
+import { MAX_KEY_LENGTH } from '../domain/ids';
+import { claimRequestKey, findKeptAnswer, keepAnswer, type KeptAnswer } from '../db/requestKeys';
+import type { Authenticated } from './authenticate';
+import { ProblemError } from './problems';
+import type { KeyNeed, TextAnswer } from './route';
+import { seal, unseal } from './seal';
+
+/**
+ * Idempotency of requests that name no account; the ledger does it for the others. A duplicate that arrives
+ * while the first is at work waits for it: the caller wants the answer, and a 409 would only make it ask again.
+ * The wait is bounded by the connection's lock_timeout, and past it the answer is 503. Answers that were
+ * returned are kept for ever; a problem that was thrown rolls the claim back and does not use the key up.
+ */
+
+/** The key of a request, or a problem when it is missing or cannot be one. */
+export function readKey(header: string | undefined, need: KeyNeed): string | null {
+  if (need === 'none') return null;
+  if (header === undefined) {
+    if (need === 'optional') return null;
+    throw new ProblemError('idempotency_key_required', { detail: 'Send an Idempotency-Key header.' });
+  }
+  if (header.length === 0 || header.length > MAX_KEY_LENGTH) {
+    throw new ProblemError('idempotency_key_invalid', {
+      detail: `An Idempotency-Key has 1 to ${MAX_KEY_LENGTH} characters; this one has ${header.length}.`,
+    });
+  }
+  return header;
+}
+
+export interface OnceRequest {
+  knex: Knex;
+  authenticated: Authenticated;
+  key: string;
+  hash: string;
+}
+
+/** The answer that this key got before, if any. Throws `idempotency_conflict` for another request's key. */
+export async function findReplay({
+  knex,
+  authenticated,
+  key,
+  hash,
+}: OnceRequest): Promise<TextAnswer | null> {
+  const kept = await findKeptAnswer(knex, { apiKey: authenticated.caller.keyId, key });
+  return kept === null ? null : replay(kept, { hash, bearer: authenticated.bearer });
+}
+
+/** Runs `effect` in a transaction at most once for the key, and keeps its answer in the same transaction. */
+export async function answerOnce(
+  { knex, authenticated, key, hash }: OnceRequest,
+  effect: (transaction: Knex.Transaction) => Promise<TextAnswer>,
+): Promise<TextAnswer> {
+  const id = { apiKey: authenticated.caller.keyId, key };
+  return knex.transaction(async (transaction) => {
+    if (!(await claimRequestKey(transaction, { ...id, requestHash: hash }))) {
+      const kept = await findKeptAnswer(transaction, id);
+      if (kept === null) throw new Error('a claimed request key has no row: rows are never deleted');
+      return replay(kept, { hash, bearer: authenticated.bearer });
+    }
+    const answer = await effect(transaction);
+    await keepAnswer(transaction, {
+      ...id,
+      status: answer.status,
+      answer: seal(answer.text, authenticated.bearer),
+    });
+    return answer;
+  });
+}
+
+function replay(kept: KeptAnswer, { hash, bearer }: { hash: string; bearer: string }): TextAnswer {
+  const text = kept.requestHash === hash ? unseal(kept.answer, bearer) : null;
+  if (text === null) {
+    throw new ProblemError('idempotency_conflict', {
+      detail:
+        'This Idempotency-Key was used for another request, or before the administrator key was changed.',
+    });
+  }
+  return { status: kept.status, text, replayed: true };
+}

@@ -1,0 +1,28 @@
+import { type DestinationStream, type Logger, pino } from 'pino';
+
+/** JSON lines. What could let somebody in is removed wherever it appears at the usual places. */
+const SECRETS = [
+  'authorization',
+  'headers.authorization',
+  'req.headers.authorization',
+  'request.headers.authorization',
+  '*.secret',
+  '*.password',
+  '*.adminKey',
+  '*.apiKey',
+  'connectionString',
+  '*.connectionString',
+];
+
+export function createLogger(
+  { name, level }: { name: string; level: string },
+  destination?: DestinationStream,
+): Logger {
+  const options = {
+    name,
+    level,
+    redact: { paths: SECRETS, censor: '[redacted]' },
+    timestamp: pino.stdTimeFunctions.isoTime,
+  };
+  return destination === undefined ? pino(options) : pino(options, destination);
+}

@@ -1,0 +1,101 @@
+import { once } from 'node:events';
+import { Client, Connection } from '@temporalio/client';
+import { createCatalogStore } from '../db/catalogs';
+import { openDatabase } from '../db/connection';
+import { createLedger } from '../db/ledger';
+import { assertCompatible } from '../db/migrate';
+import { createReservations } from '../db/reservations';
+import { parseSettings } from '../domain/settings';
+import {
+  connectionOptions,
+  ensureSearchAttributes,
+  namespaceId,
+  ringAccount,
+  temporalUrlOf,
+} from '../workflows/connect';
+import { dataConverter } from '../workflows/payloads';
+import { createApp } from './app';
+import { createGenerationStarter } from './generationStarter';
+import { createLogger } from './logger';
+import { createQuoting } from './resources/quoting';
+import { createRoutes } from './routes';
+
+/** `node dist/api/main.js`: serves the API until it is told to stop. */
+
+/** How long requests that are under way may take once a stop was asked for. */
+const DRAIN_MS = 15_000;
+
+async function main(): Promise<void> {
+  const settings = parseSettings(process.env);
+  const { temporal, adminKey } = settings;
+  if (adminKey === undefined)
+    throw new Error('HOLDFAST_ADMIN_KEY is not set: make a long random one and keep it secret.');
+  const logger = createLogger({ name: 'api', level: settings.logLevel });
+  const db = openDatabase({
+    url: settings.databaseUrl,
+    max: settings.dbPool,
+    applicationName: 'holdfast api',
+    onError: (error) => logger.warn({ err: error }, 'an idle database connection broke'),
+  });
+  await assertCompatible(db);
+
+  const connection = await Connection.connect(connectionOptions(temporal));
+  const client = new Client({ connection, namespace: temporal.namespace, dataConverter });
+  await ensureSearchAttributes(client);
+
+  const catalogs = createCatalogStore(db);
+  const ring = (account: string) => {
+    // What the bell announces is committed: if it does not ring, the next one does.
+    ringAccount({ client, account, taskQueue: temporal.taskQueue }).catch((error: unknown) =>
+      logger.error({ err: error, account }, 'doorbell'),
+    );
+  };
+  const ledger = createLedger({ pool: db.pool, catalogs, ring });
+  const reservations = createReservations({
+    ledger,
+    catalogs,
+    knex: db.knex,
+    namespaceId: await namespaceId(client),
+    temporalUrl: temporalUrlOf(temporal),
+  });
+  const starter = createGenerationStarter({ client, connection, taskQueue: temporal.taskQueue });
+  const quoting = createQuoting({ db, ledger, catalogs });
+  const app = createApp({
+    settings: { adminKey, corsOrigins: settings.corsOrigins },
+    db,
+    routes: createRoutes({ db, ledger, catalogs, reservations, starter, quoting, ring }),
+    readiness: [
+      { name: 'database', check: () => db.pool.query('SELECT 1') },
+      { name: 'schema', check: () => assertCompatible(db) },
+      { name: 'temporal', check: () => client.workflowService.getSystemInfo({}) },
+    ],
+    logger,
+  });
+
+  const server = app.listen(settings.port);
+  await once(server, 'listening');
+  logger.info({ port: settings.port }, 'api is listening');
+
+  const stop = async () => {
+    server.close();
+    server.closeIdleConnections();
+    const drained = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
+    await once(server, 'close');
+    clearTimeout(drained);
+    await connection.close();
+    await db.close();
+  };
+  const onSignal = () => {
+    stop().catch((error: unknown) => {
+      logger.error({ err: error }, 'the stop was not clean');
+      process.exit(1);
+    });
+  };
+  process.once('SIGTERM', onSignal);
+  process.once('SIGINT', onSignal);
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
+  process.exit(1); // connections that are still open would keep a process alive that serves nothing
+});

@@ -1,0 +1,44 @@
+import type { Pool } from 'pg';
+import { collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+/** Numbers for Prometheus. A registry per app, so that several apps in one process do not collide. */
+
+export interface Metrics {
+  registry: Registry;
+  /** `route` is the path with its parameters unnamed, so that ids do not become label values. */
+  observeRequest: (request: { method: string; route: string; status: number; seconds: number }) => void;
+}
+
+/** Seconds. A long poll (`?wait=`) takes up to 30. */
+const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+export function createMetrics(pool: Pick<Pool, 'totalCount' | 'idleCount' | 'waitingCount'>): Metrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+
+  const requests = new Histogram({
+    name: 'holdfast_http_request_duration_seconds',
+    help: 'Time from the request line to the end of the answer.',
+    labelNames: ['method', 'route', 'status'],
+    buckets: BUCKETS,
+    registers: [registry],
+  });
+  // Registered by being constructed; read when scraped.
+  const connections = new Gauge({
+    name: 'holdfast_pg_pool_connections',
+    help: 'Connections of the hot-path pool, by what they do; `waiting` counts callers without one.',
+    labelNames: ['state'],
+    registers: [registry],
+    collect() {
+      connections.set({ state: 'busy' }, pool.totalCount - pool.idleCount);
+      connections.set({ state: 'idle' }, pool.idleCount);
+      connections.set({ state: 'waiting' }, pool.waitingCount);
+    },
+  });
+
+  return {
+    registry,
+    observeRequest: ({ method, route, status, seconds }) =>
+      requests.observe({ method, route, status: String(status) }, seconds),
+  };
+}

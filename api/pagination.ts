@@ -1,0 +1,63 @@
+import { z } from 'zod';
+
+/** Lists: `?limit=` and `?cursor=` in, `{ data, nextCursor }` out. A cursor is the place of the last row shown. */
+
+export const MAX_PAGE = 100;
+export const DEFAULT_PAGE = 20;
+
+/**
+ * The query fields of a list whose cursor holds what `place` describes; spread them into the route's own
+ * query: `z.strictObject({ ...listFields(place), status: … })`.
+ */
+export function listFields<P extends z.ZodType>(place: P) {
+  return {
+    limit: z.coerce.number().int().min(1).max(MAX_PAGE).default(DEFAULT_PAGE),
+    cursor: z
+      .string()
+      .max(1024)
+      .transform((text, context): z.output<P> => {
+        const parsed = place.safeParse(decode(text));
+        if (parsed.success) return parsed.data;
+        context.addIssue({ code: 'custom', message: 'This is not a cursor of this list.' });
+        return z.NEVER;
+      })
+      .describe('`nextCursor` of the page before')
+      .optional(),
+  };
+}
+
+export function listOf<S extends z.ZodType>(item: S) {
+  return z.object({ data: z.array(item), nextCursor: z.string().nullable() });
+}
+
+/** Read one row more than `limit`: whether it came decides whether there is a next page. */
+export function page<Row, Item>({
+  rows,
+  limit,
+  place,
+  show,
+}: {
+  rows: readonly Row[];
+  limit: number;
+  /** What `listFields` was told, of the last row shown. */
+  place: (row: Row) => unknown;
+  show: (row: Row) => Item;
+}): { data: Item[]; nextCursor: string | null } {
+  const shown = rows.slice(0, limit);
+  const last = shown.at(-1);
+  const nextCursor = last === undefined || rows.length <= limit ? null : encode(place(last));
+  return { data: shown.map(show), nextCursor };
+}
+
+function encode(place: unknown): string {
+  return Buffer.from(JSON.stringify(place)).toString('base64url');
+}
+
+function decode(cursor: string): unknown {
+  try {
+    return JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8'));
+  } catch {
+    // Not one of ours: what the schema of a place makes of undefined is the error that the caller sees.
+    return undefined;
+  }
+}

@@ -1,0 +1,258 @@
+import { z } from 'zod';
+import type { CatalogStore } from '../../db/catalogs';
+import type { Database } from '../../db/connection';
+import { findGeneration, listGenerations } from '../../db/generations';
+import type { Ledger } from '../../db/ledger';
+import { generationHash, type Reservations } from '../../db/reservations';
+import { type GenerationFacts, generationBody } from '../../domain/generation';
+import { accountOf } from '../../domain/ids';
+import type { Refusal } from '../../domain/refusals';
+import type { GenerationInput } from '../../workflows/contract';
+import { renderAnswer } from '../answers';
+import type { GenerationStarter } from '../generationStarter';
+import { listFields, listOf, page } from '../pagination';
+import { PROBLEMS, type ProblemCode, ProblemError, refusalFacts } from '../problems';
+import { accountFrom, type KeyedRequest, type Route, route, type TextAnswer } from '../route';
+import { carriedId, instantIn, instantOut } from '../schemas';
+import { generation, newGeneration } from './generationSchemas';
+import type { Quoting } from './quoting';
+
+export interface GenerationRouteDeps {
+  db: Database;
+  ledger: Ledger;
+  catalogs: CatalogStore;
+  reservations: Reservations;
+  starter: GenerationStarter;
+  quoting: Quoting;
+}
+
+const TAG = 'Generations';
+/** After this nobody may be charged any more for a request that came in now (rule 8). */
+const RESERVE_WITHIN_MS = 8_000;
+const POLL_MS = 150;
+
+export function generationRoutes(deps: GenerationRouteDeps): Route[] {
+  const { db, ledger, catalogs } = deps;
+
+  /** Rule 1: what a key was answered is answered again, before anything else is looked at. */
+  async function replay({ account, key, hash }: KeyedRequest): Promise<TextAnswer | null> {
+    const known = account === null ? null : await ledger.answerTo(account, `req:${key}`);
+    if (known === null) return null;
+    if (known.hash !== hash) throw keyConflict();
+    return { ...(await renderAnswer(catalogs, known.answer)), replayed: true };
+  }
+
+  return [
+    route({
+      method: 'POST',
+      path: '/v1/generations',
+      summary: 'Reserve the price of a generation and start it',
+      description:
+        'Answers as soon as the credits are held; it does not wait for the provider. A refusal that was decided under ' +
+        'the account’s lock (402, `plan_required`) stays the answer to its key: `retryWithNewKey` says so.',
+      tag: TAG,
+      scope: 'generate',
+      account: accountFrom.body('account'),
+      idempotency: 'required',
+      keptBy: 'account',
+      replay,
+      errors: [
+        'unknown_account',
+        'insufficient_credits',
+        'plan_required',
+        'account_suspended',
+        'provider_not_allowed',
+        'confirmation_required',
+        'unknown_quote',
+        'quote_expired',
+        'quote_mismatch',
+        'unknown_action',
+        'unknown_model',
+        'unknown_option',
+        'too_many_open_generations',
+      ],
+      body: newGeneration,
+      responses: { 201: generation },
+    }).handle(async ({ body, key, hash, caller, receivedAt }) => {
+      const { account, ...request } = body;
+      const input: GenerationInput = {
+        account,
+        key,
+        // zod's optional fields are absent or set, never undefined: they come from JSON
+        request: request as GenerationInput['request'],
+        receivedAt: receivedAt.toISOString(),
+        mayChooseProvider: caller.scopes.has('admin'),
+      };
+      if (generationHash(input) !== hash)
+        throw new Error('the request and its workflow would not share one hash');
+      return begin(deps, input);
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/generations',
+      summary: 'Generations of all accounts, newest first',
+      tag: TAG,
+      scope: 'admin',
+      account: 'all',
+      errors: [],
+      query: z.strictObject({ ...listFields(newestFirst), ...filters }),
+      responses: { 200: listOf(generation) },
+    }).handle(async ({ query }) => ({ status: 200, body: await list(deps, query) })),
+    route({
+      method: 'GET',
+      path: '/v1/accounts/{id}/generations',
+      summary: 'Generations of one account, newest first',
+      tag: TAG,
+      scope: 'read',
+      account: accountFrom.param('id'),
+      errors: ['unknown_account'],
+      params: z.strictObject({ id: z.string() }),
+      query: z.strictObject({ ...listFields(newestFirst), ...filters }),
+      responses: { 200: listOf(generation) },
+    }).handle(async ({ params, query }) => {
+      if ((await ledger.snapshot(params.id)) === null) throw unknownAccount(params.id);
+      return { status: 200, body: await list(deps, { ...query, account: params.id }) };
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/generations/{id}',
+      summary: 'One generation; with `wait`, once it has ended or the seconds are over',
+      tag: TAG,
+      scope: 'read',
+      account: accountFrom.idParam('id'),
+      errors: ['unknown_generation'],
+      params: z.strictObject({ id: carriedId }),
+      query: z.strictObject({ wait: z.coerce.number().min(0).max(30).default(0) }),
+      responses: { 200: generation },
+    }).handle(async ({ params, query, signal }) => {
+      const until = Date.now() + query.wait * 1000;
+      let found = await mustFind(db, params.id);
+      while (found.status === 'running' && Date.now() < until && !signal.aborted) {
+        await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+        found = await mustFind(db, params.id);
+      }
+      return { status: 200, body: shown(found) };
+    }),
+  ];
+}
+
+/**
+ * Plain refusals and free actions are decided by one ledger call; only what will hold credits starts a
+ * workflow, so that a loop of refused calls does not flood Temporal (rule 10).
+ */
+async function begin(deps: GenerationRouteDeps, input: GenerationInput): Promise<TextAnswer> {
+  const { reservations, starter, catalogs } = deps;
+  const seen = await reservations.preview(input);
+  if (seen === null) throw unknownAccount(input.account);
+  const { decision, snapshot } = seen;
+  if (decision.kind === 'refused') return refuse(deps, { input, refusal: decision.refusal });
+
+  const price = decision.priced.ceilingMilli;
+  const settled = Date.parse(snapshot.now) < Date.parse(snapshot.nextDueAt);
+  if (price === 0 || decision.gate !== null || (settled && snapshot.available < price)) {
+    const reserveBefore = new Date(Date.now() + RESERVE_WITHIN_MS).toISOString();
+    const outcome = await reservations.reserve({ input, reserveBefore, workflowId: null });
+    if (outcome.kind === 'conflict') throw keyConflict();
+    if (outcome.kind === 'refused') return refuse(deps, { input, refusal: outcome.refusal });
+    if (outcome.kind === 'answered') {
+      return { ...(await renderAnswer(catalogs, outcome.text)), replayed: outcome.replayed };
+    }
+    // Credits came in meanwhile: then it is a generation like any other.
+  }
+  const started = await starter.start(input);
+  if (started.kind === 'answered') {
+    const { answer, replayed } = started.reply;
+    return { ...(await renderAnswer(catalogs, answer)), replayed };
+  }
+  if (started.kind === 'refused') {
+    const { code, detail, path } = started;
+    if (!Object.hasOwn(PROBLEMS, code)) throw new Error(`the workflow refused with an unknown code: ${code}`);
+    throw new ProblemError(
+      code as ProblemCode, // the line above
+      { detail, ...(path === undefined ? {} : { errors: [{ path, message: detail }] }) },
+    );
+  }
+  throw new ProblemError('unavailable', { detail: 'The reservation could not be decided in time.' });
+}
+
+async function refuse(
+  deps: GenerationRouteDeps,
+  options: { input: GenerationInput; refusal: Refusal },
+): Promise<never> {
+  const { input, refusal } = options;
+  const facts = refusalFacts(refusal);
+  if (refusal.code !== 'confirmation_required') throw new ProblemError(refusal.code, facts);
+  const { account, request } = input;
+  const quote = await deps.quoting.quote({
+    account,
+    action: request.action,
+    model: request.model,
+    params: request.params,
+  });
+  throw new ProblemError(refusal.code, { ...facts, extensions: { ...facts.extensions, quote } });
+}
+
+export async function mustFind({ knex }: Database, id: string): Promise<GenerationFacts> {
+  const account = accountOf(id);
+  const found = account === null ? undefined : await findGeneration(knex, { account, id });
+  if (found === undefined)
+    throw new ProblemError('unknown_generation', { detail: `There is no generation ${id}.` });
+  return found;
+}
+
+export function shown(facts: GenerationFacts): z.output<typeof generation> {
+  return generationBody(facts);
+}
+
+const newestFirst = z.object({ createdAt: instantOut, id: z.string() });
+
+const filters = {
+  status: z.enum(['running', 'succeeded', 'partial', 'failed', 'canceled']).optional(),
+  action: z.string().max(64).optional(),
+  model: z.string().max(64).optional(),
+  member: z.string().max(128).optional(),
+  project: z.string().max(128).optional(),
+  provider: z.string().max(64).optional(),
+  key: z.string().max(255).optional(),
+  late: z.enum(['true', 'false']).optional(),
+  from: instantIn.optional(),
+  to: instantIn.optional(),
+};
+
+interface ListQuery {
+  limit: number;
+  cursor?: { createdAt: string; id: string } | undefined;
+  account?: string;
+  status?: string | undefined;
+  action?: string | undefined;
+  model?: string | undefined;
+  member?: string | undefined;
+  project?: string | undefined;
+  provider?: string | undefined;
+  key?: string | undefined;
+  late?: 'true' | 'false' | undefined;
+  from?: Date | undefined;
+  to?: Date | undefined;
+}
+
+async function list({ db }: GenerationRouteDeps, { limit, cursor, late, from, to, ...query }: ListQuery) {
+  const rows = await listGenerations(db.knex, {
+    ...query,
+    late: late === undefined ? undefined : late === 'true',
+    from: from?.toISOString(),
+    to: to?.toISOString(),
+    before: cursor,
+    limit: limit + 1,
+  });
+  return page({ rows, limit, place: ({ createdAt, id }) => ({ createdAt, id }), show: shown });
+}
+
+function keyConflict(): ProblemError {
+  return new ProblemError('idempotency_conflict', {
+    detail: 'This Idempotency-Key was used with another request on this account; use a new one.',
+  });
+}
+
+export function unknownAccount(account: string): ProblemError {
+  return new ProblemError('unknown_account', { detail: `There is no account ${account}.` });
+}

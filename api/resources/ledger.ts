@@ -1,0 +1,211 @@
+import { z } from 'zod';
+import { type AuditReport, runAudit } from '../../db/audit';
+import type { CatalogStore } from '../../db/catalogs';
+import type { Database } from '../../db/connection';
+import { type JournalEntry, readJournal } from '../../db/journal';
+import type { Ledger } from '../../db/ledger';
+import { toMs } from '../../domain/account';
+import { bucketOf, returnGraceSeconds } from '../../domain/catalog';
+import { toCredits } from '../../domain/credits';
+import { listFields, listOf, page } from '../pagination';
+import { ProblemError } from '../problems';
+import { accountFrom, type Route, route } from '../route';
+import { accountId, creditsOut, instantIn, instantOut, reason, signedCreditsIn } from '../schemas';
+import { unknownAccount } from './generations';
+
+/** What the ledger shows and what an administrator may do to it. */
+
+export interface LedgerRouteDeps {
+  db: Database;
+  ledger: Ledger;
+  catalogs: CatalogStore;
+}
+
+const entry = z
+  .object({
+    seq: z.number(),
+    at: instantOut,
+    recordedAt: instantOut,
+    kind: z.string(),
+    key: z.string().nullable(),
+    status: z.string(),
+    credits: creditsOut.describe('The change of what is available'),
+    availableAfter: creditsOut,
+    heldAfter: creditsOut,
+    debtAfter: creditsOut,
+    lots: z.array(z.object({ lot: z.string(), bucket: z.string(), credits: creditsOut })),
+    generation: z.string().nullable(),
+    actor: z.string().nullable(),
+    reason: z.string().nullable(),
+  })
+  .meta({ id: 'JournalEntry' });
+
+const adjustment = z
+  .object({
+    account: z.string(),
+    bucket: z.string(),
+    credits: creditsOut,
+    seq: z.number(),
+    at: instantOut,
+    available: creditsOut,
+  })
+  .meta({ id: 'Adjustment' });
+
+const auditReport = z
+  .object({
+    ok: z.boolean(),
+    checkedAt: instantOut,
+    checks: z.array(
+      z.object({ id: z.string(), title: z.string(), violations: z.number(), sample: z.array(z.unknown()) }),
+    ),
+  })
+  .meta({ id: 'AuditReport' });
+
+export function ledgerRoutes({ db, ledger, catalogs }: LedgerRouteDeps): Route[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/v1/accounts/{id}/journal',
+      summary: 'Everything that happened to the account’s credits, newest first',
+      tag: 'Ledger',
+      scope: 'read',
+      account: accountFrom.param('id'),
+      errors: ['unknown_account'],
+      params: z.strictObject({ id: accountId }),
+      query: z.strictObject({
+        ...listFields(z.object({ seq: z.int().positive() })),
+        kind: z.string().max(32).optional(),
+        generation: z.string().max(128).optional(),
+        lot: z.coerce.number().int().positive().optional(),
+        key: z.string().max(260).optional(),
+        from: instantIn.optional(),
+        to: instantIn.optional(),
+      }),
+      responses: { 200: listOf(entry) },
+    }).handle(async ({ params, query: { limit, cursor, ...filter } }) => {
+      if ((await ledger.snapshot(params.id)) === null) throw unknownAccount(params.id);
+      const rows = await readJournal(db.knex, {
+        ...filter,
+        account: params.id,
+        beforeSeq: cursor?.seq,
+        limit: limit + 1,
+      });
+      return { status: 200, body: page({ rows, limit, place: ({ seq }) => ({ seq }), show: showEntry }) };
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/accounts/{id}/adjustments',
+      summary: 'Correct a balance: add credits, or take some',
+      tag: 'Ledger',
+      scope: 'admin',
+      account: accountFrom.param('id'),
+      idempotency: 'required',
+      errors: ['unknown_account', 'unknown_bucket', 'adjustment_exceeds_available'],
+      params: z.strictObject({ id: accountId }),
+      body: z
+        .strictObject({
+          bucket: z.string().min(1).max(64),
+          credits: signedCreditsIn.describe('Negative ones are taken'),
+          expiresAt: instantIn.optional(),
+          reason,
+        })
+        .refine(({ credits, expiresAt }) => credits > 0 || expiresAt === undefined, {
+          path: ['expiresAt'],
+          message: 'Credits that are taken do not expire.',
+        }),
+      responses: { 201: adjustment },
+    }).handle(async ({ params, body, key, hash, caller }) => {
+      const snapshot = await ledger.snapshot(params.id);
+      if (snapshot === null) throw unknownAccount(params.id);
+      const { catalog } = await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now));
+      const bucket = bucketOf(catalog, body.bucket);
+      if (bucket === undefined) {
+        throw new ProblemError('unknown_bucket', {
+          detail: `Catalog ${catalog.catalog} has no bucket ${body.bucket}.`,
+        });
+      }
+      const reply = await ledger.run(params.id, {
+        op: 'adjust',
+        key: `req:${key}`,
+        hash,
+        bucket: bucket.bucket,
+        rank: bucket.rank,
+        amount: body.credits,
+        expiresAt: body.expiresAt?.toISOString() ?? null,
+        graceSeconds: returnGraceSeconds(bucket),
+        source: 'adjustment',
+        actor: caller.keyId,
+        reason: body.reason,
+      });
+      if (reply === null) throw unknownAccount(params.id);
+      if (reply.status === 'idempotency_conflict') {
+        throw new ProblemError('idempotency_conflict', {
+          detail: 'This Idempotency-Key was used with another request.',
+        });
+      }
+      if (reply.status === 'already_expired') {
+        const message = 'This lies in the past; credits that are added must expire later, or never.';
+        throw new ProblemError('invalid_request', {
+          detail: message,
+          errors: [{ path: 'expiresAt', message }],
+        });
+      }
+      const { seq, at, available } = reply;
+      if (seq === undefined || at === undefined || available === undefined) {
+        throw new ProblemError('adjustment_exceeds_available', {
+          detail: `Bucket ${bucket.bucket} has fewer credits available than this would take.`,
+        });
+      }
+      return {
+        status: 201,
+        replayed: reply.replayed,
+        body: {
+          account: params.id,
+          bucket: bucket.bucket,
+          credits: toCredits(body.credits),
+          seq,
+          at: new Date(toMs(at)).toISOString(),
+          available: toCredits(available),
+        },
+      };
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/audit',
+      summary: 'Checks every invariant of the ledger',
+      description:
+        'Reads the whole ledger; `npm run audit` does the same on any database and explains each check.',
+      tag: 'Ledger',
+      scope: 'admin',
+      account: 'all',
+      errors: [],
+      responses: { 200: auditReport },
+    }).handle(async () => ({ status: 200, body: showAudit(await runAudit(db.pool)) })),
+  ];
+}
+
+function showEntry(row: JournalEntry): z.output<typeof entry> {
+  return {
+    ...row,
+    at: row.at.toISOString(),
+    recordedAt: row.recordedAt.toISOString(),
+    credits: toCredits(row.credits),
+    availableAfter: toCredits(row.availableAfter),
+    heldAfter: toCredits(row.heldAfter),
+    debtAfter: toCredits(row.debtAfter),
+    lots: row.lots.map(({ lot, bucket, credits }) => ({ lot, bucket, credits: toCredits(credits) })),
+  };
+}
+
+function showAudit({ ok, checkedAt, checks }: AuditReport): z.output<typeof auditReport> {
+  return {
+    ok,
+    checkedAt,
+    checks: checks.map(({ id, title, violations, sample }) => ({
+      id,
+      title,
+      violations,
+      sample: [...sample],
+    })),
+  };
+}

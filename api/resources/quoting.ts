@@ -1,0 +1,185 @@
+import { z } from 'zod';
+import type { CatalogStore } from '../../db/catalogs';
+import type { Database } from '../../db/connection';
+import type { Ledger } from '../../db/ledger';
+import { QUOTE_TTL_MS, saveQuote } from '../../db/quotes';
+import { type BalanceSnapshot, toMs } from '../../domain/account';
+import { nextRefresh } from '../../domain/balance';
+import type { Catalog } from '../../domain/catalog';
+import { add, type MilliCredits, milli, toCredits } from '../../domain/credits';
+import { excludedBuckets, planGate } from '../../domain/gates';
+import { paywall } from '../../domain/paywall';
+import { type Priced, price } from '../../domain/prices';
+import { hasSubscription } from '../../domain/settle';
+import { ProblemError, refusalFacts } from '../problems';
+import { accountFrom, type Route, route } from '../route';
+import { accountId, callerName, creditsOut, instantOut } from '../schemas';
+import { optionValues } from './generationSchemas';
+import { unknownAccount } from './generations';
+
+/** A price with its working, and what would happen if it were asked for now. */
+
+export interface QuoteRequest {
+  account: string;
+  action: string;
+  model?: string | undefined;
+  params?: Record<string, unknown> | undefined;
+}
+
+export interface Quoting {
+  quote(request: QuoteRequest): Promise<z.output<typeof quote>>;
+}
+
+export interface QuotingDeps {
+  db: Database;
+  ledger: Ledger;
+  catalogs: CatalogStore;
+}
+
+export const quote = z
+  .object({
+    id: z.string(),
+    expiresAt: instantOut,
+    catalogVersion: z.number(),
+    credits: creditsOut,
+    min: creditsOut,
+    ceiling: creditsOut,
+    lines: z.array(
+      z.object({
+        label: z.string(),
+        quantity: z.number(),
+        unit: z.string(),
+        rate: creditsOut,
+        credits: creditsOut,
+      }),
+    ),
+    allowed: z.boolean(),
+    reason: z.string().nullable().describe('The code with which a generation would be refused now'),
+    paywall: z.record(z.string(), z.unknown()).nullable(),
+    draws: z
+      .array(z.object({ bucket: z.string(), credits: creditsOut }))
+      .describe('Which buckets would pay, in order'),
+    needsConfirmation: z.boolean(),
+  })
+  .meta({ id: 'Quote' });
+
+export function createQuoting({ db, ledger, catalogs }: QuotingDeps): Quoting {
+  return {
+    async quote({ account, action, model, params }) {
+      const snapshot = await ledger.balance(account);
+      if (snapshot === null) throw unknownAccount(account);
+      const { catalog, version } = await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now));
+      const result = price({
+        catalog,
+        action,
+        ...(model === undefined ? {} : { model }),
+        ...(params === undefined ? {} : { params }),
+      });
+      if (!result.ok) throw new ProblemError(result.refusal.code, refusalFacts(result.refusal));
+      const { priced } = result;
+      const expiresAt = new Date(toMs(snapshot.now) + QUOTE_TTL_MS).toISOString();
+      const id = await saveQuote(db.knex, {
+        account,
+        action: priced.action,
+        model: priced.model,
+        params: priced.params,
+        credits: priced.creditsMilli,
+        catalog: catalog.catalog,
+        catalogVersion: version,
+        expiresAt,
+      });
+      return {
+        id,
+        expiresAt,
+        catalogVersion: version,
+        credits: toCredits(priced.creditsMilli),
+        min: toCredits(priced.minMilli),
+        ceiling: toCredits(priced.ceilingMilli),
+        lines: priced.lines.map(({ rateMilli, creditsMilli, ...line }) => ({
+          ...line,
+          rate: toCredits(rateMilli),
+          credits: toCredits(creditsMilli),
+        })),
+        ...verdict({ snapshot, catalog, priced }),
+        needsConfirmation: priced.needsConfirmation,
+      };
+    },
+  };
+}
+
+/** Whether it would be allowed now, what stands in the way, and which buckets would pay. */
+function verdict({
+  snapshot,
+  catalog,
+  priced,
+}: {
+  snapshot: BalanceSnapshot;
+  catalog: Catalog;
+  priced: Priced;
+}) {
+  const { rules } = snapshot;
+  const excluded = excludedBuckets({ catalog, priced });
+  const { draws, spendable } = wouldDraw({ snapshot, excluded, priceMilli: priced.ceilingMilli });
+  const gate = planGate({ catalog, plan: rules.plan, priced });
+  const short = spendable < priced.ceilingMilli;
+  const reason = rules.suspended
+    ? 'account_suspended'
+    : (gate?.code ?? (short ? 'insufficient_credits' : null));
+  const wall = paywall({
+    catalog,
+    plan: rules.plan,
+    subscriptionActive: hasSubscription(catalog, rules),
+    role: null,
+    requiredMilli: priced.ceilingMilli,
+    availableMilli: spendable,
+    requiredPlan: priced.requiredPlan,
+    nextRefresh: nextRefresh({ snapshot, catalog }),
+    excluded,
+  });
+  return {
+    allowed: reason === null,
+    reason,
+    paywall: gate === null && !short ? null : { ...wall },
+    draws: reason === null ? draws : [],
+  };
+}
+
+/** The same order the ledger takes them in: rank, expiry, age. The snapshot's lots come in that order. */
+function wouldDraw(options: { snapshot: BalanceSnapshot; excluded: string[]; priceMilli: MilliCredits }) {
+  const { snapshot, excluded, priceMilli } = options;
+  const lots = snapshot.lots.filter(
+    (lot) => !excluded.includes(lot.bucket) && lot.available > 0 && toMs(lot.expiresAt) > toMs(snapshot.now),
+  );
+  const byBucket = new Map<string, number>();
+  let missing: number = priceMilli;
+  for (const lot of lots) {
+    const take = Math.min(missing, lot.available);
+    if (take > 0) byBucket.set(lot.bucket, (byBucket.get(lot.bucket) ?? 0) + take);
+    missing -= take;
+  }
+  const draws = [...byBucket].map(([bucket, amount]) => ({ bucket, credits: toCredits(milli(amount)) }));
+  return { draws, spendable: add(...lots.map((lot) => lot.available)) };
+}
+
+export function quoteRoutes({ quoting }: { quoting: Quoting }): Route[] {
+  return [
+    route({
+      method: 'POST',
+      path: '/v1/quotes',
+      summary: 'What something costs, with its working, good for 15 minutes',
+      tag: 'Prices',
+      scope: 'read',
+      account: accountFrom.body('account'),
+      idempotency: 'optional',
+      errors: ['unknown_account', 'unknown_action', 'unknown_model', 'unknown_option'],
+      body: z.strictObject({
+        account: accountId,
+        action: z.string().min(1).max(64),
+        model: z.string().min(1).max(64).optional(),
+        params: optionValues.optional(),
+        member: callerName.optional(),
+      }),
+      responses: { 200: quote },
+    }).handle(async ({ body }) => ({ status: 200, body: await quoting.quote(body) })),
+  ];
+}

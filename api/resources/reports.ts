@@ -1,0 +1,241 @@
+import { z } from 'zod';
+import type { Database } from '../../db/connection';
+import { heartbeat } from '../../db/generations';
+import type { Ledger } from '../../db/ledger';
+import { decideReport, keepReport, reportOutcome } from '../../db/reports';
+import type { GenerationFacts } from '../../domain/generation';
+import { holdIdOf, requestHash } from '../../domain/ids';
+import type { CancelRequest, ProviderReport } from '../../workflows/contract';
+import type { GenerationStarter } from '../generationStarter';
+import { ProblemError } from '../problems';
+import { accountFrom, type Route, route } from '../route';
+import { carriedId, creditsIn, instantIn, reason } from '../schemas';
+import { beat, completion, failed, generation } from './generationSchemas';
+import { mustFind, shown } from './generations';
+
+/** What happens to a generation after it began: the pipeline's reports, cancel, and an administrator's hand. */
+
+export interface ReportRouteDeps {
+  db: Database;
+  ledger: Ledger;
+  starter: GenerationStarter;
+}
+
+const TAG = 'Generations';
+/** An administrator's refund into a lot that has expired stays spendable this long, unless told otherwise (rule 14). */
+const REFUND_SPENDABLE_SECONDS = 30 * 86_400;
+const ENDED_WITHIN_MS = 5_000;
+
+export function reportRoutes(deps: ReportRouteDeps): Route[] {
+  const { db, ledger, starter } = deps;
+  const common = {
+    method: 'POST',
+    tag: TAG,
+    account: accountFrom.idParam('id'),
+    params: z.strictObject({ id: carriedId }),
+    responses: { 200: generation },
+  } as const;
+
+  return [
+    route({
+      ...common,
+      path: '/v1/generations/{id}/complete',
+      summary: 'The pipeline delivers: all of its work, or one phase of it',
+      scope: 'generate',
+      idempotency: 'optional',
+      errors: ['unknown_generation', 'generation_ended', 'exceeds_hold', 'phase_captured', 'not_external'],
+      body: completion,
+    }).handle(async ({ params, body }) => {
+      const { credits, outputs, phase, providerCost, final } = body;
+      const report: ProviderReport = {
+        kind: 'complete',
+        id: reportId(params.id, { kind: 'complete', ...body }),
+        outputs: outputs.map(({ url }) => (url === undefined ? {} : { url })),
+        final,
+        ...(credits === undefined ? {} : { creditsMilli: credits }),
+        ...(phase === undefined ? {} : { phase }),
+        ...(providerCost === undefined ? {} : { providerCost }),
+      };
+      return { status: 200, body: shown(await deliver(deps, params.id, report)) };
+    }),
+    route({
+      ...common,
+      path: '/v1/generations/{id}/fail',
+      summary: 'The pipeline gives up: the credits go back',
+      scope: 'generate',
+      idempotency: 'optional',
+      errors: ['unknown_generation', 'generation_ended', 'not_external'],
+      body: failed,
+    }).handle(async ({ params, body }) => {
+      const report: ProviderReport = {
+        kind: 'fail',
+        id: reportId(params.id, { kind: 'fail', ...body }),
+        ...body,
+      };
+      return { status: 200, body: shown(await deliver(deps, params.id, report)) };
+    }),
+    route({
+      ...common,
+      path: '/v1/generations/{id}/heartbeat',
+      summary: 'The pipeline is alive: moves progress and deadline',
+      scope: 'generate',
+      idempotency: 'optional',
+      errors: ['unknown_generation', 'generation_ended', 'not_external'],
+      body: beat,
+    }).handle(async ({ params, body }) => {
+      const found = mustBeExternal(await mustFind(db, params.id));
+      const { progress, extendSeconds } = body;
+      const deadlineAt =
+        extendSeconds === undefined ? undefined : new Date(Date.now() + extendSeconds * 1000);
+      const alive = await heartbeat(db.knex, { account: found.account, id: found.id, progress, deadlineAt });
+      if (!alive) throw ended(found.id);
+      return { status: 200, body: shown(await mustFind(db, params.id)) };
+    }),
+    route({
+      ...common,
+      path: '/v1/generations/{id}/cancel',
+      summary: 'Stop the work and give the credits back',
+      description: 'Answers once it has ended. One that has ended already is answered as it is.',
+      scope: 'generate',
+      idempotency: 'optional',
+      errors: ['unknown_generation'],
+      body: z.strictObject({ reason: reason.optional() }),
+    }).handle(async ({ params, body, caller }) => {
+      const found = await mustFind(db, params.id);
+      if (found.status !== 'running') return { status: 200, body: shown(found) };
+      const request: CancelRequest = { by: caller.scopes.has('admin') ? 'operator' : 'customer' };
+      await starter.cancel(
+        found.id,
+        body.reason === undefined ? request : { ...request, reason: body.reason },
+      );
+      return { status: 200, body: shown(await whenEnded(db, found.id)) };
+    }),
+    route({
+      ...common,
+      path: '/v1/generations/{id}/refund',
+      summary: 'Give captured credits back',
+      scope: 'admin',
+      idempotency: 'required',
+      keptBy: 'account',
+      errors: ['unknown_generation', 'refund_exceeds_captured'],
+      body: z.strictObject({ credits: creditsIn.optional(), reason, expiresAt: instantIn.optional() }),
+    }).handle(async ({ params, body, key, hash, caller }) => {
+      const found = await mustFind(db, params.id);
+      const now = Date.now();
+      const spendable =
+        body.expiresAt === undefined ? REFUND_SPENDABLE_SECONDS : (body.expiresAt.getTime() - now) / 1000;
+      const reply = await ledger.run(found.account, {
+        op: 'refund',
+        key: `req:${key}`,
+        hash,
+        holdId: holdIdOf(found.id),
+        ...(body.credits === undefined ? {} : { amount: body.credits }),
+        spendableSeconds: Math.max(0, spendable),
+        actor: caller.keyId,
+        reason: body.reason,
+      });
+      if (reply?.status === 'idempotency_conflict') throw keyConflict();
+      if (reply?.status !== 'applied') {
+        const detail = 'A refund gives back at most what was captured and not refunded yet.';
+        throw new ProblemError('refund_exceeds_captured', { detail });
+      }
+      return { status: 200, body: shown(await mustFind(db, params.id)), replayed: reply.replayed };
+    }),
+    route({
+      ...common,
+      path: '/v1/generations/{id}/release',
+      summary: 'Free a stuck hold, also one whose workflow was terminated',
+      scope: 'admin',
+      idempotency: 'optional',
+      errors: ['unknown_generation'],
+      body: z.strictObject({ reason }),
+    }).handle(async ({ params, body, caller }) => {
+      const found = await mustFind(db, params.id);
+      if (found.status !== 'running') return { status: 200, body: shown(found) };
+      const request = { by: 'operator', reason: body.reason } as const;
+      const alive = await starter.cancel(found.id, request);
+      const after = alive ? await whenEnded(db, found.id) : found;
+      if (after.status !== 'running') return { status: 200, body: shown(after) };
+      const error = { code: 'released', message: body.reason };
+      await ledger.run(found.account, {
+        op: 'release',
+        key: `sys:release:${holdIdOf(found.id)}`,
+        hash: 'release',
+        holdId: holdIdOf(found.id),
+        cause: 'operator',
+        actor: caller.keyId,
+        reason: body.reason,
+        generation: { status: 'failed', error },
+      });
+      return { status: 200, body: shown(await mustFind(db, params.id)) };
+    }),
+  ];
+}
+
+/** The report is kept first, then acted upon: whatever happens to it, what was said is not lost (rule 16). */
+async function deliver(deps: ReportRouteDeps, id: string, report: ProviderReport): Promise<GenerationFacts> {
+  const { db, starter } = deps;
+  const found = mustBeExternal(await mustFind(db, id));
+  const key = { account: found.account, generation: id, reportId: report.id };
+  if ((await reportOutcome(db.knex, key)) === 'applied') return mustFind(db, id);
+  await keepReport(db.knex, { ...key, body: report, outcome: 'pending' });
+
+  const reply =
+    found.status === 'running'
+      ? await starter.report(id, report)
+      : ({ ok: false, code: 'not_running' } as const);
+  if (reply.ok) return mustFind(db, id);
+  if (reply.code === 'undecided') {
+    throw new ProblemError('unavailable', {
+      detail: 'The report was kept but not acted upon yet; send it again.',
+    });
+  }
+  if (reply.code === 'exceeds_hold') {
+    throw new ProblemError('exceeds_hold', {
+      detail: 'The generation holds fewer credits than the report names.',
+    });
+  }
+  if (reply.code === 'phase_captured') {
+    throw new ProblemError('phase_captured', {
+      detail: 'This phase was captured before, with other figures.',
+    });
+  }
+  // It may just have been applied: by an earlier copy of the same report, moments before the end.
+  if ((await reportOutcome(db.knex, key)) === 'applied') return mustFind(db, id);
+  await decideReport(db.knex, { ...key, outcome: 'late' });
+  throw ended(id);
+}
+
+async function whenEnded(db: Database, id: string): Promise<GenerationFacts> {
+  const until = Date.now() + ENDED_WITHIN_MS;
+  let found = await mustFind(db, id);
+  while (found.status === 'running' && Date.now() < until) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    found = await mustFind(db, id);
+  }
+  return found;
+}
+
+/** The same report is the same id, however often it is sent. */
+function reportId(generation: string, body: unknown): string {
+  return requestHash({ method: 'report', route: generation, body }).slice(0, 32);
+}
+
+function mustBeExternal(found: GenerationFacts): GenerationFacts {
+  if (found.provider['type'] === 'external') return found;
+  throw new ProblemError('not_external', {
+    detail: 'This generation’s work is done by a provider, not by reports.',
+  });
+}
+
+function ended(id: string): ProblemError {
+  return new ProblemError('generation_ended', {
+    detail: `${id} has ended; the report was kept and moved no credits.`,
+  });
+}
+
+function keyConflict(): ProblemError {
+  return new ProblemError('idempotency_conflict', {
+    detail: 'This Idempotency-Key was used with another request.',
+  });
+}

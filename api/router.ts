@@ -1,0 +1,179 @@
+import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Response } from 'express';
+import type { Knex } from 'knex';
+import { requestHash } from '../domain/ids';
+import { ANONYMOUS, type Authenticate, type Authenticated, authorize } from './authenticate';
+import { parseJson, requireJsonType, storableBody } from './body';
+import { problemOf } from './failures';
+import { answerOnce, findReplay, readKey } from './idempotent';
+import { problemDocument, problemKind, ProblemError } from './problems';
+import { requestFacts } from './requestLog';
+import type { BareContext, Method, RawRequest, Route, TextAnswer } from './route';
+
+/** From the routes table to Express. `answer` below is the life of a request, in order. */
+
+export interface RouterDeps {
+  routes: readonly Route[];
+  authenticate: Authenticate;
+  knex: Knex;
+}
+
+const REGISTER = { GET: 'get', POST: 'post', PUT: 'put', PATCH: 'patch', DELETE: 'delete' } as const;
+
+export function createRouter({ routes, authenticate, knex }: RouterDeps): express.Router {
+  const router = express.Router({ caseSensitive: true, strict: true });
+  for (const route of routes) {
+    const handle: RequestHandler = async (request, response) => {
+      send(response, await answer({ route, request, response, authenticate, knex }));
+    };
+    const named: RequestHandler = (request, _response, next) => {
+      requestFacts(request).route = route.path;
+      next();
+    };
+    const readBody = route.method === 'GET' ? [] : [requireJsonType, parseJson];
+    router[REGISTER[route.method]](expressPath(route.path), named, ...readBody, handle);
+  }
+  for (const [path, methods] of methodsByPath(routes))
+    router.all(expressPath(path), methodNotAllowed(methods));
+  return router;
+}
+
+/** What the table does not have. Comes after everything else that the app serves. */
+export const nothingThere: RequestHandler = (request) => {
+  throw new ProblemError('not_found', { detail: `There is nothing at ${request.method} ${request.path}.` });
+};
+
+/** The last handler of the app: every failure leaves as a problem document, and the unexpected are logged. */
+export const sendProblem: ErrorRequestHandler = (error: unknown, request, response, next) => {
+  const { id, logger } = requestFacts(request);
+  const problem = problemOf(error);
+  const { status, retryAfterSeconds } = problemKind(problem.code);
+  if (status >= 500) {
+    const level = problem.code === 'internal' ? 'error' : 'warn';
+    logger[level]({ err: problem.cause ?? problem }, problem.message);
+  }
+  if (response.headersSent) {
+    // Half an answer is on its way: only cutting the connection tells the client so.
+    next(error);
+    return;
+  }
+  if (retryAfterSeconds !== undefined) response.set('Retry-After', String(retryAfterSeconds));
+  const document = problemDocument(problem.code, {
+    ...problem.facts,
+    instance: `urn:holdfast:request:${id}`,
+  });
+  send(response, { status, text: JSON.stringify(document), headers: problem.headers });
+};
+
+interface Arrival {
+  route: Route;
+  request: Request;
+  response: Response;
+  authenticate: Authenticate;
+  knex: Knex;
+}
+
+/** The body is parsed when this begins. Key and replay come before the shape (rule 1). */
+async function answer({ route, request, response, authenticate, knex }: Arrival): Promise<TextAnswer> {
+  const facts = requestFacts(request);
+  const raw = rawRequest(request);
+
+  const authenticated = route.scope === 'none' ? ANONYMOUS : await authenticate(request.get('authorization'));
+  const { caller } = authenticated;
+  facts.keyId = caller.keyId;
+  const account = typeof route.account === 'function' ? { id: route.account(raw) } : route.account;
+  authorize(caller, { scope: route.scope, account });
+
+  const key = readKey(request.get('idempotency-key'), route.idempotency);
+  const hash = requestHash({ method: route.method, route: concretePath(route, raw), body: raw.body ?? {} });
+  const replayed = key === null ? null : await findEarlier({ route, raw, authenticated, knex, key, hash });
+  if (replayed !== null) return replayed;
+
+  const run = route.accept(raw);
+  const { id: requestId, receivedAt, logger } = facts;
+  const signal = leaving(response);
+  const context: BareContext = {
+    requestId,
+    receivedAt,
+    caller,
+    logger,
+    signal,
+    key,
+    hash,
+    transaction: null,
+  };
+  if (route.keptBy === 'account') return run(context);
+  if (key === null) return knex.transaction((transaction) => run({ ...context, transaction }));
+  return answerOnce({ knex, authenticated, key, hash }, (transaction) => run({ ...context, transaction }));
+}
+
+interface Earlier {
+  route: Route;
+  raw: RawRequest;
+  authenticated: Authenticated;
+  knex: Knex;
+  key: string;
+  hash: string;
+}
+
+async function findEarlier({
+  route,
+  raw,
+  authenticated,
+  knex,
+  key,
+  hash,
+}: Earlier): Promise<TextAnswer | null> {
+  if (route.keptBy === 'api-key') return findReplay({ knex, authenticated, key, hash });
+  if (route.replay === undefined) return null;
+  const account = typeof route.account === 'function' ? route.account(raw) : null;
+  return route.replay({ ...raw, account, key, hash, caller: authenticated.caller });
+}
+
+function send(response: Response, { status, text, contentType, headers, replayed }: TextAnswer): void {
+  const type = contentType ?? (status >= 400 ? 'application/problem+json' : 'application/json');
+  if (headers !== undefined) response.set(headers);
+  if (replayed === true) response.set('Idempotent-Replayed', 'true');
+  // Express would add a charset, which JSON does not have.
+  response.setHeader('Content-Type', type);
+  response.status(status).send(Buffer.from(text, 'utf8'));
+}
+
+function rawRequest(request: Request): RawRequest {
+  // Only a wildcard makes a parameter a list, and the table has none.
+  const params = Object.fromEntries(
+    Object.entries(request.params).map(([name, value]) => [name, String(value)]),
+  );
+  return { params, query: { ...request.query }, body: storableBody(request) };
+}
+
+/** The path with the request's ids in it: one key may not serve two generations. */
+function concretePath(route: Route, raw: RawRequest): string {
+  return route.path.replace(/\{(\w+)\}/g, (_whole, name: string) => raw.params[name] ?? '');
+}
+
+function leaving(response: Response): AbortSignal {
+  const controller = new AbortController();
+  response.on('close', () => {
+    if (!response.writableFinished) controller.abort();
+  });
+  return controller.signal;
+}
+
+function expressPath(path: string): string {
+  return path.replace(/\{(\w+)\}/g, ':$1');
+}
+
+function methodsByPath(routes: readonly Route[]): Map<string, Method[]> {
+  const found = new Map<string, Method[]>();
+  for (const { path, method } of routes) found.set(path, [...(found.get(path) ?? []), method]);
+  return found;
+}
+
+function methodNotAllowed(methods: readonly Method[]): RequestHandler {
+  return (request) => {
+    throw new ProblemError('method_not_allowed', {
+      detail: `${request.path} does not take ${request.method}.`,
+      headers: { Allow: methods.join(', ') },
+    });
+  };
+}

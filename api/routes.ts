@@ -1,0 +1,28 @@
+import { type AccountRouteDeps, accountRoutes } from './resources/accounts';
+import { type ApiKeyRouteDeps, apiKeyRoutes } from './resources/apiKeys';
+import { catalogRoutes } from './resources/catalogs';
+import { type GenerationRouteDeps, generationRoutes } from './resources/generations';
+import { type LedgerRouteDeps, ledgerRoutes } from './resources/ledger';
+import { quoteRoutes } from './resources/quoting';
+import { type ReportRouteDeps, reportRoutes } from './resources/reports';
+import type { Route } from './route';
+
+/** What the handlers of all resources need. */
+export type RouteDeps = AccountRouteDeps &
+  ApiKeyRouteDeps &
+  GenerationRouteDeps &
+  LedgerRouteDeps &
+  ReportRouteDeps;
+
+/** The routes table: everything Holdfast answers under /v1, in the order of the docs page. */
+export function createRoutes(deps: RouteDeps): readonly Route[] {
+  return [
+    ...accountRoutes(deps),
+    ...catalogRoutes(deps),
+    ...quoteRoutes(deps),
+    ...generationRoutes(deps),
+    ...reportRoutes(deps),
+    ...ledgerRoutes(deps),
+    ...apiKeyRoutes(deps),
+  ];
+}

@@ -1,0 +1,71 @@
+import { z } from 'zod';
+import { type MilliCredits, MAX_OPERATION_MILLI, toMilli } from '../domain/credits';
+import { ACCOUNT_ID } from '../domain/ids';
+
+/** Pieces of requests and answers that several resources share. */
+
+export const accountId = z.string().regex(ACCOUNT_ID, 'An account id has 1 to 64 letters, digits, _ or -.');
+
+/** Ids that carry their account, such as `gen_<account>.<hash>`: only their outer form is checked here. */
+export const carriedId = z
+  .string()
+  .regex(/^[a-z]+_[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{1,64}$/, 'This is not an id.');
+
+/** Names that callers choose: members, projects, features. */
+export const callerName = z.string().min(1).max(128);
+
+export const reason = z.string().min(1).max(500);
+
+/** An instant as it is sent: RFC 3339, with an offset or Z. */
+export const instantIn = z.iso.datetime({ offset: true }).transform((text) => new Date(text));
+
+/** An instant as it is shown: RFC 3339 in UTC with milliseconds. */
+export const instantOut = z.iso.datetime({ precision: 3 });
+
+/** A Date to what `instantOut` describes. */
+export function shown(at: Date): string {
+  return at.toISOString();
+}
+
+/** Credits as they are shown. */
+export const creditsOut = z.number().describe('Credits, with at most three decimals');
+
+/** Credits as they are sent, above zero, to millicredits. */
+export const creditsIn = creditsAmount((amount) => amount > 0, 'Credits must be above zero.');
+
+/** Credits as they are sent, negative ones take; to millicredits. */
+export const signedCreditsIn = creditsAmount((amount) => amount !== 0, 'Credits must not be zero.');
+
+function creditsAmount(
+  allowed: (amount: number) => boolean,
+  message: string,
+): z.ZodType<MilliCredits, number> {
+  return z
+    .number()
+    .describe('Credits, with at most three decimals')
+    .transform((credits, context): MilliCredits => {
+      try {
+        const amount = toMilli(credits);
+        if (!allowed(amount)) context.addIssue({ code: 'custom', message });
+        if (Math.abs(amount) > MAX_OPERATION_MILLI) {
+          context.addIssue({ code: 'custom', message: 'Credits must be at most 1,000,000,000.' });
+        }
+        return amount;
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+        context.addIssue({ code: 'custom', message: 'Credits have at most three decimals.' });
+        return z.NEVER;
+      }
+    });
+}
+
+/** Opaque to us, so its size is all we check. `bytes` is counted as JSON in UTF-8. */
+export function boundedJson<S extends z.ZodType>(schema: S, bytes: number): S {
+  return schema.refine((value) => Buffer.byteLength(JSON.stringify(value) ?? '') <= bytes, {
+    message: `This must be at most ${bytes} bytes of JSON.`,
+  });
+}
+
+export const MAX_METADATA_BYTES = 4096;
+
+export const metadata = boundedJson(z.record(z.string(), z.unknown()), MAX_METADATA_BYTES);

@@ -1,0 +1,52 @@
+import type { z } from 'zod';
+import { type FieldError, PROBLEMS, type ProblemCode, ProblemError } from './problems';
+
+/** From zod's issues to the `errors` of a problem document. */
+
+/** Parses query and body together, so that one answer lists everything that is wrong with both. */
+export function validate<Q extends z.ZodType, B extends z.ZodType>(
+  schemas: { query: Q; body: B },
+  request: { query: unknown; body: unknown },
+): { query: z.output<Q>; body: z.output<B> } {
+  const query = schemas.query.safeParse(request.query);
+  // A POST whose fields are all optional may come without a body.
+  const body = schemas.body.safeParse(request.body ?? {});
+  if (query.success && body.success) return { query: query.data, body: body.data };
+  const errors = [query.error, body.error].flatMap((error) => (error ? fieldErrors(error.issues) : []));
+  const [first] = errors;
+  throw new ProblemError('invalid_request', {
+    detail: first ? `${first.path || 'the request'}: ${first.message}` : 'The request has a wrong shape.',
+    errors,
+  });
+}
+
+/** An id that is not spelled as an id is an id that nothing has: 404, by the code the route has for that. */
+export function validateParams<P extends z.ZodType>(
+  schema: P,
+  params: unknown,
+  routeErrors: readonly ProblemCode[],
+): z.output<P> {
+  const parsed = schema.safeParse(params);
+  if (parsed.success) return parsed.data;
+  const code = routeErrors.find((candidate) => PROBLEMS[candidate].status === 404) ?? 'not_found';
+  throw new ProblemError(code, { detail: 'No such id.' });
+}
+
+function fieldErrors(issues: readonly z.core.$ZodIssue[], above: readonly PropertyKey[] = []): FieldError[] {
+  return issues.flatMap((issue) => {
+    const path = [...above, ...issue.path];
+    if (issue.code === 'unrecognized_keys') {
+      return issue.keys.map((key) => ({ path: dotted([...path, key]), message: 'There is no such field.' }));
+    }
+    if (issue.code === 'invalid_union') {
+      // Of the alternatives, the one that fits best is the one the caller meant.
+      const [closest] = issue.errors.toSorted((a, b) => a.length - b.length);
+      if (closest !== undefined && closest.length > 0) return fieldErrors(closest, path);
+    }
+    return [{ path: dotted(path), message: issue.message }];
+  });
+}
+
+function dotted(path: readonly PropertyKey[]): string {
+  return path.map(String).join('.');
+}

@@ -1,0 +1,78 @@
+import createKnex, { type Knex } from 'knex';
+import { Pool, types } from 'pg';
+
+/** The two ways to the database: a raw pool for the ledger's function, knex for every other query. */
+export interface Database {
+  pool: Pool;
+  knex: Knex;
+  close(): Promise<void>;
+}
+
+export interface DatabaseOptions {
+  url: string;
+  /** The role the connection acts as; null keeps the URL's own user, who owns the schema. */
+  role?: 'holdfast_app' | null;
+  /** Connections of each of the two pools. */
+  max?: number;
+  applicationName?: string;
+  /** Told of connections that broke while idle; the pool replaces them by itself. */
+  onError?: (error: Error) => void;
+}
+
+const INT8_OID = 20;
+
+/** int8 as a JSON number. Beyond 2^53 it throws, because a rounded amount of money is a wrong one. */
+function parseInt8(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value))
+    throw new RangeError(`the database sent ${text}, which no JSON number can hold`);
+  return value;
+}
+
+/** Per connection, so that another user of `pg` in this process keeps its own reading of int8. */
+const customTypes = {
+  getTypeParser: (oid: number, format?: string) =>
+    oid === INT8_OID ? parseInt8 : types.getTypeParser(oid, format === 'binary' ? 'binary' : 'text'),
+};
+
+export function openDatabase(options: DatabaseOptions): Database {
+  const {
+    url,
+    role = 'holdfast_app',
+    max = 10,
+    applicationName = 'holdfast',
+    onError = reportIdleError,
+  } = options;
+  const connection = {
+    connectionString: url,
+    application_name: applicationName,
+    connectionTimeoutMillis: 5_000,
+    // A lock that is not granted in 3 s, or a statement of 15 s, is better refused than queued behind: callers retry.
+    statement_timeout: 15_000,
+    lock_timeout: 3_000,
+    // A process that dies between BEGIN and COMMIT must not keep an account locked.
+    idle_in_transaction_session_timeout: 15_000,
+    options: ['-c timezone=UTC', ...(role === null ? [] : [`-c role=${role}`])].join(' '),
+    keepAlive: true,
+    types: customTypes,
+  };
+  const pool = new Pool({ ...connection, max });
+  pool.on('error', onError);
+  const knex = createKnex({
+    client: 'pg',
+    connection,
+    pool: { min: 0, max },
+    acquireConnectionTimeout: 5_000,
+  });
+  return {
+    pool,
+    knex,
+    async close() {
+      await Promise.all([pool.end(), knex.destroy()]);
+    },
+  };
+}
+
+function reportIdleError(error: Error): void {
+  process.stderr.write(`an idle database connection broke: ${error.message}\n`);
+}

@@ -1,0 +1,187 @@
+import type { Knex } from 'knex';
+import type { GenerationFacts } from '../domain/generation';
+import { milli } from '../domain/credits';
+
+/** Reads of generations, newest first, and the little about them that is not the ledger's to write. */
+
+export interface GenerationFilter {
+  account?: string | undefined;
+  status?: string | undefined;
+  action?: string | undefined;
+  model?: string | undefined;
+  member?: string | undefined;
+  project?: string | undefined;
+  provider?: string | undefined;
+  key?: string | undefined;
+  late?: boolean | undefined;
+  from?: string | undefined;
+  to?: string | undefined;
+  /** Only older than this one. */
+  before?: { createdAt: string; id: string } | undefined;
+  limit: number;
+}
+
+interface GenerationRow {
+  account_id: string;
+  generation_id: string;
+  status: GenerationFacts['status'];
+  action: string;
+  model: string | null;
+  params: Record<string, unknown>;
+  ordered: number;
+  member: string | null;
+  project: string | null;
+  feature: string | null;
+  parent: string | null;
+  metadata: Record<string, unknown> | null;
+  provider: Record<string, unknown>;
+  quoted: number;
+  draws: { bucket: string; milli: number }[];
+  outputs: GenerationFacts['outputs'];
+  error: { code: string; message: string } | null;
+  provider_cost: { amount: number; currency: string } | null;
+  progress: number | null;
+  deadline_at: Date | null;
+  catalog_version: number;
+  workflow_id: string | null;
+  temporal_url: string | null;
+  created_at: Date;
+  finished_at: Date | null;
+  held: number | null;
+  captured: number | null;
+  released: number | null;
+  forfeited: number | null;
+  refunded: number | null;
+  refunds: { at: string; milli: number; reason: string | null }[] | null;
+  late_reports: { reportId: string; receivedAt: string; body: unknown }[] | null;
+}
+
+const COLUMNS = `g.account_id, g.generation_id, g.status, g.action, g.model, g.params, g.ordered, g.member, g.project,
+  g.feature, g.parent, g.metadata, g.provider, g.quoted, g.draws, g.outputs, g.error, g.provider_cost, g.progress,
+  g.deadline_at, g.catalog_version, g.workflow_id, g.temporal_url, g.created_at, g.finished_at,
+  h.held, h.captured, h.released, h.forfeited, h.refunded,
+  (SELECT json_agg(json_build_object('at', j.at, 'milli', (j.detail ->> 'amount')::bigint, 'reason', j.reason) ORDER BY j.seq)
+     FROM ledger.journal j WHERE j.account_id = g.account_id AND j.hold_id = g.hold_id AND j.kind = 'refund') AS refunds,
+  (SELECT json_agg(json_build_object('reportId', r.report_id, 'receivedAt', r.received_at, 'body', r.body) ORDER BY r.received_at)
+     FROM holdfast.reports r WHERE r.account_id = g.account_id AND r.generation_id = g.generation_id AND r.outcome = 'late') AS late_reports`;
+
+export async function findGeneration(
+  knex: Knex,
+  { account, id }: { account: string; id: string },
+): Promise<GenerationFacts | undefined> {
+  const row = await generations(knex)
+    .where({ 'g.account_id': account, 'g.generation_id': id })
+    .first<GenerationRow | undefined>();
+  return row === undefined ? undefined : facts(row);
+}
+
+export async function listGenerations(knex: Knex, filter: GenerationFilter): Promise<GenerationFacts[]> {
+  const query = generations(knex).orderBy([
+    { column: 'g.created_at', order: 'desc' },
+    { column: 'g.generation_id', order: 'desc' },
+  ]);
+  const equal = {
+    'g.account_id': filter.account,
+    'g.status': filter.status,
+    'g.action': filter.action,
+    'g.model': filter.model,
+    'g.member': filter.member,
+    'g.project': filter.project,
+    'g.key': filter.key === undefined ? undefined : `req:${filter.key}`,
+  };
+  for (const [column, value] of Object.entries(equal))
+    if (value !== undefined) void query.where(column, value);
+  if (filter.provider !== undefined) void query.whereRaw("g.provider ->> 'type' = ?", [filter.provider]);
+  if (filter.from !== undefined) void query.where('g.created_at', '>=', filter.from);
+  if (filter.to !== undefined) void query.where('g.created_at', '<', filter.to);
+  if (filter.late === true) {
+    void query.whereExists((exists) =>
+      exists
+        .from('holdfast.reports as r')
+        .whereRaw("r.account_id = g.account_id AND r.generation_id = g.generation_id AND r.outcome = 'late'"),
+    );
+  }
+  if (filter.before !== undefined) {
+    void query.whereRaw('(g.created_at, g.generation_id) < (?::timestamptz, ?)', [
+      filter.before.createdAt,
+      filter.before.id,
+    ]);
+  }
+  const rows: GenerationRow[] = await query.limit(filter.limit);
+  return rows.map(facts);
+}
+
+/** Moves a running generation's deadline and progress. False if it is not running or its deadline has passed. */
+export async function heartbeat(
+  knex: Knex,
+  beat: { account: string; id: string; progress?: number | undefined; deadlineAt?: Date | undefined },
+): Promise<boolean> {
+  const { account, id, progress, deadlineAt } = beat;
+  const moved = await knex('ledger.generations')
+    .where({ account_id: account, generation_id: id, status: 'running' })
+    .whereRaw('(deadline_at IS NULL OR deadline_at > clock_timestamp())')
+    .update({
+      // Unchanged columns keep their value; knex leaves undefined ones out.
+      progress: progress ?? knex.ref('progress'),
+      deadline_at: deadlineAt ?? knex.ref('deadline_at'),
+    });
+  return moved === 1;
+}
+
+/** Milliseconds until the deadline by the database's clock; null if it has none or is not running. */
+export async function untilDeadlineMs(
+  knex: Knex,
+  { account, id }: { account: string; id: string },
+): Promise<number | null> {
+  const row = await knex('ledger.generations')
+    .where({ account_id: account, generation_id: id, status: 'running' })
+    .first<{ left: number | null } | undefined>(
+      knex.raw('(extract(epoch FROM deadline_at - clock_timestamp()) * 1000)::float8 AS left'),
+    );
+  return row?.left ?? null;
+}
+
+function generations(knex: Knex) {
+  return knex
+    .from('ledger.generations as g')
+    .leftJoin('ledger.holds as h', (join) =>
+      join.on('h.account_id', 'g.account_id').andOn('h.hold_id', 'g.hold_id'),
+    )
+    .select(knex.raw(COLUMNS));
+}
+
+function facts(row: GenerationRow): GenerationFacts {
+  return {
+    id: row.generation_id,
+    account: row.account_id,
+    member: row.member,
+    project: row.project,
+    feature: row.feature,
+    parent: row.parent,
+    action: row.action,
+    model: row.model,
+    params: row.params,
+    status: row.status,
+    ordered: row.ordered,
+    quoted: milli(row.quoted),
+    held: milli(row.held ?? 0),
+    captured: milli((row.captured ?? 0) - (row.refunded ?? 0)),
+    refunded: milli((row.released ?? 0) - (row.forfeited ?? 0) + (row.refunded ?? 0)),
+    forfeited: milli(row.forfeited ?? 0),
+    draws: row.draws.map(({ bucket, milli: amount }) => ({ bucket, milli: milli(amount) })),
+    refunds: (row.refunds ?? []).map(({ milli: amount, ...refund }) => ({ ...refund, milli: milli(amount) })),
+    outputs: row.outputs,
+    error: row.error,
+    provider: row.provider,
+    providerCost: row.provider_cost,
+    progress: row.progress,
+    deadlineAt: row.deadline_at?.toISOString() ?? null,
+    lateReports: row.late_reports ?? [],
+    metadata: row.metadata,
+    workflowId: row.workflow_id,
+    temporalUrl: row.temporal_url,
+    catalogVersion: row.catalog_version,
+    createdAt: row.created_at.toISOString(),
+    finishedAt: row.finished_at?.toISOString() ?? null,
+  };
+}

@@ -1,0 +1,211 @@
+import type { Pool } from 'pg';
+import { type BalanceSnapshot, type Instant, type Snapshot, toMs } from '../domain/account';
+import { settle } from '../domain/settle';
+import type { CatalogStore, CatalogVersion } from './catalogs';
+import type { ApplyRequest, ApplyResult, Operation, Reply } from './operations';
+
+/** How to make an operation from the account as it is, for those that gates and prices decide; null withdraws. */
+export type Build = (context: { snapshot: Snapshot; catalog: CatalogVersion }) => Operation | null;
+
+export interface Ledger {
+  /** Opens an account; false if the id is taken. Its first use settles it. */
+  open(account: NewAccount): Promise<boolean>;
+  /** One operation on one account. Null: there is no such account. Refusals are replies, never exceptions. */
+  run(account: string, operation: Operation | Build): Promise<Reply | null>;
+  /** Brings the account up to its clock. Null: there is no such account. */
+  settle(
+    account: string,
+    options: { touch: boolean },
+  ): Promise<{ wakeAt: Instant; onTestClock: boolean } | null>;
+  /** Rules and totals as they are now, not settled first. */
+  snapshot(account: string): Promise<Snapshot | null>;
+  /** What a key was answered, before anything else is looked at (rule 1). */
+  answerTo(account: string, key: string): Promise<{ hash: string; answer: string } | null>;
+  /** The balance with its lots, settled first when something is due (rule 11). */
+  balance(account: string): Promise<BalanceSnapshot | null>;
+  /** For accounts on a test clock only; the clock never goes back. */
+  moveClock(account: string, to: Instant): Promise<void>;
+  /** False if the hold is no longer open; else a sign of life that keeps the sweeper away. */
+  assertHoldOpen(account: string, holdId: string): Promise<boolean>;
+}
+
+export interface NewAccount {
+  account: string;
+  catalog: string;
+  plan: string;
+  planSource: 'free' | 'admin';
+  planInterval?: 'month' | 'quarter' | 'year' | undefined;
+  timezone?: string | undefined;
+  anchor?: Instant | undefined;
+  email?: string | undefined;
+  /** Starts the account on a test clock. */
+  clockAt?: Instant | undefined;
+}
+
+export interface LedgerDeps {
+  pool: Pool;
+  catalogs: CatalogStore;
+  /** Wakes the account's workflow; called after commit when the next boundary moved earlier (rule 24). */
+  ring: (account: string) => void;
+}
+
+/** The account went on changing under us, or settling it never ends. Retryable. */
+export class LedgerContended extends Error {
+  override readonly name = 'LedgerContended';
+}
+
+/** A settlement grants at most MAX_STEPS slots, so an account that slept for decades needs several. */
+const MAX_ATTEMPTS = 40;
+const MAX_CACHED_SNAPSHOTS = 10_000;
+const SNAPSHOT_TTL_MS = 60_000;
+
+export function createLedger({ pool, catalogs, ring }: LedgerDeps): Ledger {
+  // Rules change rarely and the database checks their version under the lock, so a cached snapshot saves a
+  // round trip and can never decide anything that no longer holds: a stale one is answered with a fresh one.
+  const cached = new Map<string, { snapshot: Snapshot; readMs: number }>();
+
+  function remember(snapshot: Snapshot): Snapshot {
+    cached.delete(snapshot.account);
+    if (snapshot.onTestClock) return snapshot; // its `now` stands still and then jumps: always read it
+    cached.set(snapshot.account, { snapshot, readMs: Date.now() });
+    if (cached.size > MAX_CACHED_SNAPSHOTS) {
+      const [oldest] = cached.keys();
+      if (oldest !== undefined) cached.delete(oldest);
+    }
+    return snapshot;
+  }
+
+  async function snapshot(account: string): Promise<Snapshot | null> {
+    const found = await one<Snapshot>('ledger_snapshot', 'SELECT ledger.snapshot($1) AS value', [account]);
+    return found === null ? null : remember(found);
+  }
+
+  async function recent(account: string): Promise<Snapshot | null> {
+    const known = cached.get(account);
+    if (known === undefined || Date.now() - known.readMs > SNAPSHOT_TTL_MS) return snapshot(account);
+    return { ...known.snapshot, now: new Date().toISOString() };
+  }
+
+  async function apply({ account, operations, settlement }: ApplyRequest): Promise<ApplyResult> {
+    const values = [
+      account,
+      JSON.stringify(operations),
+      settlement === null ? null : JSON.stringify(settlement),
+    ];
+    const result = await one<ApplyResult>('ledger_apply', 'SELECT ledger.apply($1, $2, $3) AS value', values);
+    if (result === null) throw new Error('ledger.apply answered nothing');
+    return result;
+  }
+
+  async function one<T>(name: string, text: string, values: unknown[]): Promise<T | null> {
+    const { rows } = await pool.query<{ value: T | null }>({ name, text, values });
+    return rows[0]?.value ?? null; // the shape is what 0003 builds; its tests hold both ends together
+  }
+
+  async function run(account: string, operation: Operation | Build): Promise<Reply | null> {
+    let known = typeof operation === 'function' ? await recent(account) : null;
+    if (typeof operation === 'function' && known === null) return null;
+    let settlement = null;
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
+      let next: Operation | null;
+      if (typeof operation === 'function') {
+        if (known === null) return null;
+        next = operation({
+          snapshot: known,
+          catalog: await catalogs.inForce(known.rules.catalog, toMs(known.now)),
+        });
+      } else {
+        next = operation;
+      }
+      if (next === null) return { status: 'withdrawn', replayed: false, answer: null };
+      const result = await apply({ account, operations: [next], settlement });
+      if (result.result === 'unknown_account') return null;
+      if (result.result !== 'ok') {
+        known = remember(result.snapshot);
+        settlement = result.result === 'settle_required' ? await due(known, true) : null;
+        continue;
+      }
+      settlement = null;
+      const [reply] = result.replies;
+      if (reply === undefined) throw new Error('ledger.apply answered no operation');
+      if (result.ring === true) ring(account);
+      if (next.op === 'rules') cached.delete(account);
+      if (reply.status !== 'stale') return reply;
+      known = await snapshot(account);
+    }
+    throw new LedgerContended(
+      `account ${account} did not come to rest after ${MAX_ATTEMPTS} attempts; try again`,
+    );
+  }
+
+  async function due(known: Snapshot, touch: boolean) {
+    const { catalog } = await catalogs.inForce(known.rules.catalog, toMs(known.now));
+    return settle({ snapshot: known, catalog, touch });
+  }
+
+  async function settleAccount(account: string, { touch }: { touch: boolean }) {
+    let known = await snapshot(account);
+    for (let attempt = 0; attempt < MAX_ATTEMPTS && known !== null; attempt += 1) {
+      const result = await apply({ account, operations: [], settlement: await due(known, touch) });
+      if (result.result === 'unknown_account') return null;
+      if (result.result !== 'ok') {
+        known = remember(result.snapshot);
+        continue;
+      }
+      if (result.ring === true) ring(account);
+      const settled: Snapshot | null = await snapshot(account);
+      // More than MAX_STEPS slots were due: go on until the next one lies ahead.
+      const done = settled === null || !touch || toMs(settled.nextDueAt) > toMs(settled.now);
+      if (settled !== null && done) return { wakeAt: settled.wakeAt, onTestClock: settled.onTestClock };
+      known = settled;
+    }
+    if (known === null) return null;
+    throw new LedgerContended(
+      `account ${account} could not be settled after ${MAX_ATTEMPTS} attempts; try again`,
+    );
+  }
+
+  async function balance(account: string): Promise<BalanceSnapshot | null> {
+    const read = () =>
+      one<BalanceSnapshot>('ledger_balance', 'SELECT ledger.balance($1) AS value', [account]);
+    const found = await read();
+    if (found === null) return null;
+    const now = toMs(found.now);
+    const over = found.lots.some((lot) => lot.available > 0 && toMs(lot.expiresAt) <= now);
+    if (now < toMs(found.nextDueAt) && !over) return found;
+    await settleAccount(account, { touch: true });
+    return read();
+  }
+
+  return {
+    snapshot,
+    run,
+    balance,
+    settle: settleAccount,
+    async open({ account, clockAt, ...rules }) {
+      const opened = await one<boolean>('ledger_open', 'SELECT ledger.open_account($1, $2, $3) AS value', [
+        account,
+        JSON.stringify(rules),
+        clockAt ?? null,
+      ]);
+      return opened === true;
+    },
+    async answerTo(account, key) {
+      const text =
+        'SELECT request_hash AS hash, answer FROM ledger.op_keys WHERE account_id = $1 AND key = $2';
+      const { rows } = await pool.query<{ hash: string; answer: string }>({
+        name: 'ledger_key',
+        text,
+        values: [account, key],
+      });
+      return rows[0] ?? null;
+    },
+    async moveClock(account, to) {
+      await pool.query('SELECT ledger.move_clock($1, $2)', [account, to]);
+    },
+    async assertHoldOpen(account, holdId) {
+      const sql = 'SELECT ledger.assert_hold_open($1, $2) AS value';
+      return (await one<boolean>('ledger_assert_hold_open', sql, [account, holdId])) === true;
+    },
+  };
+}

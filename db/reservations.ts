@@ -1,0 +1,284 @@
+import type { Knex } from 'knex';
+import { type Snapshot, toMs } from '../domain/account';
+import { nextRefresh } from '../domain/balance';
+import { milli } from '../domain/credits';
+import { generationId, holdIdOf, requestHash } from '../domain/ids';
+import type { Priced } from '../domain/prices';
+import type { Refusal } from '../domain/refusals';
+import { type Decision, decide, type QuoteTerms } from '../domain/reservation';
+import { hasSubscription } from '../domain/settle';
+import type { GenerationInput } from '../workflows/contract';
+import type { CatalogStore, CatalogVersion } from './catalogs';
+import type { Ledger } from './ledger';
+import type { ReserveOperation } from './operations';
+import { findQuote } from './quotes';
+
+/** From a request to held credits: what the reserve activity does, and the API for free actions and plain refusals. */
+
+export interface Reservations {
+  reserve(options: ReserveOptions): Promise<ReserveOutcome>;
+  /** What `reserve` would decide before the lock, without writing. Null: no such account. */
+  preview(input: GenerationInput): Promise<{ decision: Decision; snapshot: Snapshot } | null>;
+}
+
+export interface ReserveOptions {
+  input: GenerationInput;
+  /** The instant after which nothing may be written any more, on the database's clock (rule 8). */
+  reserveBefore: string;
+  /** The workflow that will own the hold. Null: nothing may be held, so only refusals and free actions come of it. */
+  workflowId: string | null;
+}
+
+export type ReserveOutcome =
+  /** What the key answers from now on: held, free, or refused for good. */
+  | { kind: 'answered'; answer: StoredAnswer; text: string; replayed: boolean; holdOpen: boolean }
+  /** Refused in a way that does not use the key up. */
+  | { kind: 'refused'; refusal: Refusal; priced: Priced | null }
+  /** `would_hold`: without a workflow, but not refused after all. */
+  | { kind: 'too_late' | 'would_hold' | 'conflict' | 'unknown_account' };
+
+/**
+ * The answer to a key as the ledger keeps it: the decision, and the facts its rendering needs. `v` is the
+ * version of that rendering: a change of form adds a version, so old answers keep their bytes (api/answers.ts).
+ */
+export interface StoredAnswer {
+  status: 'applied' | 'insufficient_credits' | 'plan_required';
+  at: string;
+  amount?: number;
+  required?: number;
+  spendable?: number;
+  draws?: { bucket: string; milli: number }[];
+  facts: ReserveFacts;
+}
+
+export interface ReserveFacts {
+  v: 1;
+  generation: {
+    id: string;
+    account: string;
+    member: string | null;
+    project: string | null;
+    feature: string | null;
+    parent: string | null;
+    action: string;
+    model: string | null;
+    params: Record<string, unknown>;
+    ordered: number;
+    metadata: Record<string, unknown> | null;
+    provider: Record<string, unknown>;
+    deadlineAt: string | null;
+    workflowId: string | null;
+    temporalUrl: string | null;
+    catalogVersion: number;
+  };
+  /** Seconds the work may take before the hold raises an alert. */
+  maxDurationSeconds: number;
+  /** What a paywall is made of, should it come to one. */
+  catalog: string;
+  plan: string;
+  subscribed: boolean;
+  requiredPlan: string | null;
+  excluded: string[];
+  nextRefresh: { at: string; amountMilli: number } | null;
+  required: number;
+  refusalDetail: string | null;
+}
+
+/** The route whose body a generation's request is: part of the identity of its key (rule 1). */
+export function generationHash({ account, request }: Pick<GenerationInput, 'account' | 'request'>): string {
+  return requestHash({ method: 'POST', route: '/v1/generations', body: { account, ...request } });
+}
+
+export interface ReservationDeps {
+  ledger: Ledger;
+  catalogs: CatalogStore;
+  knex: Knex;
+  /** The id, not the name, of the Temporal namespace that owns the holds (rule 17). */
+  namespaceId: string;
+  /** Where an operator sees the workflow; null without a Temporal UI. */
+  temporalUrl: (workflowId: string) => string | null;
+}
+
+export function createReservations(deps: ReservationDeps): Reservations {
+  const { ledger, catalogs, knex } = deps;
+
+  async function quoted({ account, request }: GenerationInput): Promise<Quoted | null> {
+    if (request.quote === undefined) return null;
+    const quote = await findQuote(knex, { account, quote: request.quote });
+    const catalog = quote === null ? undefined : await catalogs.version(quote.catalog, quote.catalogVersion);
+    return quote === null || catalog === undefined ? null : { quote, catalog };
+  }
+
+  async function preview(input: GenerationInput) {
+    const found = await quoted(input);
+    const snapshot = await ledger.snapshot(input.account);
+    if (snapshot === null) return null;
+    const terms = found?.catalog ?? (await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now)));
+    return { decision: decideOn({ input, snapshot, terms, quote: found?.quote ?? null }), snapshot };
+  }
+
+  async function reserve({ input, reserveBefore, workflowId }: ReserveOptions): Promise<ReserveOutcome> {
+    const { account, key } = input;
+    const found = await quoted(input);
+    const hash = generationHash(input);
+    const temporalUrl = workflowId === null ? null : deps.temporalUrl(workflowId);
+    const decisions: Decision[] = [];
+
+    const reply = await ledger.run(account, ({ snapshot, catalog }) => {
+      const terms = found?.catalog ?? catalog;
+      const decision = decideOn({ input, snapshot, terms, quote: found?.quote ?? null });
+      decisions.push(decision);
+      if (decision.kind === 'refused') return null;
+      const facts = factsOf({ input, snapshot, terms, decision, workflowId, temporalUrl });
+      const { namespaceId } = deps;
+      return reserveOperation({
+        key,
+        hash,
+        facts,
+        decision,
+        snapshot,
+        reserveBefore,
+        workflowId,
+        namespaceId,
+      });
+    });
+    if (reply === null) return { kind: 'unknown_account' };
+
+    const stored = reply.status === 'withdrawn' ? await ledger.answerTo(account, `req:${key}`) : null;
+    if (reply.status === 'idempotency_conflict' || (stored !== null && stored.hash !== hash))
+      return { kind: 'conflict' };
+    const text = reply.answer ?? stored?.answer ?? null;
+    if (text !== null) {
+      const answer = JSON.parse(text) as StoredAnswer; // ledger.reserve wrote it, around the facts below
+      const replayed = reply.replayed || stored !== null;
+      const holdOpen = replayed
+        ? reply.hold?.open === true
+        : answer.status === 'applied' && (answer.amount ?? 0) > 0;
+      return { kind: 'answered', answer, text, replayed, holdOpen };
+    }
+    const decision = decisions.at(-1);
+    if (decision?.kind === 'refused')
+      return { kind: 'refused', refusal: decision.refusal, priced: decision.priced ?? null };
+    if (reply.status === 'too_many_open_generations')
+      return { kind: 'refused', refusal: TOO_MANY_OPEN, priced: null };
+    return { kind: reply.status === 'would_hold' ? 'would_hold' : 'too_late' };
+  }
+
+  return { preview, reserve };
+}
+
+interface Quoted {
+  quote: QuoteTerms;
+  catalog: CatalogVersion;
+}
+
+const TOO_MANY_OPEN: Refusal = {
+  code: 'too_many_open_generations',
+  detail: 'This account has as many open generations as it may; wait for one to end.',
+};
+
+function decideOn(options: {
+  input: GenerationInput;
+  snapshot: Snapshot;
+  terms: CatalogVersion;
+  quote: QuoteTerms | null;
+}): Decision {
+  const { input, snapshot, terms, quote } = options;
+  const { request } = input;
+  if (request.quote !== undefined && quote === null) {
+    const detail = `There is no quote ${request.quote} for this account; ask for one, or leave \`quote\` out.`;
+    return { kind: 'refused', refusal: { code: 'unknown_quote', path: 'quote', detail } };
+  }
+  return decide({
+    snapshot,
+    catalog: terms.catalog,
+    catalogVersion: terms.version,
+    request: { ...request, provider: request.provider === undefined ? undefined : { ...request.provider } },
+    quote,
+    mayChooseProvider: input.mayChooseProvider === true,
+  });
+}
+
+type UnderLock = Extract<Decision, { kind: 'decided-under-lock' }>;
+
+function factsOf(options: {
+  input: GenerationInput;
+  snapshot: Snapshot;
+  terms: CatalogVersion;
+  decision: UnderLock;
+  workflowId: string | null;
+  temporalUrl: string | null;
+}): ReserveFacts {
+  const { input, snapshot, terms, decision, workflowId, temporalUrl } = options;
+  const { account, key, request } = input;
+  const { priced, provider } = decision;
+  const refresh = nextRefresh({ snapshot, catalog: terms.catalog });
+  return {
+    v: 1,
+    generation: {
+      id: generationId(account, key),
+      account,
+      member: request.member ?? null,
+      project: request.project ?? null,
+      feature: request.feature ?? null,
+      parent: request.parent ?? null,
+      action: priced.action,
+      model: priced.model,
+      params: priced.params,
+      ordered: priced.outputs,
+      metadata: request.metadata ?? null,
+      provider,
+      deadlineAt: deadlineOf(provider),
+      workflowId,
+      temporalUrl,
+      catalogVersion: decision.catalogVersion,
+    },
+    maxDurationSeconds: priced.maxDurationSeconds,
+    catalog: terms.catalog.catalog,
+    plan: snapshot.rules.plan,
+    subscribed: hasSubscription(terms.catalog, snapshot.rules),
+    requiredPlan: priced.requiredPlan,
+    excluded: decision.excluded,
+    nextRefresh: refresh,
+    required: priced.ceilingMilli,
+    refusalDetail: decision.gate?.detail ?? null,
+  };
+}
+
+/** Work done by the pipeline itself has a deadline in real time, also for accounts on a test clock (rule 23). */
+function deadlineOf(provider: Record<string, unknown>): string | null {
+  const { type, deadlineSeconds } = provider;
+  if (type !== 'external' || typeof deadlineSeconds !== 'number') return null;
+  return new Date(Date.now() + deadlineSeconds * 1000).toISOString();
+}
+
+function reserveOperation(options: {
+  key: string;
+  hash: string;
+  facts: ReserveFacts;
+  decision: UnderLock;
+  snapshot: Snapshot;
+  reserveBefore: string;
+  workflowId: string | null;
+  namespaceId: string;
+}): ReserveOperation {
+  const { key, hash, facts, decision, snapshot, reserveBefore, workflowId, namespaceId } = options;
+  return {
+    op: 'reserve',
+    key: `req:${key}`,
+    hash,
+    facts: { ...facts },
+    rulesVersion: snapshot.rulesVersion,
+    amount: milli(decision.priced.ceilingMilli),
+    holdId: holdIdOf(facts.generation.id),
+    excluded: decision.excluded,
+    ...(decision.gate === null ? {} : { refusal: 'plan_required' }),
+    maxOpen: decision.maxOpen,
+    reserveBefore,
+    refuseOnly: workflowId === null,
+    overdueSeconds: facts.maxDurationSeconds,
+    workflowId,
+    namespaceId,
+    generation: facts.generation,
+  };
+}

@@ -1,0 +1,89 @@
+import type { MilliCredits } from './credits';
+
+/**
+ * An account as gates, prices and settle see it. Instants are RFC 3339 text, exactly as the database wrote
+ * them (microseconds kept); `'infinity'` and `'-infinity'` are the database's own.
+ */
+export type Instant = string;
+
+/** Decides gates and calendar; `rulesVersion` moves when one of these changes, never by a spend. */
+export interface AccountRules {
+  catalog: string;
+  plan: string;
+  /** Who covers the plan: nobody has to (`free`), an administrator, or Stripe's paid invoices. */
+  planSource: 'free' | 'admin' | 'stripe';
+  planInterval: 'month' | 'quarter' | 'year' | null;
+  /** Stripe plans: the end of what is paid. An administrator's plan has none (it covers every slot). */
+  paidUntil: Instant | null;
+  timezone: string;
+  anchor: Instant;
+  suspended: boolean;
+  /** Open generations at one time; null: the default. */
+  maxOpen: number | null;
+  email: string | null;
+  stripeCustomer: string | null;
+  createdAt: Instant;
+}
+
+/** What settle has done so far for one refreshing bucket. */
+export interface BucketCalendar {
+  /** Daily: the last local date granted, when that day began for this account, and when the next may come. */
+  date?: string;
+  from?: Instant;
+  nextAt?: Instant;
+  /** Monthly: the start of the last slot that was granted. */
+  slotStart?: Instant;
+}
+
+/** By bucket; merged bucket by bucket into `account_rules.calendar`. */
+export type CalendarState = Record<string, BucketCalendar>;
+
+export interface Snapshot {
+  account: string;
+  now: Instant;
+  onTestClock: boolean;
+  seq: number;
+  available: MilliCredits;
+  held: MilliCredits;
+  debt: MilliCredits;
+  openHolds: number;
+  nextDueAt: Instant;
+  wakeAt: Instant;
+  rulesVersion: number;
+  settleVersion: number;
+  rules: AccountRules;
+  calendar: CalendarState;
+}
+
+export interface LotView {
+  lot: number;
+  bucket: string;
+  rank: number;
+  effectiveAt: Instant;
+  expiresAt: Instant;
+  source: string;
+  granted: MilliCredits;
+  available: MilliCredits;
+  held: MilliCredits;
+}
+
+export interface BalanceSnapshot extends Snapshot {
+  lots: LotView[];
+}
+
+export const DEFAULT_MAX_OPEN_GENERATIONS = 1000;
+
+/** Milliseconds since the epoch; ±Infinity for the database's infinities. */
+export function toMs(instant: Instant): number {
+  if (instant === 'infinity') return Number.POSITIVE_INFINITY;
+  if (instant === '-infinity') return Number.NEGATIVE_INFINITY;
+  const ms = Date.parse(instant);
+  if (Number.isNaN(ms)) throw new RangeError(`not an instant: ${instant}`);
+  return ms;
+}
+
+/** RFC 3339 in UTC with milliseconds; null for "never". */
+export function rfc3339(instant: Instant | null): string | null {
+  if (instant === null || instant === 'infinity') return null;
+  return new Date(toMs(instant)).toISOString();
+}

@@ -1,0 +1,129 @@
+import { type BalanceSnapshot, type Instant, type LotView, rfc3339, type Snapshot, toMs } from './account';
+import { cycleNumber, cycleStart, nextMidnight } from './calendar';
+import type { Bucket, Catalog } from './catalog';
+import { add, type MilliCredits, milli, toCredits } from './credits';
+import { paywallWays } from './paywall';
+import { allotment, hasSubscription } from './settle';
+
+/** What the customer's counter shows: the balance of `api.md`, from a settled snapshot. Pure. */
+
+export interface Refresh {
+  at: Instant;
+  amountMilli: MilliCredits;
+}
+
+/** When a bucket is filled again, and with how much; null where it is not. */
+export function bucketRefresh(options: {
+  bucket: Bucket;
+  snapshot: Snapshot;
+  catalog: Catalog;
+}): Refresh | null {
+  const { bucket, snapshot, catalog } = options;
+  const { rules } = snapshot;
+  const amountMilli = allotment({ bucket, catalog, rules });
+  if (bucket.refresh === null || amountMilli === 0) return null;
+  const nowMs = toMs(snapshot.now);
+  if (bucket.refresh === 'day') {
+    return { at: new Date(nextMidnight(nowMs, rules.timezone)).toISOString(), amountMilli };
+  }
+  const anchorMs = toMs(rules.anchor);
+  return { at: new Date(cycleStart(anchorMs, cycleNumber(anchorMs, nowMs) + 1)).toISOString(), amountMilli };
+}
+
+/** The earliest refresh of any bucket. */
+export function nextRefresh(options: { snapshot: Snapshot; catalog: Catalog }): Refresh | null {
+  const { snapshot, catalog } = options;
+  const refreshes = catalog.buckets.flatMap((bucket) => bucketRefresh({ bucket, snapshot, catalog }) ?? []);
+  return refreshes.toSorted((a, b) => toMs(a.at) - toMs(b.at))[0] ?? null;
+}
+
+/** The cycle that contains now, from the anchor (never chained). */
+export function currentCycle(snapshot: Snapshot): { anchor: Instant; start: Instant; end: Instant } {
+  const anchorMs = toMs(snapshot.rules.anchor);
+  const n = cycleNumber(anchorMs, toMs(snapshot.now));
+  const at = (cycle: number) => new Date(cycleStart(anchorMs, cycle)).toISOString();
+  return { anchor: new Date(anchorMs).toISOString(), start: at(n), end: at(n + 1) };
+}
+
+const EXPIRING_SOON_MS = 7 * 24 * 3_600_000;
+
+export function balanceBody(options: { snapshot: BalanceSnapshot; catalog: Catalog; withLots: boolean }) {
+  const { snapshot, catalog, withLots } = options;
+  const nowMs = toMs(snapshot.now);
+  // Between a boundary and the settle that books it, a lot that is over counts for nothing.
+  const live = snapshot.lots.map((lot) =>
+    toMs(lot.expiresAt) <= nowMs ? { ...lot, available: milli(0), granted: milli(0) } : lot,
+  );
+  const available = add(...live.map((lot) => lot.available));
+  const refresh = nextRefresh({ snapshot, catalog });
+  return {
+    account: snapshot.account,
+    asOf: rfc3339(snapshot.now) ?? '',
+    available: toCredits(available),
+    held: toCredits(snapshot.held),
+    debt: toCredits(snapshot.debt),
+    buckets: catalog.buckets
+      .toSorted((a, b) => a.rank - b.rank)
+      .map((bucket) =>
+        bucketBody({ bucket, lots: live.filter((lot) => lot.bucket === bucket.bucket), snapshot, catalog }),
+      ),
+    expiringSoon: live
+      .filter((lot) => lot.available > 0 && toMs(lot.expiresAt) <= nowMs + EXPIRING_SOON_MS)
+      .toSorted((a, b) => toMs(a.expiresAt) - toMs(b.expiresAt))
+      .map((lot) => ({
+        bucket: lot.bucket,
+        credits: toCredits(lot.available),
+        expiresAt: rfc3339(lot.expiresAt),
+      })),
+    quotas: [],
+    member: null,
+    canGenerate: available > 0 && !snapshot.rules.suspended,
+    ways: paywallWays({
+      catalog,
+      plan: snapshot.rules.plan,
+      subscriptionActive: hasSubscription(catalog, snapshot.rules),
+      role: null,
+      nextRefresh: refresh,
+    }),
+    nextRefreshAt: refresh?.at ?? null,
+    ...(withLots ? { lots: snapshot.lots.map(lotBody) } : {}),
+  };
+}
+
+function bucketBody(options: { bucket: Bucket; lots: LotView[]; snapshot: Snapshot; catalog: Catalog }) {
+  const { bucket, lots, snapshot, catalog } = options;
+  const refresh = bucketRefresh({ bucket, snapshot, catalog });
+  const available = add(...lots.map((lot) => lot.available));
+  const held = add(...lots.map((lot) => lot.held));
+  const granted = add(...lots.filter((lot) => lot.source !== 'return').map((lot) => lot.granted));
+  const ends = lots.filter((lot) => lot.available > 0).map((lot) => toMs(lot.expiresAt));
+  const firstEnd = Math.min(Number.POSITIVE_INFINITY, ...ends);
+  return {
+    bucket: bucket.bucket,
+    label: bucket.label,
+    available: toCredits(available),
+    held: toCredits(held),
+    granted: toCredits(granted),
+    percentLeft: refresh === null || granted === 0 ? null : percent(add(available, held), granted),
+    expiresAt: Number.isFinite(firstEnd) ? new Date(firstEnd).toISOString() : null,
+    nextRefresh: refresh === null ? null : { at: refresh.at, amount: toCredits(refresh.amountMilli) },
+  };
+}
+
+/** A share in percent with one decimal, rounded down: "100 %" never hides that something was spent. */
+function percent(part: MilliCredits, whole: MilliCredits): number {
+  return Math.floor((part * 1000) / whole) / 10;
+}
+
+function lotBody(lot: LotView) {
+  return {
+    id: String(lot.lot),
+    bucket: lot.bucket,
+    granted: toCredits(lot.granted),
+    available: toCredits(lot.available),
+    held: toCredits(lot.held),
+    effectiveAt: rfc3339(lot.effectiveAt),
+    expiresAt: rfc3339(lot.expiresAt),
+    source: lot.source,
+  };
+}

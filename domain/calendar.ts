@@ -1,0 +1,66 @@
+import { DateTime, IANAZone } from 'luxon';
+
+/**
+ * Calendar arithmetic on milliseconds since the epoch. Cycles are UTC instants, always reckoned from the
+ * anchor and never chained; only days use the account's time zone.
+ */
+
+export function isTimezone(zone: string): boolean {
+  return IANAZone.isValidZone(zone);
+}
+
+/** anchor + n months, the day clamped to the month's last, the time of day kept. */
+export function cycleStart(anchorMs: number, n: number): number {
+  return DateTime.fromMillis(anchorMs, { zone: 'utc' }).plus({ months: n }).toMillis();
+}
+
+/** The number of the cycle that contains the instant: cycleStart(n) <= at < cycleStart(n + 1). */
+export function cycleNumber(anchorMs: number, atMs: number): number {
+  const months = DateTime.fromMillis(atMs, { zone: 'utc' }).diff(
+    DateTime.fromMillis(anchorMs, { zone: 'utc' }),
+    'months',
+  );
+  // diff clamps differently from plus at month ends, so its answer is only where to begin looking.
+  let n = Math.floor(months.months) - 1;
+  while (cycleStart(anchorMs, n + 1) <= atMs) n += 1;
+  while (cycleStart(anchorMs, n) > atMs) n -= 1;
+  return n;
+}
+
+/** The calendar date in the zone, `2026-11-21`. */
+export function localDate(atMs: number, zone: string): string {
+  const date = DateTime.fromMillis(atMs, { zone }).toISODate();
+  if (date === null) throw new RangeError(`not a time zone: ${zone}`);
+  return date;
+}
+
+/** The first instant of the local day that contains `at`. */
+export function dayStart(atMs: number, zone: string): number {
+  return DateTime.fromMillis(atMs, { zone }).startOf('day').toMillis();
+}
+
+/** The first local midnight (or the day's first instant, where midnight is skipped) after `at`. */
+export function nextMidnight(atMs: number, zone: string): number {
+  // Noon of the next date always exists and is never in doubt, whatever daylight saving does at midnight.
+  const local = DateTime.fromMillis(atMs, { zone });
+  for (let days = 1; days <= 2; days += 1) {
+    const next = local.set({ hour: 12 }).plus({ days }).startOf('day').toMillis();
+    if (next > atMs) return next;
+  }
+  throw new RangeError(`no midnight after ${atMs} in ${zone}`);
+}
+
+const HOUR_MS = 3_600_000;
+
+/** After a change of zone: the first new-zone midnight at least 20 hours after the last reset (rule 21). */
+export function firstResetAfterZoneChange(options: {
+  lastResetMs: number;
+  nowMs: number;
+  zone: string;
+}): number {
+  const { lastResetMs, nowMs, zone } = options;
+  const earliest = lastResetMs + 20 * HOUR_MS;
+  const midnight = dayStart(earliest, zone) === earliest ? earliest : nextMidnight(earliest, zone);
+  // A reset that is long past would be granted at once anyway; the day it belongs to is today.
+  return midnight <= nowMs ? dayStart(nowMs, zone) : midnight;
+}

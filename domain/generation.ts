@@ -1,0 +1,80 @@
+import { type Instant, rfc3339 } from './account';
+import { type MilliCredits, toCredits } from './credits';
+
+/** A generation as it is known: from its row, or from the facts frozen with the answer to its key. */
+export interface GenerationFacts {
+  id: string;
+  account: string;
+  member: string | null;
+  project: string | null;
+  feature: string | null;
+  parent: string | null;
+  action: string;
+  model: string | null;
+  params: Record<string, unknown>;
+  status: 'running' | 'succeeded' | 'partial' | 'failed' | 'canceled';
+  ordered: number;
+  quoted: MilliCredits;
+  held: MilliCredits;
+  /** Net of later refunds. */
+  captured: MilliCredits;
+  refunded: MilliCredits;
+  forfeited: MilliCredits;
+  draws: { bucket: string; milli: MilliCredits }[];
+  refunds: { at: Instant; milli: MilliCredits; reason: string | null }[];
+  outputs: { index: number; status: string; url?: string; error?: { code: string; message: string } }[];
+  error: { code: string; message: string } | null;
+  provider: Record<string, unknown>;
+  providerCost: { amount: number; currency: string } | null;
+  progress: number | null;
+  deadlineAt: Instant | null;
+  lateReports: { reportId: string; receivedAt: Instant; body: unknown }[];
+  metadata: Record<string, unknown> | null;
+  workflowId: string | null;
+  temporalUrl: string | null;
+  catalogVersion: number;
+  createdAt: Instant;
+  finishedAt: Instant | null;
+}
+
+/** The generation of `api.md`, credits as JSON numbers. At its end captured + refunded + forfeited = quoted. */
+export function generationBody(facts: GenerationFacts) {
+  return {
+    id: facts.id,
+    account: facts.account,
+    member: facts.member,
+    project: facts.project,
+    feature: facts.feature,
+    parent: facts.parent,
+    action: facts.action,
+    model: facts.model,
+    params: facts.params,
+    status: facts.status,
+    credits: {
+      quoted: toCredits(facts.quoted),
+      held: toCredits(facts.held),
+      captured: toCredits(facts.captured),
+      refunded: toCredits(facts.refunded),
+      forfeited: toCredits(facts.forfeited),
+    },
+    draws: facts.draws.map(({ bucket, milli }) => ({ bucket, credits: toCredits(milli) })),
+    refunds: facts.refunds.map(({ at, milli, reason }) => ({
+      at: rfc3339(at),
+      credits: toCredits(milli),
+      reason,
+    })),
+    outputs: facts.outputs,
+    error: facts.error,
+    provider: facts.provider,
+    providerCost: facts.providerCost,
+    progress: facts.progress,
+    deadlineAt: rfc3339(facts.deadlineAt),
+    lateReports: facts.lateReports.map((report) => ({ ...report, receivedAt: rfc3339(report.receivedAt) })),
+    metadata: facts.metadata,
+    workflowId: facts.workflowId,
+    temporalUrl: facts.temporalUrl,
+    catalogVersion: facts.catalogVersion,
+    createdAt: rfc3339(facts.createdAt),
+    finishedAt: rfc3339(facts.finishedAt),
+  };
+}

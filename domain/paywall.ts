@@ -1,0 +1,89 @@
+import { type Catalog, isPaid, type Plan, planOf } from './catalog';
+import { add, type MilliCredits, milli, toCredits, toMilli } from './credits';
+
+/** What a customer can do about a refusal: which packs and plans would do, and whether waiting is enough. Pure. */
+
+export type Way = 'buy_pack' | 'upgrade' | 'wait' | 'ask_owner';
+
+interface Standing {
+  catalog: Catalog;
+  plan: string;
+  subscriptionActive: boolean;
+  /** Of the member who asks; null: nobody in particular. */
+  role: 'owner' | 'member' | null;
+  nextRefresh: { at: string; amountMilli: MilliCredits } | null;
+}
+
+export interface PaywallRequest extends Standing {
+  requiredMilli: MilliCredits;
+  /** What the account can spend on this. */
+  availableMilli: MilliCredits;
+  requiredPlan: string | null;
+  /** Buckets that may not pay for this. */
+  excluded?: string[];
+}
+
+export function paywall(request: PaywallRequest) {
+  const { catalog, plan, requiredMilli, availableMilli, requiredPlan, nextRefresh } = request;
+  const { excluded = [] } = request;
+  const shortfall = milli(Math.max(0, requiredMilli - availableMilli));
+  const gated = rankOf(catalog, requiredPlan) > rankOf(catalog, plan);
+  const packs = gated || !mayBuyPacks(request) ? [] : catalog.packs;
+  const plans = higherPlans(catalog, plan).filter((one) => one.rank >= rankOf(catalog, requiredPlan));
+  const refreshed = nextRefresh === null ? 0 : nextRefresh.amountMilli;
+  return {
+    ways: paywallWays(request),
+    required: toCredits(requiredMilli),
+    available: toCredits(availableMilli),
+    shortfall: toCredits(shortfall),
+    requiredPlan,
+    packs: packs.map(({ pack, credits, price, currency }) => ({
+      pack,
+      credits,
+      price,
+      currency,
+      covers: !excluded.includes('pack') && toMilli(credits) >= shortfall,
+    })),
+    plans: plans.map((one) => ({
+      plan: one.plan,
+      credits: creditsOf(one),
+      price: one.prices?.month ?? null,
+    })),
+    nextRefreshAt: nextRefresh?.at ?? null,
+    // A refresh sets a bucket anew, so what is left there is not added: this may say "no" where it would just do.
+    waitSuffices: !gated && nextRefresh !== null && refreshed >= requiredMilli,
+  };
+}
+
+/** The ways that are open to this account, in the order they are shown. A member who may not pay asks an owner. */
+export function paywallWays(standing: Standing): Way[] {
+  const { catalog, plan, role, nextRefresh } = standing;
+  const ways: Way[] = [];
+  const canBuy = mayBuyPacks(standing) && catalog.packs.length > 0;
+  const canUpgrade = higherPlans(catalog, plan).length > 0;
+  if (role === 'member') {
+    if (canBuy || canUpgrade) ways.push('ask_owner');
+  } else {
+    if (canBuy) ways.push('buy_pack');
+    if (canUpgrade) ways.push('upgrade');
+  }
+  if (nextRefresh !== null) ways.push('wait');
+  return ways;
+}
+
+function mayBuyPacks({ catalog, subscriptionActive }: Standing): boolean {
+  return catalog.rules.packsFor === 'everyone' || subscriptionActive;
+}
+
+function higherPlans(catalog: Catalog, plan: string): Plan[] {
+  const rank = rankOf(catalog, plan);
+  return catalog.plans.filter((one) => isPaid(one) && one.rank > rank).toSorted((a, b) => a.rank - b.rank);
+}
+
+function rankOf(catalog: Catalog, plan: string | null): number {
+  return plan === null ? 0 : (planOf(catalog, plan)?.rank ?? 0);
+}
+
+function creditsOf({ allotments }: Plan): number {
+  return toCredits(add(...Object.values(allotments).map(toMilli)));
+}

@@ -1,0 +1,142 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { commonErrors, OUTSIDE_ROUTES } from '../../api/commonErrors';
+import { healthRoutes } from '../../api/health';
+import { createMetrics } from '../../api/metrics';
+import { openApiDocument, openApiRoute } from '../../api/openapi';
+import { PROBLEMS } from '../../api/problems';
+import { markdown, problemTable, routeTable, scopeTable } from '../../api/reference';
+import { createRoutes, type RouteDeps } from '../../api/routes';
+import { testDatabase } from '../support/database';
+import { startApp } from './app';
+
+// The table is read here, never run, so its handlers need nothing.
+const routes = createRoutes({} as RouteDeps);
+const pool = { totalCount: 0, idleCount: 0, waitingCount: 0 };
+const everything = [...routes, ...healthRoutes({ readiness: [], metrics: createMetrics(pool) })];
+const document = openApiDocument([...everything, openApiRoute(everything)]);
+
+const DOCS = join(__dirname, '../../docs/api.md');
+
+const SECTIONS = {
+  problems: markdown(problemTable()),
+  scopes: markdown(scopeTable()),
+  routes: markdown(routeTable(everything)),
+};
+
+/** docs/api.md with the text between each pair of markers made anew. */
+function rendered(current: string): string {
+  return Object.entries(SECTIONS).reduce(
+    (text, [name, section]) =>
+      text.replace(
+        new RegExp(`(<!-- ${name} -->\n)[^]*?(<!-- /${name} -->)`),
+        (_whole, open: string, close: string) => `${open}${section}\n${close}`,
+      ),
+    current,
+  );
+}
+
+test('docs/api.md says what the code does (UPDATE_DOCS=1 writes it anew)', () => {
+  if (process.env['UPDATE_DOCS'] === '1') writeFileSync(DOCS, rendered(readFileSync(DOCS, 'utf8')));
+  const current = readFileSync(DOCS, 'utf8');
+  for (const section of Object.values(SECTIONS)) expect(current).toContain(section);
+  expect(current).toBe(rendered(current));
+});
+
+test('every problem code can be answered somewhere, and every code answered is in the list', () => {
+  const answered = new Set([
+    ...everything.flatMap((each) => [...commonErrors(each), ...each.errors]),
+    ...OUTSIDE_ROUTES,
+  ]);
+  expect([...answered].toSorted()).toEqual(Object.keys(PROBLEMS).toSorted());
+});
+
+test('the OpenAPI document has every code, every route, and only references that resolve', () => {
+  const text = JSON.stringify(document);
+  for (const { path, method } of everything) {
+    expect(document).toHaveProperty(['paths', path, method.toLowerCase(), 'operationId']);
+  }
+  const codes = everything.flatMap((each) => [...commonErrors(each), ...each.errors]);
+  for (const code of codes) expect(text).toContain(`\`${code}\`: `);
+  for (const [, reference = ''] of text.matchAll(/"\$ref":"#\/([^"]+)"/g)) {
+    expect(document).toHaveProperty(reference.split('/'));
+  }
+  expect(document).toMatchObject({ openapi: '3.1.0' });
+  expect(document).toHaveProperty(['components', 'schemas', 'Problem', 'properties', 'code', 'enum']);
+});
+
+test('operation ids are unique', () => {
+  const ids = Object.values(
+    document['paths'] as Record<string, Record<string, { operationId: string }>>,
+  ).flatMap((methods) => Object.values(methods).map(({ operationId }) => operationId));
+  expect(new Set(ids).size).toBe(ids.length);
+});
+
+describe.each(everything.map((each) => [`${each.method} ${each.path}`, each] as const))(
+  '%s',
+  (_name, each) => {
+    test('has a schema for exactly the parameters of its path', () => {
+      const inPath = [...each.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
+      const operation = openApiDocument([each])['paths'] as Record<
+        string,
+        Record<string, { parameters: { in: string; name: string }[] }>
+      >;
+      const described = operation[each.path]?.[each.method.toLowerCase()]?.parameters ?? [];
+      expect(described.filter((one) => one.in === 'path').map((one) => one.name)).toEqual(inPath);
+    });
+
+    test('rejects fields that it does not know', () => {
+      for (const schema of [each.query, each.body].filter((one) => one !== null)) {
+        const json = z.toJSONSchema(schema, { io: 'input' });
+        for (const branch of json.anyOf ?? [json])
+          expect(branch).toMatchObject({ additionalProperties: false });
+      }
+    });
+
+    test('takes an Idempotency-Key exactly when it is a POST, from a caller, kept in one place', () => {
+      const takesKey = each.idempotency !== 'none';
+      expect(takesKey).toBe(each.method === 'POST');
+      expect(takesKey && each.scope === 'none').toBe(false);
+      expect(each.replay !== undefined && each.keptBy === 'api-key').toBe(false);
+    });
+  },
+);
+
+describe('the pages', () => {
+  let app: Awaited<ReturnType<typeof startApp>>;
+  let database: Awaited<ReturnType<typeof testDatabase>>;
+  beforeAll(async () => {
+    database = await testDatabase();
+    app = await startApp({ db: database.db, routes });
+  });
+  afterAll(async () => {
+    await app.close();
+    await database.close();
+  });
+  const get = (path: string) => app.call('GET', path, { key: null });
+
+  test('/docs needs nothing but this server, under a policy that allows nothing else', async () => {
+    const reply = await get('/docs');
+    expect(reply.status).toBe(200);
+    expect(reply.headers.get('content-security-policy')).toContain("default-src 'self'");
+    const addresses = [...reply.text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, address = '']) => address);
+    expect(addresses.length).toBeGreaterThan(3);
+    for (const address of addresses) {
+      expect(address).toMatch(/^\/docs\//);
+      expect((await get(address)).status).toBe(200);
+    }
+    expect(reply.text).not.toMatch(/<script>/);
+  });
+
+  test('/openapi.json is served and describes itself', async () => {
+    const reply = await get('/openapi.json');
+    expect(reply.headers.get('content-type')).toBe('application/json');
+    expect(reply.body['paths']).toHaveProperty(['/openapi.json']);
+  });
+
+  test('the type of every problem points at its row of /docs/problems', async () => {
+    const reply = await get('/docs/problems');
+    for (const code of Object.keys(PROBLEMS)) expect(reply.text).toContain(`<tr id="${code}">`);
+  });
+});

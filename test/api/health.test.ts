@@ -1,0 +1,57 @@
+import { testDatabase } from '../support/database';
+import { startApp, type TestApp } from './app';
+
+let database: Awaited<ReturnType<typeof testDatabase>>;
+let app: TestApp;
+let temporal: () => Promise<unknown> = () => Promise.resolve();
+
+beforeAll(async () => {
+  database = await testDatabase();
+  const readiness = [
+    { name: 'database', check: () => database.db.knex.raw('SELECT 1') },
+    { name: 'temporal', check: () => temporal() },
+  ];
+  app = await startApp({ db: database.db, routes: [], readiness });
+});
+
+afterAll(async () => {
+  await app.close();
+  await database.close();
+});
+
+const get = (path: string) => app.call('GET', path, { key: null });
+
+test('healthz answers as long as the process lives', async () => {
+  expect((await get('/healthz')).body).toEqual({ status: 'ok' });
+});
+
+test('readyz names what it checked', async () => {
+  temporal = () => Promise.resolve();
+  const reply = await get('/readyz');
+  expect(reply.status).toBe(200);
+  expect(reply.body).toEqual({ status: 'ready', checks: { database: 'ok', temporal: 'ok' } });
+});
+
+test('readyz is 503 when Temporal is away, and keeps the reason for the log', async () => {
+  temporal = () => Promise.reject(new Error('connect to 10.1.2.3 failed'));
+  const reply = await get('/readyz');
+  expect(reply.status).toBe(503);
+  expect(reply.body).toMatchObject({ code: 'unavailable', checks: { database: 'ok', temporal: 'failing' } });
+  expect(reply.text).not.toContain('10.1.2.3');
+  expect(JSON.stringify(app.logLines)).toContain('10.1.2.3');
+});
+
+test('readyz does not wait for a check that hangs', async () => {
+  temporal = () => new Promise(() => {});
+  expect((await get('/readyz')).status).toBe(503);
+});
+
+test('metrics count requests by route, not by path, and show the pool', async () => {
+  await get('/healthz');
+  const reply = await get('/metrics');
+  expect(reply.headers.get('content-type')).toContain('text/plain');
+  expect(reply.text).toMatch(
+    /holdfast_http_request_duration_seconds_count\{method="GET",route="\/healthz",status="200"\} [1-9]/,
+  );
+  expect(reply.text).toMatch(/holdfast_pg_pool_connections\{state="idle"\} \d/);
+});

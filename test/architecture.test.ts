@@ -1,0 +1,118 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { forbiddenImports, forbiddenText, importsOf, MAX_LINES } from './architectureChecks';
+
+const ROOT = path.join(__dirname, '..');
+/** Not ours, or made by a build or a run; .gitignore has the same. */
+const NOT_SOURCE = new Set(['.git', 'node_modules', 'dist', '.holdfast']);
+
+function filesBelow(folder: string): string[] {
+  return readdirSync(path.join(ROOT, folder), { withFileTypes: true }).flatMap((entry) => {
+    const file = path.posix.join(folder, entry.name);
+    if (NOT_SOURCE.has(entry.name)) return [];
+    return entry.isDirectory() ? filesBelow(file) : entry.isFile() ? [file] : [];
+  });
+}
+
+const sources = filesBelow('')
+  .filter((file) => !file.endsWith('.log'))
+  .map((file) => ({ file, source: readFileSync(path.join(ROOT, file), 'utf8') }));
+
+describe('the house', () => {
+  it('has imports that point one way only', () => {
+    const code = sources.filter(({ file }) => file.endsWith('.ts'));
+    expect(code.length).toBeGreaterThan(20);
+    expect(code.flatMap(forbiddenImports)).toEqual([]);
+  });
+
+  it(`has no source file beyond ${MAX_LINES} lines, no machine's path, and no registry's host`, () => {
+    expect(sources.flatMap(forbiddenText)).toEqual([]);
+  });
+
+  it('has no folder at its root that the arrows do not know of', () => {
+    const folders = new Set(
+      sources.map(({ file }) => file.split('/')).flatMap(([top, next]) => (next ? [top] : [])),
+    );
+    const known = ['.ci', 'activities', 'api', 'bench', 'catalogs', 'client', 'console', 'db', 'dev', 'docs'];
+    expect(
+      [...folders].filter(
+        (folder) => ![...known, 'domain', 'examples', 'test', 'workflows'].includes(folder ?? ''),
+      ),
+    ).toEqual([]);
+  });
+});
+
+describe('the checker of imports', () => {
+  it.each([
+    ['domain/prices.ts', "import { createLedger } from '../db/ledger';"],
+    ['domain/ids.ts', "import { createHash } from 'node:crypto';"],
+    ['domain/ids.ts', "import { createHash } from 'crypto';"],
+    ['domain/prices.ts', "import knex from 'knex';"],
+    ['db/ledger.ts', "import { createApp } from '../api/app';"],
+    ['db/ledger.ts', "import type { Work } from '../activities/types';"],
+    ['db/ledger.ts', "import { connectionOptions } from '../workflows/connect';"],
+    ['activities/generation.ts', "import { problem } from '../api/problems';"],
+    ['activities/generation.ts', "import { surely } from '../workflows/proxies';"],
+    ['workflows/generation.ts', "import { createActivities } from '../activities/index';"],
+    ['workflows/generation.ts', "import { type Work, workOf } from '../activities/types';"],
+    ['workflows/generation.ts', "import { readFileSync } from 'fs';"],
+    ['workflows/generation.ts', "const os = require('node:os');"],
+    ['workflows/generation.ts', "export * from '../db/ledger';"],
+    ['workflows/generation.ts', "import { ringAccount } from './connect';"],
+    ['workflows/generation.ts', "import { Client } from '@temporalio/client';"],
+    ['workflows/contract.ts', "import { milli } from '../domain/credits';"],
+    ['api/resources/generations.ts', "import { generationWorkflow } from '../../workflows/generation';"],
+    ['api/resources/generations.ts', "export { Mailbox } from '../../workflows/mailbox';"],
+    ['api/resources/generations.ts', "const late = async () => import('../../activities/worker');"],
+  ])('refuses, in %s: %s', (file, source) => {
+    expect(forbiddenImports({ file, source })).toHaveLength(1);
+  });
+
+  it.each([
+    ['domain/prices.ts', "import { z } from 'zod'; import { milli } from './credits';"],
+    ['db/ledger.ts', "import { settle } from '../domain/settle'; import { readdirSync } from 'node:fs';"],
+    ['db/ledger.ts', "import type { GenerationInput } from '../workflows/contract';"],
+    [
+      'workflows/generation.ts',
+      "import type { Work } from '../activities/types'; import { FAILURES } from './contract';",
+    ],
+    ['workflows/generation.ts', "type Work = import('../activities/types').Work;"],
+    [
+      'workflows/bundle.ts',
+      "import { bundleWorkflowCode } from '@temporalio/worker'; import path from 'node:path';",
+    ],
+    [
+      'api/main.ts',
+      "import { TASK_QUEUES } from '../workflows/contract'; import { findKey } from '../db/apiKeys';",
+    ],
+    ['test/db/ledger.test.ts', "import { anything } from '../../workflows/generation';"],
+  ])('allows, in %s: %s', (file, source) => {
+    expect(forbiddenImports({ file, source })).toEqual([]);
+  });
+
+  it('tells an import of types from one that stays at run time', () => {
+    const source =
+      "import type { A } from 'a'; import { type B } from 'b'; import { type C, d } from 'c'; import 'e';";
+    expect(importsOf(source).map(({ typeOnly }) => typeOnly)).toEqual([true, true, false, false]);
+  });
+});
+
+describe('the checker of text', () => {
+  it('refuses a path of one machine', () => {
+    const machine = ['', 'work', 'main'].join('/');
+    expect(forbiddenText({ file: 'docs/a.md', source: `run it in ${machine}` })).toHaveLength(1);
+    expect(forbiddenText({ file: 'docs/a.md', source: `see https://example.org${machine}` })).toEqual([]);
+  });
+
+  it('refuses a file that is too long', () => {
+    expect(forbiddenText({ file: 'api/long.ts', source: '\n'.repeat(MAX_LINES) })).toHaveLength(1);
+    expect(forbiddenText({ file: 'docs/long.md', source: '\n'.repeat(MAX_LINES) })).toEqual([]);
+  });
+
+  it('refuses a registry in the lock file', () => {
+    const source = '"resolved": "https://registry.example/left-pad.tgz"';
+    expect(forbiddenText({ file: 'package-lock.json', source })).toEqual([
+      'package-lock.json names a registry: https://registry.example',
+    ]);
+  });
+});

@@ -1,0 +1,44 @@
+import { randomBytes } from 'node:crypto';
+import { Client } from 'pg';
+import { type Database, openDatabase } from '../../db/connection';
+
+export interface TestDatabase {
+  /** As the application sees it. */
+  db: Database;
+  /** As the owner of the schema, for looking behind the curtain and for tampering. */
+  owner: Database;
+  url: string;
+  close(): Promise<void>;
+}
+
+/** A database of the test's own, cloned from the migrated template. */
+export async function testDatabase(): Promise<TestDatabase> {
+  const adminUrl = process.env['HOLDFAST_TEST_DATABASE_URL'];
+  if (adminUrl === undefined)
+    throw new Error('HOLDFAST_TEST_DATABASE_URL is not set: jest runs without its global set-up');
+  const name = `test_${randomBytes(6).toString('hex')}`;
+  await asAdmin(adminUrl, `CREATE DATABASE ${name} TEMPLATE holdfast_template`);
+  const url = Object.assign(new URL(adminUrl), { pathname: `/${name}` }).toString();
+  const quiet = () => undefined; // dropping the database breaks idle connections, which is no failure
+  const db = openDatabase({ url, max: 10, onError: quiet });
+  const owner = openDatabase({ url, role: null, max: 2, onError: quiet });
+  return {
+    db,
+    owner,
+    url,
+    async close() {
+      await Promise.all([db.close(), owner.close()]);
+      await asAdmin(adminUrl, `DROP DATABASE ${name} WITH (FORCE)`);
+    },
+  };
+}
+
+async function asAdmin(url: string, sql: string): Promise<void> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    await client.query(sql);
+  } finally {
+    await client.end();
+  }
+}

@@ -1,0 +1,231 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import path from 'node:path';
+import { Client, Connection } from '@temporalio/client';
+import { publishCatalog, readCatalog } from '../../db/catalogs';
+import type { balanceBody } from '../../domain/balance';
+import type { generationBody } from '../../domain/generation';
+import { MAIN_TASK_QUEUE } from '../../workflows/contract';
+import { dataConverter } from '../../workflows/payloads';
+import { type TestDatabase, testDatabase } from './database';
+
+/**
+ * The whole engine as it runs in production: the built worker and API as processes of their own, on a database,
+ * a port and task queues of the test's own, with the Temporal server that all tests share.
+ */
+export interface Engine {
+  url: string;
+  database: TestDatabase;
+  temporal: Client;
+  taskQueue: string;
+  call<T = Generation>(method: string, path: string, request?: CallOptions): Promise<Reply<T>>;
+  /** `POST /v1/generations` with a key of its own unless one is given. */
+  generate<T = Generation>(body: Record<string, unknown>, idempotencyKey?: string): Promise<Reply<T>>;
+  balance(account: string): Promise<Balance>;
+  /** Oldest first. */
+  journal(account: string): Promise<JournalPage['data']>;
+  /** A new account id: workflows share one Temporal namespace. */
+  newId(name: string): string;
+  startWorker(): Promise<ChildProcess>;
+  /** The running worker, for tests that kill it. */
+  worker(): ChildProcess;
+  stop(): Promise<void>;
+}
+
+export interface CallOptions {
+  body?: unknown;
+  /** Idempotency key. */
+  idempotencyKey?: string;
+  apiKey?: string;
+}
+
+export interface Reply<T> {
+  status: number;
+  headers: Headers;
+  text: string;
+  /** As the test expects it: a wrong shape is a failing test anyway. */
+  body: T;
+}
+
+export type Generation = ReturnType<typeof generationBody>;
+export type Balance = ReturnType<typeof balanceBody>;
+export interface Problem {
+  code: string;
+  detail: string;
+  retryable: boolean;
+  retryWithNewKey?: boolean;
+  required?: number;
+  available?: number;
+  shortfall?: number;
+  requiredPlan?: string;
+  paywall?: { ways: string[] };
+  errors?: { path: string; message: string }[];
+}
+export interface JournalPage {
+  data: {
+    seq: number;
+    at: string;
+    kind: string;
+    status: string;
+    key: string | null;
+    credits: number;
+    availableAfter: number;
+    heldAfter: number;
+    generation: string | null;
+    lots: { lot: string; bucket: string; credits: number }[];
+  }[];
+  nextCursor: string | null;
+}
+
+const ROOT = path.join(__dirname, '..', '..');
+const ADMIN_KEY = 'the-admin-key-of-the-tests';
+const READY_WITHIN_MS = 30_000;
+
+export interface EngineOptions {
+  /** Instead of a database of the shared server: one the test brings and stops as it likes. */
+  database?: TestDatabase;
+  env?: Record<string, string>;
+}
+
+export async function startEngine({ database: given, env = {} }: EngineOptions = {}): Promise<Engine> {
+  const address = process.env['HOLDFAST_TEST_TEMPORAL'];
+  if (address === undefined)
+    throw new Error('HOLDFAST_TEST_TEMPORAL is not set: jest runs without its global set-up');
+  const database = given ?? (await testDatabase());
+  for (const file of ['catalogs/imagineart.json', 'test/support/catalogs/working-day.json']) {
+    await publishCatalog(database.db.knex, { catalog: readCatalog(path.join(ROOT, file)) });
+  }
+  const port = await freePort();
+  const taskQueue = `${MAIN_TASK_QUEUE}-${randomBytes(4).toString('hex')}`;
+  const environment = {
+    PATH: process.env['PATH'] ?? '',
+    DATABASE_URL: database.url,
+    TEMPORAL_ADDRESS: address,
+    TEMPORAL_UI_URL: 'http://temporal-ui.test',
+    PORT: String(port),
+    HOLDFAST_ADMIN_KEY: ADMIN_KEY,
+    HOLDFAST_TASK_QUEUE: taskQueue,
+    HOLDFAST_TIMER_JITTER_SECONDS: '0',
+    HOLDFAST_QUIET_SECONDS: '2',
+    LOG_LEVEL: 'info',
+    ...env,
+  };
+  const run = (entry: string) => start(path.join(ROOT, 'dist', entry), environment);
+  const url = `http://127.0.0.1:${port}`;
+  const connection = await Connection.connect({ address });
+  const temporal = new Client({ connection, dataConverter });
+
+  let worker = await run('activities/worker.js');
+  await line(worker, 'worker is running');
+  const api = await run('api/main.js');
+  await line(api, 'api is listening');
+
+  return {
+    url,
+    database,
+    temporal,
+    taskQueue,
+    newId: (name) => `${name}-${randomBytes(5).toString('hex')}`,
+    worker: () => worker,
+    async startWorker() {
+      worker = await run('activities/worker.js');
+      await line(worker, 'worker is running');
+      return worker;
+    },
+    call,
+    generate: (body, idempotencyKey = randomBytes(8).toString('hex')) =>
+      call('POST', '/v1/generations', { body, idempotencyKey }),
+    balance: async (account) =>
+      (await call<Balance>('GET', `/v1/accounts/${account}/balance?lots=true`)).body,
+    journal: async (account) =>
+      (await call<JournalPage>('GET', `/v1/accounts/${account}/journal?limit=100`)).body.data.toReversed(),
+    async stop() {
+      await Promise.all([end(worker), end(api)]);
+      await connection.close();
+      await database.close();
+    },
+  };
+
+  async function call<T>(method: string, at: string, options: CallOptions = {}): Promise<Reply<T>> {
+    const { body, idempotencyKey, apiKey = ADMIN_KEY } = options;
+    const response = await fetch(url + at, {
+      method,
+      headers: {
+        authorization: `Bearer ${apiKey}`,
+        ...(idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey }),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    const json = response.headers.get('content-type')?.includes('json') === true;
+    return {
+      status: response.status,
+      headers: response.headers,
+      text,
+      body: (json ? JSON.parse(text) : {}) as T,
+    }; // see Reply
+  }
+}
+
+async function start(entry: string, env: Record<string, string>): Promise<ChildProcess> {
+  const child = spawn(process.execPath, [entry], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  await once(child, 'spawn');
+  return child;
+}
+
+/** Waits until the child's log says so; if it ends or takes too long instead, throws with what it said. */
+function line(child: ChildProcess, message: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let seen = '';
+    const failed = (why: string) => reject(new Error(`${child.spawnargs.at(-1)} ${why}:\n${seen}`));
+    const timer = setTimeout(() => failed(`did not say "${message}" in time`), READY_WITHIN_MS);
+    const read = (chunk: Buffer) => {
+      seen += chunk.toString('utf8');
+      if (!seen.includes(message)) return;
+      clearTimeout(timer);
+      resolve();
+    };
+    child.stdout?.on('data', read);
+    child.stderr?.on('data', read);
+    child.once('exit', (code) => {
+      clearTimeout(timer);
+      failed(`ended with ${code}`);
+    });
+  });
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = once(child, 'exit');
+  child.kill('SIGTERM');
+  const timer = setTimeout(() => child.kill('SIGKILL'), 15_000);
+  await gone;
+  clearTimeout(timer);
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  if (address === null || typeof address === 'string') throw new Error('no port was given');
+  return address.port;
+}
+
+/** Asks until the answer is there; a test that waits for nothing fails with what it saw last. */
+export async function eventually<T>(
+  ask: () => Promise<T>,
+  good: (value: T) => boolean,
+  withinMs = 20_000,
+): Promise<T> {
+  const until = Date.now() + withinMs;
+  for (;;) {
+    const value = await ask();
+    if (good(value)) return value;
+    if (Date.now() > until) throw new Error(`still not so after ${withinMs} ms: ${JSON.stringify(value)}`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}

@@ -1,0 +1,261 @@
+import {
+  ApplicationFailure,
+  allHandlersFinished,
+  CancellationScope,
+  condition,
+  isCancellation,
+  setHandler,
+  sleep,
+  workflowInfo,
+} from '@temporalio/workflow';
+import { HandlerUnfinishedPolicy } from '@temporalio/common';
+import type {
+  CaptureRequest,
+  Ended,
+  FailureReason,
+  ReleaseRequest,
+  Reserved,
+  Work,
+} from '../activities/types';
+import {
+  FAILURES,
+  type GenerationInput,
+  type GenerationResult,
+  type Output,
+  type ProviderReport,
+} from './contract';
+import { Mailbox } from './mailbox';
+import { cancelSignal, providerReportSignal, reportUpdate, reserveUpdate } from './messages';
+import { providerOn, reserving, surely } from './proxies';
+import { tellEnded, tellRunning } from './telling';
+
+/** After this long nobody waits for the answer any more, and nothing may be held for them (rule 8). */
+const RESERVE_WITHIN_MS = 8_000;
+
+/** How the work went, before any credits move. */
+type Outcome =
+  | { kind: 'delivered'; capture: CaptureRequest }
+  | { kind: 'undone'; release: ReleaseRequest }
+  /** The pipeline's report was answered only once its credits had moved. */
+  | { kind: 'settled'; ended: Ended };
+
+/**
+ * One generation: its price is held, the work is done, what was delivered is captured and the rest given back.
+ * The hold lives exactly as long as this workflow does.
+ */
+export async function generationWorkflow(input: GenerationInput): Promise<GenerationResult> {
+  const mailbox = new Mailbox();
+  const working = new CancellationScope();
+  let answered: Extract<Reserved, { kind: 'answered' }> | null = null;
+
+  setHandler(
+    reserveUpdate,
+    async () => {
+      await condition(() => answered !== null);
+      const { answer, replayed } = answered as NonNullable<typeof answered>; // the condition above
+      return { answer, replayed };
+    },
+    // An undecided run ends without answering, on purpose: only so may the same key be tried again.
+    {
+      description: 'Answers once the credits are held or refused',
+      unfinishedPolicy: HandlerUnfinishedPolicy.ABANDON,
+    },
+  );
+  setHandler(reportUpdate, (report) => mailbox.deliver(report), {
+    description: 'The pipeline reports its own work',
+  });
+  setHandler(providerReportSignal, (report) => mailbox.drop(report), {
+    description: 'The same, without an answer',
+  });
+  setHandler(
+    cancelSignal,
+    (request) => {
+      mailbox.cancel = request;
+      working.cancel();
+    },
+    { description: 'Stops the work and gives the credits back' },
+  );
+
+  const reserved = await reserve(input);
+  answered = reserved;
+  const { generation, status, work } = reserved;
+  if (work === null) return finish({ generation, status });
+
+  tellRunning(work);
+  const outcome = await working
+    .run(() => (work.provider.type === 'external' ? pipelineWork(work, mailbox) : providerWork(work)))
+    .catch((error: unknown) => interrupted({ work, mailbox, error }));
+  const ended = await CancellationScope.nonCancellable(() => settleUp(outcome));
+  tellEnded(work, ended);
+  return finish({
+    generation,
+    status: ended.status,
+    ...(ended.error === null ? {} : { error: ended.error }),
+  });
+
+  async function finish(result: GenerationResult): Promise<GenerationResult> {
+    const late = mailbox.close();
+    await CancellationScope.nonCancellable(async () => {
+      if (work !== null)
+        for (const report of late) await surely((ledger) => ledger.keepLateReport({ work, report }));
+      await condition(allHandlersFinished);
+    });
+    return result;
+  }
+}
+
+/** Rules 7 and 8: in the main path, so that a plain start works too, and never minutes after they left. */
+async function reserve(input: GenerationInput): Promise<Extract<Reserved, { kind: 'answered' }>> {
+  const { workflowId, startTime } = workflowInfo();
+  const receivedMs = input.receivedAt === undefined ? startTime.getTime() : Date.parse(input.receivedAt);
+  const reserveBefore = new Date(receivedMs + RESERVE_WITHIN_MS).toISOString();
+  let reserved: Reserved;
+  try {
+    reserved = await CancellationScope.nonCancellable(() =>
+      reserving.reserve({ input, workflowId, reserveBefore }),
+    );
+  } catch (error) {
+    if (isInvalid(error)) throw error;
+    reserved = { kind: 'too_late' };
+  }
+  if (reserved.kind === 'answered') return reserved;
+  if (reserved.kind === 'refused') {
+    throw ApplicationFailure.create({
+      type: FAILURES.refused,
+      message: reserved.detail,
+      nonRetryable: true,
+      details: [reserved],
+    });
+  }
+  // Whether the last attempt came through is not known, so what it may have held is given back first.
+  await CancellationScope.nonCancellable(() => surely((ledger) => ledger.releaseUndecided({ input })));
+  throw ApplicationFailure.create({
+    type: FAILURES.undecided,
+    message: 'The reservation could not be decided in time; nothing is held. Send the same request again.',
+    nonRetryable: true,
+  });
+}
+
+/** Work that an adapter of ours has a provider do: submit, then ask until it is done, holding no worker slot. */
+async function providerWork(work: Work): Promise<Outcome> {
+  const provider = providerOn(work, `${work.action} at ${work.provider.type}`);
+  const startedMs = Date.now();
+  let step = await provider.submitWork({ work });
+  while (step.state === 'pending') {
+    const limitMs = Math.min(step.giveUpAfterMs ?? Number.POSITIVE_INFINITY, work.maxDurationSeconds * 1000);
+    const leftMs = startedMs + limitMs - Date.now();
+    if (leftMs <= 0) {
+      await provider.cancelWork({ work, by: 'engine' });
+      return undone(work, 'provider', {
+        code: 'provider_timeout',
+        message: `No result within ${limitMs / 1000} s.`,
+      });
+    }
+    await sleep(Math.min(step.pollAfterMs, leftMs), { summary: 'until the provider is asked again' });
+    step = await provider.pollWork({ work });
+  }
+  if (step.state === 'done') {
+    return delivered(work, {
+      outputs: step.outputs,
+      ...(step.providerCost && { providerCost: step.providerCost }),
+    });
+  }
+  const gone = { code: 'hold_closed', message: 'The hold was closed before the work was submitted.' };
+  return undone(work, 'provider', step.state === 'failed' ? step.error : gone);
+}
+
+/** Work the pipeline does itself and reports, phase by phase if it likes, before a deadline its heartbeats move. */
+async function pipelineWork(work: Work, mailbox: Mailbox): Promise<Outcome> {
+  for (;;) {
+    const report = mailbox.next();
+    if (report === undefined) {
+      const leftMs = await surely((ledger) => ledger.untilDeadline({ work }));
+      if (leftMs <= 0) {
+        return undone(work, 'customer', {
+          code: 'deadline_passed',
+          message: 'The pipeline reported nothing in time.',
+        });
+      }
+      await condition(() => mailbox.waiting, leftMs, {
+        summary: 'until the pipeline reports or its deadline',
+      });
+      continue;
+    }
+    const settled = await CancellationScope.nonCancellable(() => actOn({ work, mailbox, report }));
+    if (settled !== null) return settled;
+  }
+}
+
+/** Acts on one report and then answers it. Null: the work goes on. */
+async function actOn(options: {
+  work: Work;
+  mailbox: Mailbox;
+  report: ProviderReport;
+}): Promise<Outcome | null> {
+  const { work, mailbox, report } = options;
+  if (report.kind === 'fail') {
+    const error = { code: report.code, message: report.message };
+    const release: ReleaseRequest = { work, cause: 'customer', status: 'failed', error, reportId: report.id };
+    const ended = await surely((ledger) => ledger.releaseGeneration(release));
+    mailbox.answer(report, { ok: true });
+    return { kind: 'settled', ended };
+  }
+  const { kind: _, id, outputs, ...figures } = report;
+  const made = outputs.map((output, index): Output => ({ index, status: 'succeeded', ...output }));
+  const reply = await surely((ledger) =>
+    ledger.captureGeneration({ work, ...figures, outputs: made, reportId: id }),
+  );
+  if (reply.kind === 'exceeds_hold' || reply.kind === 'phase_captured') {
+    mailbox.answer(report, { ok: false, code: reply.kind });
+    return null;
+  }
+  mailbox.answer(report, reply.kind === 'applied' ? { ok: true } : { ok: false, code: 'generation_ended' });
+  return report.final || reply.kind === 'closed' ? { kind: 'settled', ended: reply.ended } : null;
+}
+
+/** The work stopped before it ended: somebody cancelled, or our own machinery gave up. */
+async function interrupted(options: { work: Work; mailbox: Mailbox; error: unknown }): Promise<Outcome> {
+  const { work, mailbox, error } = options;
+  if (!isCancellation(error)) {
+    const message =
+      error instanceof Error
+        ? error.cause instanceof Error
+          ? error.cause.message
+          : error.message
+        : String(error);
+    return undone(work, 'engine', { code: 'provider_unreachable', message });
+  }
+  // Without a cancel signal it was the Temporal UI's or CLI's Cancel: an operator's doing.
+  const by = mailbox.cancel?.by ?? 'operator';
+  if (work.provider.type !== 'external') {
+    const provider = providerOn(work, 'cancel the job');
+    await CancellationScope.nonCancellable(() => provider.cancelWork({ work, by }));
+  }
+  const message = mailbox.cancel?.reason ?? `Canceled by the ${by}.`;
+  return {
+    kind: 'undone',
+    release: { work, cause: by, status: 'canceled', error: { code: 'canceled', message } },
+  };
+}
+
+/** Moves the credits. Everything here is keyed by workflow and step, so a repetition finds itself done. */
+async function settleUp(outcome: Outcome): Promise<Ended> {
+  if (outcome.kind === 'settled') return outcome.ended;
+  if (outcome.kind === 'undone') return surely((ledger) => ledger.releaseGeneration(outcome.release));
+  const reply = await surely((ledger) => ledger.captureGeneration(outcome.capture));
+  if (reply.kind === 'applied' || reply.kind === 'closed') return reply.ended;
+  return surely((ledger) => ledger.endOf({ work: outcome.capture.work }));
+}
+
+function delivered(work: Work, result: Pick<CaptureRequest, 'outputs' | 'providerCost'>): Outcome {
+  return { kind: 'delivered', capture: { work, final: true, ...result } };
+}
+
+function undone(work: Work, cause: ReleaseRequest['cause'], error: FailureReason): Outcome {
+  return { kind: 'undone', release: { work, cause, status: 'failed', error } };
+}
+
+function isInvalid(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined;
+  return cause instanceof ApplicationFailure && cause.type === FAILURES.invalid;
+}

@@ -1,0 +1,3 @@
+/** The bundle's entry: every workflow the worker runs. */
+export { accountWorkflow } from './account';
+export { generationWorkflow } from './generation';

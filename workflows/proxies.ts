@@ -1,0 +1,64 @@
+import {
+  ActivityCancellationType,
+  proxyActivities,
+  proxyLocalActivities,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type { AccountActivities, LedgerActivities, ProviderActivities, Work } from '../activities/types';
+import { FAILURES, providerTaskQueue } from './contract';
+
+/** Activities by policy. How long and how often is decided here and nowhere else. */
+
+/** The reservation: fast or not at all. The database's own check of `reserveBefore` is what counts. */
+export const reserving = proxyLocalActivities<Pick<LedgerActivities, 'reserve'>>({
+  startToCloseTimeout: '4s',
+  scheduleToCloseTimeout: '9s',
+  retry: {
+    initialInterval: '100ms',
+    backoffCoefficient: 2,
+    maximumInterval: '1s',
+    nonRetryableErrorTypes: [FAILURES.invalid],
+  },
+});
+
+/** A ledger call that normally takes milliseconds: cheap, without a task of its own. */
+export const quick = proxyLocalActivities<LedgerActivities>({
+  startToCloseTimeout: '3s',
+  scheduleToCloseTimeout: '5s',
+  retry: { initialInterval: '100ms', backoffCoefficient: 2, maximumInterval: '1s' },
+});
+
+/** The same call when the database is away: tried until it is back, hours if need be (rule 12). */
+export const patient = proxyActivities<LedgerActivities>({
+  startToCloseTimeout: '30s',
+  retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '30s' },
+});
+
+/** Tries quickly, then for ever. What it calls must be idempotent: the quick try may have succeeded. */
+export async function surely<T>(call: (activities: LedgerActivities) => Promise<T>): Promise<T> {
+  try {
+    return await call(quick);
+  } catch {
+    return call(patient);
+  }
+}
+
+/** The provider's own task queue: its rate limit, its heartbeats, its retries. */
+export function providerOn({ provider }: Work, summary: string) {
+  const taskQueue = providerTaskQueue(workflowInfo().taskQueue, provider.type);
+  return proxyActivities<ProviderActivities>({
+    taskQueue,
+    summary,
+    startToCloseTimeout: '2m',
+    heartbeatTimeout: '10s',
+    // A cancelled submission is waited for: only then is it known whether there is a job to cancel.
+    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    // Only transport failures and our own are retried: a provider's error is a result.
+    retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '20s', maximumAttempts: 8 },
+  });
+}
+
+export const account = proxyActivities<AccountActivities>({
+  startToCloseTimeout: '60s',
+  retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '1m' },
+});
