@@ -12,7 +12,7 @@ export interface HttpOptions {
 
 /** The cheapest priced work, done by a provider that takes no time: what is left is the engine. */
 export const WORK = {
-  action: 'text-to-image',
+  action: 'image',
   model: 'nano-banana-2',
   provider: { type: 'simulated', delayMs: 0 },
 } as const;

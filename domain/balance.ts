@@ -24,7 +24,11 @@ export function bucketRefresh(options: {
   if (bucket.refresh === null || amountMilli === 0) return null;
   const nowMs = toMs(snapshot.now);
   if (bucket.refresh === 'day') {
-    return { at: new Date(nextMidnight(nowMs, rules.timezone)).toISOString(), amountMilli };
+    // Settle knows better where a change of zone moved the next reset.
+    const planned = snapshot.calendar[bucket.bucket]?.nextAt;
+    const nextMs = planned === undefined ? 0 : toMs(planned);
+    const atMs = nextMs > nowMs ? nextMs : nextMidnight(nowMs, rules.timezone);
+    return { at: new Date(atMs).toISOString(), amountMilli };
   }
   const anchorMs = toMs(rules.anchor);
   return { at: new Date(cycleStart(anchorMs, cycleNumber(anchorMs, nowMs) + 1)).toISOString(), amountMilli };
