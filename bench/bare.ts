@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { Client, Connection, WithStartWorkflowOperation } from '@temporalio/client';
-import { startChild, stopChild } from './children';
+import { dataConverter } from '../workflows/payloads';
+import { startChild } from './children';
 
 /** A contestant: one unit of work at a time for each client, and an end. */
 export interface Contestant {
@@ -14,9 +15,13 @@ export async function startBare({ address }: { address: string }): Promise<Conte
   const queue = `bare-${randomUUID()}`;
   const providerQueue = `${queue}-provider`;
   const entry = path.join(__dirname, 'bareWorker.js');
-  const worker = await startChild({ entry, args: [address, queue, providerQueue] });
+  const worker = await startChild({
+    entry,
+    args: [address, queue, providerQueue],
+    readyLine: 'bare worker is running',
+  });
   const connection = await Connection.connect({ address });
-  const client = new Client({ connection });
+  const client = new Client({ connection, dataConverter });
 
   return {
     async work() {
@@ -36,7 +41,7 @@ export async function startBare({ address }: { address: string }): Promise<Conte
     },
     async stop() {
       await connection.close();
-      await stopChild(worker);
+      await worker.stop();
     },
   };
 }

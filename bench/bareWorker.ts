@@ -1,6 +1,7 @@
 import { bundleWorkflowCode, NativeConnection, Worker } from '@temporalio/worker';
+import { dataConverter } from '../workflows/payloads';
 
-/** The bare workflow's worker: a process of its own, as ours is. Says `ready` to its parent, and ends with it. */
+/** The bare workflow's worker: a process of its own, as ours is. SIGTERM lets it end what it began. */
 
 export interface BareActivities {
   nothing(): Promise<void>;
@@ -16,15 +17,14 @@ async function runBareWorker({ address, queue, providerQueue }: BareWorkerSettin
   const connection = await NativeConnection.connect({ address });
   const workflowBundle = await bundleWorkflowCode({ workflowsPath: require.resolve('./bareWorkflow') });
   const activities: BareActivities = { nothing: () => Promise.resolve() };
+  // As in activities/worker.ts, whose limit of local activities at one time no bench reaches.
+  const shared = { connection, activities: { ...activities }, dataConverter } as const;
   const workers = await Promise.all([
-    Worker.create({ connection, taskQueue: queue, workflowBundle, activities }),
-    Worker.create({ connection, taskQueue: providerQueue, activities }),
+    Worker.create({ ...shared, taskQueue: queue, workflowBundle }),
+    Worker.create({ ...shared, taskQueue: providerQueue }),
   ]);
   const running = Promise.all(workers.map((worker) => worker.run()));
-  process.once('disconnect', () => {
-    for (const worker of workers) worker.shutdown();
-  });
-  process.send?.('ready');
+  console.log('bare worker is running');
   await running;
   await connection.close();
 }

@@ -1,68 +1,76 @@
-import { type ChildProcess, fork } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 
-/** Processes that a bench starts, and ends again. */
+/** Node processes that a bench starts, and ends again. */
 
 export interface ChildOptions {
   /** A compiled entry point. */
   entry: string;
   args?: readonly string[];
   env?: NodeJS.ProcessEnv;
-  /** True once the child is of use; without it the child's own `ready` message is waited for. */
-  isReady?: () => Promise<boolean>;
+}
+
+export interface Child {
+  stop(): Promise<void>;
 }
 
 const READY_WITHIN_MS = 60_000;
-const END_WITHIN_MS = 15_000;
-const ASK_EVERY_MS = 200;
+const END_WITHIN_MS = 20_000;
+/** What is kept of a child's output, to be told if it fails. */
+const KEPT_CHARACTERS = 8_000;
 
-/** Starts a Node process and waits until it is of use. Its output is kept, and told if it dies on the way. */
+/** Starts a process and waits until its output says `readyLine`. Throws, with what it said, if it dies before. */
 export async function startChild({
-  entry,
-  args = [],
-  env = process.env,
-  isReady,
-}: ChildOptions): Promise<ChildProcess> {
-  const child = fork(entry, [...args], { env, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
-  const output: string[] = [];
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.on('data', (chunk: Buffer) => {
-      output.push(chunk.toString());
-      if (output.length > 200) output.shift();
-    });
-  }
-  let ready = false;
-  child.on('message', (message) => {
-    ready ||= message === 'ready';
+  readyLine,
+  ...options
+}: ChildOptions & { readyLine: string }): Promise<Child> {
+  const { child, said } = start(options);
+  const ready = new Promise<void>((resolve) => {
+    const look = () => {
+      if (said().includes(readyLine)) resolve();
+    };
+    child.stdout?.on('data', look);
+    child.stderr?.on('data', look);
   });
-  const isOfUse = async () => ready || (await isReady?.()) === true;
-  const deadlineMs = Date.now() + READY_WITHIN_MS;
-  while (!(await isOfUse())) {
-    if (child.exitCode !== null || child.signalCode !== null) {
-      throw new Error(`${entry} ended before it was ready:\n${output.join('')}`);
-    }
-    if (Date.now() > deadlineMs) {
-      await stopChild(child);
-      throw new Error(`${entry} was not ready within ${READY_WITHIN_MS / 1000} s:\n${output.join('')}`);
-    }
-    await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS));
+  const over = new AbortController();
+  const ended = once(child, 'exit', { signal: over.signal }).then(() => 'ended before it was ready');
+  const late = new Promise<string>((resolve) => {
+    const timer = setTimeout(resolve, READY_WITHIN_MS, 'was not ready in time');
+    over.signal.addEventListener('abort', () => clearTimeout(timer));
+  });
+  const failure = await Promise.race([ready, ended, late]);
+  over.abort();
+  ended.catch(() => undefined); // our own abort, now that nobody waits for it
+  if (failure !== undefined) {
+    await stop(child);
+    throw new Error(`${options.entry} ${failure}:\n${said()}`);
   }
-  return child;
+  return { stop: () => stop(child) };
 }
 
-/** Runs a Node process to its end. Throws, with what it said, if that was not a success. */
-export async function runChild({ entry, args = [], env = process.env }: ChildOptions): Promise<void> {
-  const child = fork(entry, [...args], { env, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
-  const output: string[] = [];
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.on('data', (chunk: Buffer) => output.push(chunk.toString()));
-  }
-  const [code] = await once(child, 'close');
-  if (code !== 0) throw new Error(`${entry} failed:\n${output.join('')}`);
+/** Runs a process to its end. Throws, with what it said, if that was not a success. */
+export async function runChild(options: ChildOptions): Promise<void> {
+  const { child, said } = start(options);
+  await once(child, 'close');
+  if (child.exitCode !== 0) throw new Error(`${options.entry} failed:\n${said()}`);
+}
+
+function start({ entry, args = [], env = process.env }: ChildOptions): {
+  child: ChildProcess;
+  said: () => string;
+} {
+  const child = spawn(process.execPath, [entry, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  const keep = (chunk: Buffer) => {
+    output = (output + chunk.toString()).slice(-KEPT_CHARACTERS);
+  };
+  child.stdout.on('data', keep);
+  child.stderr.on('data', keep);
+  return { child, said: () => output };
 }
 
 /** Asks the process to end, and ends it if it does not. */
-export async function stopChild(child: ChildProcess): Promise<void> {
+async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const ended = once(child, 'exit');
   child.kill('SIGTERM');

