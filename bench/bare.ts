@@ -4,14 +4,14 @@ import { Client, Connection, WithStartWorkflowOperation } from '@temporalio/clie
 import { dataConverter } from '../workflows/payloads';
 import { startChild } from './children';
 
-/** A contestant: one unit of work at a time for each client, and an end. */
-export interface Contestant {
-  work(client: number): Promise<void>;
-  stop(): Promise<void>;
-}
+/** One unit of what is measured, by the client with this number. */
+export type Work = (client: number) => Promise<void>;
+
+/** Where whatever is started leaves how it is stopped; the bench does so at its end, the last one first. */
+export type AtEnd = (stop: () => Promise<void>) => void;
 
 /** Starts the bare workflow's worker; a unit is one workflow, answered after its first step and waited for to its end. */
-export async function startBare({ address }: { address: string }): Promise<Contestant> {
+export async function startBare({ address, atEnd }: { address: string; atEnd: AtEnd }): Promise<Work> {
   const queue = `bare-${randomUUID()}`;
   const providerQueue = `${queue}-provider`;
   const entry = path.join(__dirname, 'bareWorker.js');
@@ -20,28 +20,24 @@ export async function startBare({ address }: { address: string }): Promise<Conte
     args: [address, queue, providerQueue],
     readyLine: 'bare worker is running',
   });
+  atEnd(worker.stop);
   const connection = await Connection.connect({ address });
+  atEnd(() => connection.close());
   const client = new Client({ connection, dataConverter });
 
-  return {
-    async work() {
-      const operation = new WithStartWorkflowOperation('bareWorkflow', {
-        workflowId: `bare_${randomUUID()}`,
-        taskQueue: queue,
-        args: [{ providerQueue }],
-        workflowIdConflictPolicy: 'USE_EXISTING',
-        workflowIdReusePolicy: 'ALLOW_DUPLICATE_FAILED_ONLY',
-      });
-      await client.workflow.executeUpdateWithStart('reserve', {
-        startWorkflowOperation: operation,
-        updateId: 'reserve',
-      });
-      const handle = await operation.workflowHandle();
-      await handle.result();
-    },
-    async stop() {
-      await connection.close();
-      await worker.stop();
-    },
+  return async () => {
+    const operation = new WithStartWorkflowOperation('bareWorkflow', {
+      workflowId: `bare_${randomUUID()}`,
+      taskQueue: queue,
+      args: [{ providerQueue }],
+      workflowIdConflictPolicy: 'USE_EXISTING',
+      workflowIdReusePolicy: 'ALLOW_DUPLICATE_FAILED_ONLY',
+    });
+    await client.workflow.executeUpdateWithStart('reserve', {
+      startWorkflowOperation: operation,
+      updateId: 'reserve',
+    });
+    const handle = await operation.workflowHandle();
+    await handle.result();
   };
 }

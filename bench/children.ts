@@ -11,7 +11,7 @@ export interface ChildOptions {
 }
 
 export interface Child {
-  stop(): Promise<void>;
+  stop: () => Promise<void>;
 }
 
 const READY_WITHIN_MS = 60_000;

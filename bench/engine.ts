@@ -1,34 +1,35 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Client, escapeIdentifier } from 'pg';
-import { type Child, runChild, startChild } from './children';
+import type { AtEnd } from './bare';
+import { runChild, startChild } from './children';
 import type { HttpOptions } from './generations';
 
 /** An engine of the bench's own, as `npm start` runs it, in a directory that is gone afterwards. */
 export interface Engine extends HttpOptions {
   databaseUrl: string;
   temporalAddress: string;
-  /** Where a new database of the same server can be made. */
-  createDatabase(name: string): Promise<string>;
-  stop(): Promise<void>;
+  /** Makes a new database on the same server; its URL. */
+  createDatabase: (name: string) => Promise<string>;
 }
 
 interface Server {
-  stop(): Promise<void>;
+  stop: () => Promise<void>;
 }
 
 /** The parts of dev/ that a bench uses. They are plain JavaScript, so their types are said here. */
 interface DevPostgres {
-  startPostgres(options: {
+  startPostgres: (options: {
     dataDir: string;
     port: number;
-  }): Promise<Server & { url: string; adminUrl: string; dataPath: string }>;
+  }) => Promise<Server & { url: string; adminUrl: string; dataPath: string }>;
 }
 interface DevTemporal {
-  findTemporal(options: { log: (line: string) => void }): Promise<string>;
+  findTemporal: (options: { log: (line: string) => void }) => Promise<string>;
   startTemporal(options: {
     binary: string;
     port: number;
@@ -36,7 +37,7 @@ interface DevTemporal {
   }): Promise<Server & { address: string }>;
 }
 interface DevProcesses {
-  freePort(): Promise<number>;
+  freePort: () => Promise<number>;
 }
 
 /** The package's root, from dist/bench. */
@@ -44,7 +45,7 @@ const ROOT = path.join(__dirname, '..', '..');
 const dev = (name: string): string => pathToFileURL(path.join(ROOT, 'dev', name)).href;
 const entry = (name: string): string => path.join(ROOT, 'dist', name);
 
-export async function startEngine(): Promise<Engine> {
+export async function startEngine(atEnd: AtEnd): Promise<Engine> {
   const { startPostgres }: DevPostgres = await import(dev('postgres.mjs'));
   const { findTemporal, startTemporal }: DevTemporal = await import(dev('temporal.mjs'));
   const { freePort }: DevProcesses = await import(dev('processes.mjs'));
@@ -52,47 +53,43 @@ export async function startEngine(): Promise<Engine> {
   const binary = await findTemporal({ log: console.log });
   const directory = mkdtempSync(path.join(os.tmpdir(), 'holdfast-bench-'));
   chmodSync(directory, 0o755); // run as root, Postgres is another user and must get in
-  const started: (Server | Child)[] = [];
-  const leftovers = [directory];
-  const stop = async () => {
-    // Last come, first gone: nothing loses the server it works on.
-    for (const part of started.toReversed()) await part.stop();
-    for (const place of leftovers) rmSync(place, { recursive: true, force: true });
-  };
-  try {
-    const postgres = await startPostgres({ dataDir: directory, port: await freePort() });
-    started.push(postgres);
-    leftovers.push(postgres.dataPath);
-    const dbFile = path.join(directory, 'temporal.db');
-    const temporal = await startTemporal({ binary, port: await freePort(), dbFile });
-    started.push(temporal);
+  atEnd(() => remove(directory));
+  const postgres = await startPostgres({ dataDir: directory, port: await freePort() });
+  atEnd(() => remove(postgres.dataPath));
+  atEnd(postgres.stop);
+  const dbFile = path.join(directory, 'temporal.db');
+  const temporal = await startTemporal({ binary, port: await freePort(), dbFile });
+  atEnd(temporal.stop);
 
-    const port = await freePort();
-    const adminKey = randomBytes(24).toString('hex');
-    const env = {
-      PATH: process.env['PATH'],
-      DATABASE_URL: postgres.url,
-      TEMPORAL_ADDRESS: temporal.address,
-      PORT: String(port),
-      HOLDFAST_ADMIN_KEY: adminKey,
-    };
-    await runChild({ entry: entry('db/setup.js'), env });
-    started.push(
-      await startChild({ entry: entry('activities/worker.js'), env, readyLine: 'worker is running' }),
-    );
-    started.push(await startChild({ entry: entry('api/main.js'), env, readyLine: 'api is listening' }));
-    return {
-      baseUrl: `http://127.0.0.1:${port}`,
-      adminKey,
-      databaseUrl: postgres.url,
-      temporalAddress: temporal.address,
-      createDatabase: (name) => createDatabase(postgres.adminUrl, name),
-      stop,
-    };
-  } catch (error) {
-    await stop();
-    throw error;
-  }
+  const port = await freePort();
+  const adminKey = randomBytes(24).toString('hex');
+  const env = {
+    PATH: process.env['PATH'],
+    DATABASE_URL: postgres.url,
+    TEMPORAL_ADDRESS: temporal.address,
+    PORT: String(port),
+    HOLDFAST_ADMIN_KEY: adminKey,
+  };
+  await runChild({ entry: entry('db/setup.js'), env });
+  const worker = await startChild({
+    entry: entry('activities/worker.js'),
+    env,
+    readyLine: 'worker is running',
+  });
+  atEnd(worker.stop);
+  const api = await startChild({ entry: entry('api/main.js'), env, readyLine: 'api is listening' });
+  atEnd(api.stop);
+  return {
+    baseUrl: `http://127.0.0.1:${port}`,
+    adminKey,
+    databaseUrl: postgres.url,
+    temporalAddress: temporal.address,
+    createDatabase: (name) => createDatabase(postgres.adminUrl, name),
+  };
+}
+
+function remove(place: string): Promise<void> {
+  return rm(place, { recursive: true, force: true });
 }
 
 async function createDatabase(adminUrl: string, name: string): Promise<string> {

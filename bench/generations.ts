@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import type { Contestant } from './bare';
+import type { Work } from './bare';
 
 /** Generations as a pipeline makes them: ordered over HTTP, and waited for to the end. */
 
@@ -11,7 +11,7 @@ export interface HttpOptions {
 }
 
 /** The cheapest priced work, done by a provider that takes no time: what is left is the engine. */
-export const WORK = {
+export const ORDER = {
   action: 'image',
   model: 'nano-banana-2',
   provider: { type: 'simulated', delayMs: 0 },
@@ -33,19 +33,14 @@ export async function openAccounts(http: HttpOptions, count: number): Promise<st
 }
 
 /** A unit is one generation: `POST`, which answers once the credits are held, then waiting until it succeeded. */
-export function generationsOverHttp(
-  http: HttpOptions,
-  accounts: readonly string[],
-): Pick<Contestant, 'work'> {
-  return {
-    async work(client) {
-      const account = accounts[client % accounts.length];
-      const started = Generation.parse(await post(http, '/v1/generations', { account, ...WORK }));
-      const url = `${http.baseUrl}/v1/generations/${started.id}?wait=30`;
-      const response = await fetch(url, { headers: { authorization: `Bearer ${http.adminKey}` } });
-      const ended = Generation.parse(await bodyOf(response));
-      if (ended.status !== 'succeeded') throw new Error(`generation ${ended.id} ended as ${ended.status}`);
-    },
+export function generationsOverHttp(http: HttpOptions, accounts: readonly string[]): Work {
+  return async (client) => {
+    const account = accounts[client % accounts.length];
+    const started = Generation.parse(await post(http, '/v1/generations', { account, ...ORDER }));
+    const url = `${http.baseUrl}/v1/generations/${started.id}?wait=30`;
+    const response = await fetch(url, { headers: { authorization: `Bearer ${http.adminKey}` } });
+    const ended = Generation.parse(await bodyOf(response));
+    if (ended.status !== 'succeeded') throw new Error(`generation ${ended.id} ended as ${ended.status}`);
   };
 }
 

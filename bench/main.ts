@@ -1,9 +1,9 @@
 import { once } from 'node:events';
-import { startBare } from './bare';
+import { type AtEnd, startBare } from './bare';
 import { type Engine, startEngine } from './engine';
 import { generationsOverHttp, openAccounts } from './generations';
 import { ledgerPairs } from './ledgerPairs';
-import { inTurns, perSecond, type Result } from './measure';
+import { inTurns, median, perSecond, type Result } from './measure';
 import { findPgbench, preparePgbench } from './pgbench';
 import { machine, table } from './report';
 
@@ -18,27 +18,33 @@ const WORKFLOW_SECONDS = 7;
 const LEDGER_SECONDS = 4;
 const WARM_UP_SECONDS = 3;
 
+interface Bench {
+  engine: Engine;
+  accounts: readonly string[];
+  atEnd: AtEnd;
+}
+
 async function main(): Promise<void> {
-  console.log(`holdfast bench on ${machine()}`);
-  console.log('Starting an engine of its own in a temporary directory ...');
-  const engine = await startEngine();
+  const stops: (() => Promise<void>)[] = [];
   try {
-    await Promise.race([measure(engine), interrupted()]);
+    await Promise.race([run((stop) => stops.push(stop)), interrupted()]);
   } finally {
-    await engine.stop();
+    for (const stop of stops.toReversed()) await stop();
   }
 }
 
-async function measure(engine: Engine): Promise<void> {
+async function run(atEnd: AtEnd): Promise<void> {
+  console.log(`holdfast bench on ${machine()}`);
+  console.log('Starting an engine of its own in a temporary directory ...');
+  const engine = await startEngine(atEnd);
   const accounts = await openAccounts(engine, Math.max(...CLIENTS));
+  const bench = { engine, accounts, atEnd };
 
-  console.log(`\nGenerations over HTTP against a bare Temporal workflow of the same shape, all steps empty`);
-  console.log(await againstBareWorkflow(engine, accounts));
+  console.log('\nGenerations over HTTP against a bare Temporal workflow of the same shape, all steps empty');
+  console.log(await againstBareWorkflow(bench));
 
-  console.log(
-    `\nReserve + capture from Node (two commits) against pgbench -N (one commit), on the same Postgres`,
-  );
-  console.log(await againstPgbench(engine, accounts));
+  console.log('\nReserve + capture from Node (two commits) against pgbench -N (one), on the same Postgres');
+  console.log(await againstPgbench(bench));
 }
 
 /** Ctrl-C ends the bench, but not before what it started has ended too. */
@@ -47,54 +53,51 @@ async function interrupted(): Promise<never> {
   throw new Error('interrupted');
 }
 
-async function againstBareWorkflow(engine: Engine, accounts: readonly string[]): Promise<string> {
-  const ours = generationsOverHttp(engine, accounts);
-  const bare = await startBare({ address: engine.temporalAddress });
-  try {
-    const results: Result[] = [];
-    for (const clients of CLIENTS) {
-      const load = { clients, seconds: WORKFLOW_SECONDS };
-      await perSecond({ clients, seconds: WARM_UP_SECONDS, work: ours.work });
-      await perSecond({ clients, seconds: WARM_UP_SECONDS, work: bare.work });
-      const contest = {
-        clients,
-        ours: () => perSecond({ ...load, work: ours.work }),
-        theirs: () => perSecond({ ...load, work: bare.work }),
-      };
-      results.push(await inTurns(contest, ROUNDS));
-    }
-    return table({ ours: 'generations', theirs: 'bare workflows' }, results);
-  } finally {
-    await bare.stop();
+async function againstBareWorkflow({ engine, accounts, atEnd }: Bench): Promise<string> {
+  const generation = generationsOverHttp(engine, accounts);
+  const bare = await startBare({ address: engine.temporalAddress, atEnd });
+  const results: Result[] = [];
+  for (const clients of CLIENTS) {
+    const load = { clients, seconds: WORKFLOW_SECONDS };
+    for (const work of [generation, bare]) await perSecond({ clients, seconds: WARM_UP_SECONDS, work });
+    const ours = () => perSecond({ ...load, work: generation });
+    const theirs = () => perSecond({ ...load, work: bare });
+    results.push(await inTurns({ clients, ours, theirs }, ROUNDS));
   }
+  return table({ ours: 'generations', theirs: 'bare workflows' }, results);
 }
 
-async function againstPgbench(engine: Engine, accounts: readonly string[]): Promise<string> {
+async function againstPgbench({ engine, accounts, atEnd }: Bench): Promise<string> {
+  const { databaseUrl } = engine;
+  const pair = ledgerPairs({ databaseUrl, accounts, clients: Math.max(...CLIENTS), atEnd });
+  const ourRate = (clients: number) => perSecond({ clients, seconds: LEDGER_SECONDS, work: pair });
   const binary = await findPgbench();
-  const pgbench =
-    binary === null ? null : await preparePgbench({ binary, url: await engine.createDatabase('pgbench') });
-  const pairs = ledgerPairs({ databaseUrl: engine.databaseUrl, accounts, clients: Math.max(...CLIENTS) });
-  try {
-    const results: Result[] = [];
-    const alone: string[] = [];
-    for (const clients of CLIENTS) {
-      const load = { clients, seconds: LEDGER_SECONDS };
-      await perSecond({ clients, seconds: WARM_UP_SECONDS, work: pairs.work });
-      const ours = () => perSecond({ ...load, work: pairs.work });
-      if (pgbench === null) alone.push(`  ${clients} clients: ${(await ours()).toFixed(0)} pairs/s`);
-      else results.push(await inTurns({ clients, ours, theirs: () => pgbench.perSecond(load) }, ROUNDS));
-    }
-    if (pgbench !== null) return table({ ours: 'pairs', theirs: 'pgbench' }, results);
-    return [
-      ...alone,
-      "  No pgbench was found, so there is no ratio: Debian's package postgresql brings it.",
-    ].join('\n');
-  } finally {
-    await pairs.stop();
+  if (binary === null) return pairsAlone(ourRate);
+
+  const pgbench = await preparePgbench({ binary, url: await engine.createDatabase('pgbench') });
+  const results: Result[] = [];
+  for (const clients of CLIENTS) {
+    await perSecond({ clients, seconds: WARM_UP_SECONDS, work: pair });
+    const theirs = () => pgbench.perSecond({ clients, seconds: LEDGER_SECONDS });
+    results.push(await inTurns({ clients, ours: () => ourRate(clients), theirs }, ROUNDS));
   }
+  return table({ ours: 'pairs', theirs: 'pgbench' }, results);
 }
 
-main().catch((error: unknown) => {
-  console.error(error);
-  process.exit(1); // clients that were interrupted are still at it
-});
+async function pairsAlone(rate: (clients: number) => Promise<number>): Promise<string> {
+  const lines = ["  No pgbench was found, so there is no ratio: Debian's package postgresql brings it."];
+  for (const clients of CLIENTS) {
+    const rates: number[] = [];
+    for (let round = 0; round < ROUNDS; round += 1) rates.push(await rate(clients));
+    lines.push(`  ${clients} clients: ${median(rates).toFixed(0)} pairs/s`);
+  }
+  return lines.join('\n');
+}
+
+main().then(
+  () => process.exit(0),
+  (error: unknown) => {
+    console.error(error);
+    process.exit(1); // clients that were interrupted are still at it
+  },
+);

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { checkReferences } from './catalogChecks';
 import { toMilli } from './credits';
 
 /**
@@ -8,7 +9,12 @@ import { toMilli } from './credits';
 
 const id = z
   .string()
-  .regex(/^[a-z0-9][a-z0-9.-]{0,63}$/, 'must be lower-case letters, digits, dots and hyphens');
+  .regex(/^[a-z0-9][a-z0-9.-]{0,63}$/, 'must be lower-case letters, digits, dots and hyphens')
+  .refine(isFree, 'is a name every JavaScript object has; choose another');
+const optionName = z
+  .string()
+  .regex(/^[a-zA-Z][a-zA-Z0-9]{0,31}$/, 'must be letters and digits')
+  .refine(isFree, 'is a name every JavaScript object has; choose another');
 const label = z.string().min(1).max(120);
 const credits = z
   .number()
@@ -16,6 +22,7 @@ const credits = z
   .max(1_000_000_000)
   .refine(hasThreeDecimals, 'must have at most three decimals');
 const money = z.number().min(0).max(1_000_000);
+const currency = z.string().regex(/^[A-Z]{3}$/, 'must be a currency such as USD');
 
 /** Where a fact was read. What nobody published is marked as invented. */
 const provenance = {
@@ -68,9 +75,9 @@ const plan = z.strictObject({
 const pack = z.strictObject({
   pack: id,
   label: label.optional(),
-  credits,
+  credits: credits.refine((value) => value > 0, 'must be more than 0'),
   price: money,
-  currency: z.string().length(3),
+  currency,
   ...provenance,
 });
 
@@ -82,7 +89,7 @@ const option = z.strictObject({
 });
 
 const rate = z.strictObject({
-  params: z.record(z.string().regex(/^[a-zA-Z][a-zA-Z0-9]{0,31}$/), optionValue).default({}),
+  params: z.record(optionName, optionValue).default({}),
   credits: credits.describe('For one output, or for one second of one output'),
   per: z.enum(['output', 'second']).default('output'),
   minimumPlan: id.optional(),
@@ -95,7 +102,7 @@ const model = z.strictObject({
   label,
   minimumPlan: id.optional(),
   tags: z.array(id).default([]),
-  options: z.record(z.string().regex(/^[a-zA-Z][a-zA-Z0-9]{0,31}$/), option).default({}),
+  options: z.record(optionName, option).default({}),
   rates: z.array(rate).min(1).max(500),
   ...provenance,
 });
@@ -129,7 +136,7 @@ export const CatalogSchema = z
   .strictObject({
     catalog: id,
     label,
-    currency: z.string().length(3),
+    currency,
     description: z.string().max(2000).optional(),
     buckets: z.array(bucket).min(1).max(20),
     plans: z.array(plan).min(1).max(50),
@@ -197,6 +204,11 @@ export function isoDurationSeconds(text: string): number | null {
   return (days ?? 0) * 86_400 + (hours ?? 0) * 3600 + (minutes ?? 0) * 60 + (seconds ?? 0);
 }
 
+/** Ids are looked up in records, where `constructor` would find what nobody wrote. */
+function isFree(name: string): boolean {
+  return !(name in Object.prototype);
+}
+
 function hasThreeDecimals(value: number): boolean {
   try {
     toMilli(value);
@@ -204,137 +216,4 @@ function hasThreeDecimals(value: number): boolean {
   } catch {
     return false; // toMilli throws exactly for what has more
   }
-}
-
-type Report = (path: (string | number)[], message: string) => void;
-
-/** What no field can say by itself: ids are unique, and every name that is used exists. */
-function checkReferences(catalog: Catalog, context: z.RefinementCtx): void {
-  const report: Report = (path, message) => context.addIssue({ code: 'custom', path, message });
-  unique(
-    report,
-    ['buckets'],
-    catalog.buckets.map((one) => one.bucket),
-  );
-  unique(
-    report,
-    ['buckets'],
-    catalog.buckets.map((one) => one.rank),
-    'rank',
-  );
-  unique(
-    report,
-    ['plans'],
-    catalog.plans.map((one) => one.plan),
-  );
-  unique(
-    report,
-    ['plans'],
-    catalog.plans.map((one) => one.rank),
-    'rank',
-  );
-  unique(
-    report,
-    ['packs'],
-    catalog.packs.map((one) => one.pack),
-  );
-  unique(
-    report,
-    ['actions'],
-    catalog.actions.map((one) => one.action),
-  );
-
-  if (!catalog.plans.some((one) => one.rank === 0))
-    report(['plans'], 'one plan must have rank 0: the free plan');
-  const buckets = new Set(catalog.buckets.map((one) => one.bucket));
-  const plans = new Set(catalog.plans.map((one) => one.plan));
-  const tags = new Set(catalog.actions.flatMap((one) => one.models.flatMap((each) => each.tags)));
-  catalog.plans.forEach((one, n) => {
-    for (const name of Object.keys(one.allotments)) {
-      if (!buckets.has(name)) report(['plans', n, 'allotments', name], `there is no bucket ${name}`);
-    }
-  });
-  catalog.buckets.forEach((one, n) => {
-    for (const tag of one.excludes) {
-      if (!tags.has(tag)) report(['buckets', n, 'excludes'], `no model carries the tag ${tag}`);
-    }
-  });
-  if (catalog.packs.length > 0 && !buckets.has('pack')) report(['packs'], 'packs need a bucket called pack');
-  catalog.actions.forEach((one, n) => checkAction({ action: one, path: ['actions', n], plans, report }));
-}
-
-function checkAction(options: {
-  action: Action;
-  path: (string | number)[];
-  plans: Set<string>;
-  report: Report;
-}): void {
-  const { action: one, path, plans, report } = options;
-  const mustBePlan = (at: (string | number)[], name: string | undefined) => {
-    if (name !== undefined && !plans.has(name)) report(at, `there is no plan ${name}`);
-  };
-  mustBePlan([...path, 'minimumPlan'], one.minimumPlan);
-  unique(
-    report,
-    [...path, 'models'],
-    one.models.map((each) => each.model),
-  );
-  if (one.free && one.models.length > 0)
-    report([...path, 'models'], 'a free action has no models and no rates');
-  if (!one.free && one.models.length === 0)
-    report([...path, 'models'], 'an action that is not free needs a model with a rate');
-  if (one.models.length > 0 && !one.models.some((each) => each.model === one.defaultModel)) {
-    report([...path, 'defaultModel'], 'must be one of the models');
-  }
-  one.models.forEach((each, n) => {
-    const at = [...path, 'models', n];
-    mustBePlan([...at, 'minimumPlan'], each.minimumPlan);
-    for (const [name, { values, default: first }] of Object.entries(each.options)) {
-      if (!values.includes(first)) report([...at, 'options', name, 'default'], 'must be one of the values');
-    }
-    each.rates.forEach((row, m) => {
-      mustBePlan([...at, 'rates', m, 'minimumPlan'], row.minimumPlan);
-      for (const [name, value] of Object.entries(row.params)) {
-        if (!(each.options[name]?.values.includes(value) ?? false)) {
-          report([...at, 'rates', m, 'params', name], `${value} is not a value of option ${name}`);
-        }
-      }
-    });
-    checkRates({ model: each, at: [...at, 'rates'], report });
-  });
-}
-
-/** Every combination of options is priced by at most one rate, so that no order of rows decides a price. */
-function checkRates({
-  model: each,
-  at,
-  report,
-}: {
-  model: Model;
-  at: (string | number)[];
-  report: Report;
-}): void {
-  each.rates.forEach((row, m) => {
-    if (row.per === 'second' && each.options['seconds'] === undefined) {
-      report([...at, m, 'per'], 'a rate per second needs an option `seconds`');
-    }
-    const rival = each.rates.findIndex((other, n) => n < m && bothMatch(row.params, other.params));
-    if (rival >= 0)
-      report([...at, m], `rate ${rival} prices the same combination; tell them apart by params`);
-  });
-}
-
-function bothMatch(a: Record<string, unknown>, b: Record<string, unknown>): boolean {
-  return Object.keys(a).every((name) => b[name] === undefined || a[name] === b[name]);
-}
-
-function unique(
-  report: Report,
-  path: (string | number)[],
-  names: readonly (string | number)[],
-  what = 'id',
-): void {
-  names.forEach((name, n) => {
-    if (names.indexOf(name) !== n) report([...path, n], `${what} ${name} is used twice`);
-  });
 }

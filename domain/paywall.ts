@@ -24,15 +24,18 @@ export interface PaywallRequest extends Standing {
 }
 
 export function paywall(request: PaywallRequest) {
-  const { catalog, plan, requiredMilli, availableMilli, requiredPlan, nextRefresh } = request;
-  const { excluded = [] } = request;
+  const { catalog, plan, requiredMilli, availableMilli, requiredPlan, nextRefresh, excluded = [] } = request;
   const shortfall = milli(Math.max(0, requiredMilli - availableMilli));
   const gated = rankOf(catalog, requiredPlan) > rankOf(catalog, plan);
   const packs = gated || !mayBuyPacks(request) ? [] : catalog.packs;
-  const plans = higherPlans(catalog, plan).filter((one) => one.rank >= rankOf(catalog, requiredPlan));
+  const creditsOf = (planId: string) => monthlyCredits({ catalog, plan: planId, excluded });
+  const plans = higherPlans(catalog, plan)
+    .filter((one) => one.rank >= rankOf(catalog, requiredPlan))
+    // An upgrade adds the difference between the allotments.
+    .filter((one) => creditsOf(one.plan) - creditsOf(plan) >= shortfall);
   const refreshed = nextRefresh === null ? 0 : nextRefresh.amountMilli;
   return {
-    ways: paywallWays(request),
+    ways: waysOut({ canBuy: packs.length > 0, canUpgrade: plans.length > 0, canWait: !gated, ...request }),
     required: toCredits(requiredMilli),
     available: toCredits(availableMilli),
     shortfall: toCredits(shortfall),
@@ -46,7 +49,7 @@ export function paywall(request: PaywallRequest) {
     })),
     plans: plans.map((one) => ({
       plan: one.plan,
-      credits: creditsOf(one),
+      credits: toCredits(creditsOf(one.plan)),
       price: one.prices?.month ?? null,
     })),
     nextRefreshAt: nextRefresh?.at ?? null,
@@ -55,19 +58,29 @@ export function paywall(request: PaywallRequest) {
   };
 }
 
-/** The ways that are open to this account, in the order they are shown. A member who may not pay asks an owner. */
+/** The ways that are open to this account, whatever it wants to do, in the order they are shown. */
 export function paywallWays(standing: Standing): Way[] {
-  const { catalog, plan, role, nextRefresh } = standing;
+  const { catalog, plan } = standing;
+  return waysOut({
+    canBuy: mayBuyPacks(standing) && catalog.packs.length > 0,
+    canUpgrade: higherPlans(catalog, plan).length > 0,
+    canWait: true,
+    ...standing,
+  });
+}
+
+type WaysOut = Pick<Standing, 'role' | 'nextRefresh'> & Record<'canBuy' | 'canUpgrade' | 'canWait', boolean>;
+
+function waysOut({ canBuy, canUpgrade, canWait, role, nextRefresh }: WaysOut): Way[] {
   const ways: Way[] = [];
-  const canBuy = mayBuyPacks(standing) && catalog.packs.length > 0;
-  const canUpgrade = higherPlans(catalog, plan).length > 0;
   if (role === 'member') {
+    // Members may not pay.
     if (canBuy || canUpgrade) ways.push('ask_owner');
   } else {
     if (canBuy) ways.push('buy_pack');
     if (canUpgrade) ways.push('upgrade');
   }
-  if (nextRefresh !== null) ways.push('wait');
+  if (canWait && nextRefresh !== null) ways.push('wait');
   return ways;
 }
 
@@ -84,6 +97,12 @@ function rankOf(catalog: Catalog, plan: string | null): number {
   return plan === null ? 0 : (planOf(catalog, plan)?.rank ?? 0);
 }
 
-function creditsOf({ allotments }: Plan): number {
-  return toCredits(add(...Object.values(allotments).map(toMilli)));
+/** What a plan gives per month that may pay for this. */
+function monthlyCredits(options: { catalog: Catalog; plan: string; excluded: string[] }): MilliCredits {
+  const { catalog, plan, excluded } = options;
+  const allotments = planOf(catalog, plan)?.allotments ?? {};
+  const monthly = catalog.buckets.filter(
+    ({ bucket, refresh }) => refresh === 'month' && !excluded.includes(bucket),
+  );
+  return add(...monthly.map(({ bucket, amount }) => toMilli(allotments[bucket] ?? amount ?? 0)));
 }

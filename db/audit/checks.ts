@@ -1,0 +1,273 @@
+/**
+ * The ledger's invariants as queries: each returns the rows that break it, and none when all is well. `{account}` is
+ * replaced by a condition on the account (or by nothing): every query names the column it stands for.
+ */
+export interface Check {
+  id: string;
+  title: string;
+  /** Of design section 2. */
+  invariant: number;
+  sql: string;
+}
+
+/** Every move of the journal, with the row it belongs to. */
+const MOVES = `moves AS (
+  SELECT j.account_id, j.seq, j.at, j.kind, j.status, j.hold_id, m.lot, m.source, m.target, m.milli, m.n
+    FROM ledger.journal j CROSS JOIN LATERAL unnest(j.moves) WITH ORDINALITY m (lot, source, target, milli, n)
+   WHERE {j.account_id})`;
+
+/** What each lot must hold by the journal alone. */
+const REBUILT_LOTS = `rebuilt AS (
+  SELECT account_id, lot AS lot_no,
+         sum(milli) FILTER (WHERE source = 'outside') AS granted,
+         ${['available', 'held', 'frozen', 'spent', 'expired', 'revoked']
+           .map((part) => `sum(milli * ((target = '${part}')::int - (source = '${part}')::int)) AS ${part}`)
+           .join(',\n         ')}
+    FROM moves GROUP BY account_id, lot)`;
+
+const PARTS = 'granted, available, held, frozen, spent, expired, revoked';
+const parts = (alias: string) =>
+  PARTS.split(', ')
+    .map((part) => `${alias}.${part}`)
+    .join(', ');
+
+export const CHECKS: readonly Check[] = [
+  {
+    id: 'lot-conservation',
+    title: 'Every lot: granted = available + held + frozen + spent + expired + revoked, none negative',
+    invariant: 1,
+    sql: `SELECT account_id, lot_no, ${PARTS} FROM ledger.lots
+           WHERE (granted <> available + held + frozen + spent + expired + revoked
+              OR least(available, held, frozen, spent, expired, revoked) < 0) AND {account_id}`,
+  },
+  {
+    id: 'journal-gapless',
+    title: 'The journal of an account is numbered from 1 without gaps, up to the account’s own number',
+    invariant: 2,
+    sql: `SELECT a.account_id, a.seq, count(j.seq) AS rows, min(j.seq) AS first, max(j.seq) AS last
+            FROM ledger.accounts a LEFT JOIN ledger.journal j USING (account_id) WHERE {a.account_id}
+           GROUP BY a.account_id, a.seq
+          HAVING count(j.seq) <> a.seq OR count(DISTINCT j.seq) <> a.seq OR coalesce(max(j.seq), 0) <> a.seq`,
+  },
+  {
+    id: 'journal-refused-moves-nothing',
+    title: 'A refused operation moves nothing, an applied one moves amounts above zero',
+    invariant: 2,
+    sql: `SELECT account_id, seq, kind, status, credits, moves::text FROM ledger.journal
+           WHERE ((status <> 'applied' AND (moves <> '{}' OR credits <> 0))
+              OR EXISTS (SELECT FROM unnest(moves) m WHERE m.milli <= 0 OR m.source = m.target OR m.target = 'outside')) AND {account_id}`,
+  },
+  {
+    id: 'journal-running-totals',
+    title: 'Each row’s balance after it is the one before it plus what moved',
+    invariant: 3,
+    sql: `WITH ${MOVES}, sums AS (
+            SELECT account_id, seq, sum(milli * ((target = 'available')::int - (source = 'available')::int)) AS available,
+                   sum(milli * ((target = 'held')::int - (source = 'held')::int)) AS held FROM moves GROUP BY account_id, seq),
+          running AS (
+            SELECT j.account_id, j.seq, j.kind, j.credits, coalesce(s.available, 0) AS moved, j.available_after, j.held_after,
+                   sum(coalesce(s.available, 0)) OVER w AS available, sum(coalesce(s.held, 0)) OVER w AS held
+              FROM ledger.journal j LEFT JOIN sums s USING (account_id, seq) WHERE {j.account_id}
+            WINDOW w AS (PARTITION BY j.account_id ORDER BY j.seq))
+          SELECT * FROM running WHERE credits <> moved OR available_after <> available OR held_after <> held`,
+  },
+  {
+    id: 'totals-equal-lots',
+    title: 'An account’s totals equal the sums of its lots',
+    invariant: 3,
+    sql: `SELECT a.account_id, a.available, a.held, coalesce(sum(l.available), 0) AS lots_available, coalesce(sum(l.held), 0) AS lots_held
+            FROM ledger.accounts a LEFT JOIN ledger.lots l USING (account_id) WHERE {a.account_id}
+           GROUP BY a.account_id, a.available, a.held
+          HAVING a.available <> coalesce(sum(l.available), 0) OR a.held <> coalesce(sum(l.held), 0)`,
+  },
+  {
+    id: 'totals-equal-holds',
+    title: 'What an account holds, and how many holds are open, equals its open holds',
+    invariant: 3,
+    sql: `SELECT a.account_id, a.held, a.open_holds, coalesce(sum(h.held), 0) AS holds_held, count(h.hold_id) AS holds_open
+            FROM ledger.accounts a LEFT JOIN ledger.holds h ON h.account_id = a.account_id AND h.open WHERE {a.account_id}
+           GROUP BY a.account_id, a.held, a.open_holds
+          HAVING a.held <> coalesce(sum(h.held), 0) OR a.open_holds <> count(h.hold_id)`,
+  },
+  {
+    id: 'totals-equal-journal',
+    title: 'An account’s totals equal those of its last journal row',
+    invariant: 3,
+    sql: `SELECT a.account_id, a.available, a.held, a.debt, j.available_after, j.held_after, j.debt_after
+            FROM ledger.accounts a JOIN ledger.journal j ON j.account_id = a.account_id AND j.seq = a.seq
+           WHERE (a.available, a.held, a.debt) IS DISTINCT FROM (j.available_after, j.held_after, j.debt_after) AND {a.account_id}`,
+  },
+  {
+    id: 'rebuild-lots',
+    title: 'Lots rebuilt from the journal alone differ in nothing',
+    invariant: 3,
+    sql: `WITH ${MOVES}, ${REBUILT_LOTS}
+          SELECT coalesce(l.account_id, r.account_id) AS account_id, coalesce(l.lot_no, r.lot_no) AS lot_no,
+                 row(${parts('l')})::text AS stored, row(${parts('r')})::text AS rebuilt
+            FROM (SELECT * FROM ledger.lots WHERE {account_id}) l FULL JOIN rebuilt r USING (account_id, lot_no)
+           WHERE (${parts('l')}) IS DISTINCT FROM (${parts('r')})`,
+  },
+  {
+    id: 'rebuild-lot-terms',
+    title: 'Each lot’s bucket, rank, expiry and return policy are those it was granted with',
+    invariant: 3,
+    sql: `WITH granted AS (
+            SELECT j.account_id, n.* FROM ledger.journal j
+             CROSS JOIN LATERAL jsonb_to_recordset(j.detail -> 'lots') n (lot int, bucket text, rank smallint,
+                   "effectiveAt" timestamptz, "expiresAt" timestamptz, "graceSeconds" double precision, parent int, source text)
+             WHERE j.detail ? 'lots' AND {j.account_id})
+          SELECT coalesce(l.account_id, g.account_id) AS account_id, coalesce(l.lot_no, g.lot) AS lot_no, l.bucket, g.bucket AS granted_as
+            FROM (SELECT * FROM ledger.lots WHERE {account_id}) l FULL JOIN granted g ON g.account_id = l.account_id AND g.lot = l.lot_no
+           WHERE (l.bucket, l.rank, l.effective_at, l.expires_at, l.return_grace, l.parent_lot, l.source) IS DISTINCT FROM
+                 (g.bucket, g.rank, g."effectiveAt", coalesce(g."expiresAt", 'infinity'), make_interval(secs => g."graceSeconds"), g.parent, g.source)`,
+  },
+  {
+    id: 'rebuild-holds',
+    title: 'Holds rebuilt from the journal alone differ in nothing',
+    invariant: 3,
+    sql: `WITH ${MOVES}, rebuilt AS (
+            SELECT account_id, hold_id,
+                   coalesce(sum(milli) FILTER (WHERE target = 'held'), 0) AS amount,
+                   sum(milli * ((target = 'held')::int - (source = 'held')::int)) AS held,
+                   coalesce(sum(milli) FILTER (WHERE source = 'held' AND target = 'spent'), 0) AS captured,
+                   coalesce(sum(milli) FILTER (WHERE source = 'held' AND target <> 'spent'), 0) AS released,
+                   coalesce(sum(milli) FILTER (WHERE source = 'spent'), 0) AS refunded,
+                   coalesce(sum(milli) FILTER (WHERE source = 'held' AND target = 'expired'), 0)
+                     - coalesce(sum(milli) FILTER (WHERE source = 'outside' AND kind <> 'refund'), 0) AS forfeited
+              FROM moves WHERE hold_id IS NOT NULL GROUP BY account_id, hold_id)
+          SELECT coalesce(h.account_id, r.account_id) AS account_id, coalesce(h.hold_id, r.hold_id) AS hold_id,
+                 row(h.amount, h.held, h.captured, h.released, h.forfeited, h.refunded)::text AS stored,
+                 row(r.amount, r.held, r.captured, r.released, r.forfeited, r.refunded)::text AS rebuilt
+            FROM (SELECT * FROM ledger.holds WHERE {account_id}) h FULL JOIN rebuilt r USING (account_id, hold_id)
+           WHERE (h.amount, h.held, h.captured, h.released, h.forfeited, h.refunded) IS DISTINCT FROM
+                 (r.amount, r.held, r.captured, r.released, r.forfeited, r.refunded)`,
+  },
+  {
+    id: 'hold-conservation',
+    title: 'Every hold: amount = captured + released + held, by lot as in sum; a closed one holds nothing',
+    invariant: 4,
+    sql: `SELECT account_id, hold_id, amount, captured, released, held, open FROM ledger.holds
+           WHERE (amount <> captured + released + held OR (NOT open AND held > 0) OR cardinality(lots) <> cardinality(lots_held)
+              OR held <> (SELECT coalesce(sum(u), 0) FROM unnest(lots_held) u)
+              OR captured - refunded <> (SELECT coalesce(sum(u), 0) FROM unnest(lots_captured) u)) AND {account_id}`,
+  },
+  {
+    id: 'one-hold-per-generation',
+    title: 'A generation has at most one hold, and its hold is its own',
+    invariant: 5,
+    sql: `SELECT account_id, generation_id, count(*) AS holds FROM ledger.holds WHERE generation_id IS NOT NULL AND {account_id}
+           GROUP BY account_id, generation_id HAVING count(*) > 1
+           UNION ALL
+          SELECT h.account_id, h.generation_id, 0 FROM ledger.holds h
+            LEFT JOIN ledger.generations g ON g.account_id = h.account_id AND g.generation_id = h.generation_id AND g.hold_id = h.hold_id
+           WHERE h.generation_id IS NOT NULL AND g.account_id IS NULL AND {h.account_id}`,
+  },
+  {
+    id: 'one-capture-per-phase',
+    title: 'Each phase of a hold is captured at most once, and a hold closes once',
+    invariant: 5,
+    sql: `SELECT account_id, hold_id, coalesce(detail ->> 'phase', 'final') AS phase, count(*) AS captures
+            FROM ledger.journal WHERE kind = 'capture' AND status = 'applied' AND {account_id}
+           GROUP BY account_id, hold_id, coalesce(detail ->> 'phase', 'final') HAVING count(*) > 1
+           UNION ALL
+          SELECT account_id, hold_id, 'closing', count(*) FROM ledger.journal
+           WHERE status = 'applied' AND (kind = 'release' OR (kind = 'capture' AND (detail ->> 'final')::boolean)) AND {account_id}
+           GROUP BY account_id, hold_id HAVING count(*) > 1`,
+  },
+  {
+    id: 'keys-equal-journal',
+    title: 'Every key names the one journal row that bears it',
+    invariant: 6,
+    sql: `SELECT coalesce(k.account_id, j.account_id) AS account_id, coalesce(k.key, j.key) AS key, k.seq AS of_key, j.seq AS of_journal
+            FROM (SELECT * FROM ledger.op_keys WHERE {account_id}) k
+            FULL JOIN (SELECT * FROM ledger.journal WHERE key IS NOT NULL AND {account_id}) j
+              ON j.account_id = k.account_id AND j.key = k.key AND j.seq = k.seq
+           WHERE k.key IS NULL OR j.key IS NULL`,
+  },
+  {
+    id: 'nothing-taken-after-expiry',
+    title: 'No credit is taken from a lot that has expired, nor before it was granted',
+    invariant: 7,
+    sql: `WITH ${MOVES}
+          SELECT m.account_id, m.seq, m.lot, m.at, l.effective_at, l.expires_at FROM moves m
+            JOIN ledger.lots l ON l.account_id = m.account_id AND l.lot_no = m.lot
+           WHERE (m.source = 'available' AND m.target = 'held' AND (m.at >= l.expires_at OR m.at < l.effective_at))
+              OR (m.target = 'available' AND m.source <> 'outside' AND m.at >= l.expires_at)
+              OR (m.source = 'available' AND m.target = 'expired' AND m.at < l.expires_at)`,
+  },
+  {
+    id: 'nothing-available-after-expiry',
+    title: 'No lot is open that an operation after its end should have expired',
+    invariant: 7,
+    sql: `SELECT l.account_id, l.lot_no, l.expires_at, a.journal_at, l.available FROM ledger.lots l JOIN ledger.accounts a USING (account_id)
+           WHERE l.open AND (l.expires_at <= a.journal_at OR l.expires_at < a.lots_due_at) AND {l.account_id}`,
+  },
+  {
+    id: 'open-holds-have-owners',
+    title: 'Every open hold has a workflow, and a generation that runs; a generation runs only with one',
+    invariant: 8,
+    sql: `SELECT coalesce(h.account_id, g.account_id) AS account_id, h.hold_id, h.workflow_id, g.generation_id, g.status
+            FROM (SELECT * FROM ledger.holds WHERE open AND {account_id}) h
+            FULL JOIN (SELECT * FROM ledger.generations WHERE status = 'running' AND {account_id}) g
+              ON g.account_id = h.account_id AND g.hold_id = h.hold_id
+           WHERE h.hold_id IS NULL OR g.generation_id IS NULL OR h.workflow_id IS NULL OR h.namespace_id IS NULL`,
+  },
+  {
+    id: 'spend-order',
+    title: 'A reservation takes by rank, then earliest expiry, then oldest, and passes over only excluded buckets',
+    invariant: 9,
+    // Before each row, what every lot had available; a lot that was passed over although it comes earlier is a violation.
+    sql: `WITH ${MOVES}, taken AS (
+            SELECT m.account_id, m.seq, m.lot, l.rank, l.expires_at,
+                   lag((l.rank, l.expires_at, l.lot_no)) OVER (PARTITION BY m.account_id, m.seq ORDER BY m.n) > (l.rank, l.expires_at, l.lot_no) AS backwards
+              FROM moves m JOIN ledger.lots l ON l.account_id = m.account_id AND l.lot_no = m.lot
+             WHERE m.kind = 'reserve'),
+          last_taken AS (
+            SELECT DISTINCT ON (t.account_id, t.seq) t.account_id, t.seq, t.rank, t.expires_at, t.lot,
+                   coalesce(k.answer::jsonb #> '{facts,excluded}', '[]') AS excluded
+              FROM taken t JOIN ledger.journal j ON j.account_id = t.account_id AND j.seq = t.seq
+              LEFT JOIN ledger.op_keys k ON k.account_id = j.account_id AND k.key = j.key
+             ORDER BY t.account_id, t.seq, t.rank DESC, t.expires_at DESC, t.lot DESC),
+          history AS (
+            SELECT account_id, lot, seq, sum(sum(milli * ((target = 'available')::int - (source = 'available')::int)))
+                     OVER (PARTITION BY account_id, lot ORDER BY seq) AS available,
+                   lead(seq) OVER (PARTITION BY account_id, lot ORDER BY seq) AS next_seq
+              FROM moves GROUP BY account_id, lot, seq)
+          SELECT account_id, seq, lot, 'out of order' AS what FROM taken WHERE backwards
+           UNION ALL
+          SELECT r.account_id, r.seq, l.lot_no, 'passed over' FROM last_taken r
+            JOIN ledger.lots l ON l.account_id = r.account_id AND (l.rank, l.expires_at, l.lot_no) < (r.rank, r.expires_at, r.lot)
+                              AND NOT r.excluded ? l.bucket
+            JOIN history h ON h.account_id = l.account_id AND h.lot = l.lot_no AND h.seq <= r.seq
+                          AND coalesce(h.next_seq, r.seq + 1) > r.seq
+           WHERE h.available > 0`,
+  },
+  {
+    id: 'journal-time',
+    title: 'Journal time never runs backwards within an account',
+    invariant: 10,
+    sql: `SELECT * FROM (SELECT account_id, seq, at, lag(at) OVER w AS at_before, recorded_at, lag(recorded_at) OVER w AS recorded_before
+            FROM ledger.journal WHERE {account_id} WINDOW w AS (PARTITION BY account_id ORDER BY seq)) t
+           WHERE at < at_before`,
+  },
+  {
+    id: 'issued-equals-parts',
+    title: 'What was issued equals what is available, held, frozen, spent, expired and revoked, per account and over all',
+    invariant: 11,
+    sql: `WITH ${MOVES}, issued AS (
+            SELECT account_id, sum(milli) AS issued FROM moves WHERE source = 'outside' GROUP BY account_id),
+          lots AS (
+            SELECT account_id, sum(available + held + frozen + spent + expired + revoked) AS parts FROM ledger.lots WHERE {account_id} GROUP BY account_id),
+          sides AS (SELECT account_id, coalesce(issued, 0) AS issued, coalesce(parts, 0) AS parts FROM issued FULL JOIN lots USING (account_id))
+          SELECT * FROM sides WHERE issued <> parts
+           UNION ALL
+          SELECT 'all accounts', sum(issued), sum(parts) FROM sides HAVING sum(issued) <> sum(parts)`,
+  },
+  {
+    id: 'sleepers-sleep',
+    title: 'A free account without credits that expire has nothing to wake up for',
+    invariant: 8,
+    sql: `SELECT a.account_id, a.wake_at FROM ledger.accounts a JOIN ledger.account_rules r USING (account_id)
+           WHERE r.plan_source = 'free' AND a.wake_at < 'infinity' AND a.renews_at < 'infinity' AND {a.account_id}`,
+  },
+];
