@@ -30,11 +30,11 @@ interface DevPostgres {
 }
 interface DevTemporal {
   findTemporal: (options: { log: (line: string) => void }) => Promise<string>;
-  startTemporal(options: {
+  startTemporal: (options: {
     binary: string;
     port: number;
     dbFile: string;
-  }): Promise<Server & { address: string }>;
+  }) => Promise<Server & { address: string }>;
 }
 interface DevProcesses {
   freePort: () => Promise<number>;

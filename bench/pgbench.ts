@@ -11,9 +11,11 @@ const DEBIAN = '/usr/lib/postgresql';
 /** Rows in pgbench's tables: 100,000 per unit of scale. Small, as our accounts are; it is about round trips. */
 const SCALE = 10;
 
-/** The `pgbench` on the PATH, else the newest of Debian's packages; null if there is none. */
-export async function findPgbench(): Promise<string | null> {
-  for (const candidate of ['pgbench', ...debianBinaries()]) {
+/** The first that runs: by default the `pgbench` on the PATH, else the newest of Debian's. Null if there is none. */
+export async function findPgbench(
+  candidates: readonly string[] = ['pgbench', ...debianBinaries()],
+): Promise<string | null> {
+  for (const candidate of candidates) {
     try {
       await run(candidate, ['--version']);
       return candidate;
@@ -35,7 +37,7 @@ function debianBinaries(): string[] {
 }
 
 function isMissing(error: unknown): boolean {
-  return error instanceof Error && Reflect.get(error, 'code') === 'ENOENT';
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === 'ENOENT';
 }
 
 export interface Pgbench {

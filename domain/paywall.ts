@@ -31,8 +31,8 @@ export function paywall(request: PaywallRequest) {
   const creditsOf = (planId: string) => monthlyCredits({ catalog, plan: planId, excluded });
   const plans = higherPlans(catalog, plan)
     .filter((one) => one.rank >= rankOf(catalog, requiredPlan))
-    // An upgrade adds the difference between the allotments.
-    .filter((one) => creditsOf(one.plan) - creditsOf(plan) >= shortfall);
+    // An upgrade adds the difference between the allotments. Where the plan itself is missing, none is left out.
+    .filter((one) => gated || creditsOf(one.plan) - creditsOf(plan) >= shortfall);
   const refreshed = nextRefresh === null ? 0 : nextRefresh.amountMilli;
   return {
     ways: waysOut({ canBuy: packs.length > 0, canUpgrade: plans.length > 0, canWait: !gated, ...request }),

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { inTurns, median, perSecond } from '../../bench/measure';
-import { tpsOf } from '../../bench/pgbench';
+import { findPgbench, tpsOf } from '../../bench/pgbench';
 import { table } from '../../bench/report';
 
 describe('median', () => {
@@ -57,6 +57,13 @@ describe('inTurns', () => {
     const result = await inTurns({ clients: 1, ours: side('ours'), theirs: side('theirs') }, 3);
     expect(order).toEqual(['ours', 'theirs', 'theirs', 'ours', 'ours', 'theirs']);
     expect(result).toEqual({ clients: 1, ours: 20, theirs: 40, ratio: 0.4 });
+  });
+});
+
+describe('findPgbench', () => {
+  it('takes the first that runs, and none where there is none', async () => {
+    expect(await findPgbench(['no-such-pgbench', process.execPath])).toBe(process.execPath);
+    expect(await findPgbench(['no-such-pgbench'])).toBeNull();
   });
 });
 
