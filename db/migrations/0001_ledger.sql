@@ -12,11 +12,13 @@ BEGIN
 EXCEPTION WHEN duplicate_object OR unique_violation THEN
   NULL; -- it is there, which is all we need
 END $$;
+-- Who makes a role may not thereby become it (Postgres 16 and later), so it is tried, and granted where it fails.
 DO $$
 BEGIN
-  IF NOT pg_has_role(current_user, 'holdfast_app', 'MEMBER') THEN
-    EXECUTE format('GRANT holdfast_app TO %I', current_user);
-  END IF;
+  SET LOCAL ROLE holdfast_app;
+  RESET ROLE;
+EXCEPTION WHEN insufficient_privilege THEN
+  EXECUTE format('GRANT holdfast_app TO %I', session_user);
 END $$;
 
 CREATE SCHEMA IF NOT EXISTS holdfast;

@@ -1,7 +1,5 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer } from 'node:net';
 import path from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { publishCatalog, readCatalog } from '../../db/catalogs';
@@ -10,6 +8,7 @@ import type { generationBody } from '../../domain/generation';
 import { MAIN_TASK_QUEUE } from '../../workflows/contract';
 import { dataConverter } from '../../workflows/payloads';
 import { type TestDatabase, testDatabase } from './database';
+import { endProcess, freePort, startNode } from './processes';
 
 /**
  * The whole engine as it runs in production: the built worker and API as processes of their own, on a database,
@@ -81,7 +80,6 @@ export interface JournalPage {
 
 const ROOT = path.join(__dirname, '..', '..');
 const ADMIN_KEY = 'the-admin-key-of-the-tests';
-const READY_WITHIN_MS = 30_000;
 
 export interface EngineOptions {
   /** Instead of a database of the shared server: one the test brings and stops as it likes. */
@@ -112,15 +110,15 @@ export async function startEngine({ database: given, env = {} }: EngineOptions =
     LOG_LEVEL: 'info',
     ...env,
   };
-  const run = (entry: string) => start(path.join(ROOT, 'dist', entry), environment);
+  const run = async (entry: string, ready: RegExp) =>
+    (await startNode([path.join(ROOT, 'dist', entry)], { env: environment, ready })).child;
+  const runWorker = () => run('activities/worker.js', /worker is running/);
   const url = `http://127.0.0.1:${port}`;
   const connection = await Connection.connect({ address });
   const temporal = new Client({ connection, dataConverter });
 
-  let worker = await run('activities/worker.js');
-  await line(worker, 'worker is running');
-  const api = await run('api/main.js');
-  await line(api, 'api is listening');
+  let worker = await runWorker();
+  const api = await run('api/main.js', /api is listening/);
 
   return {
     url,
@@ -130,8 +128,7 @@ export async function startEngine({ database: given, env = {} }: EngineOptions =
     newId: (name) => `${name}-${randomBytes(5).toString('hex')}`,
     worker: () => worker,
     async startWorker() {
-      worker = await run('activities/worker.js');
-      await line(worker, 'worker is running');
+      worker = await runWorker();
       return worker;
     },
     call,
@@ -142,7 +139,7 @@ export async function startEngine({ database: given, env = {} }: EngineOptions =
     journal: async (account) =>
       (await call<JournalPage>('GET', `/v1/accounts/${account}/journal?limit=100`)).body.data.toReversed(),
     async stop() {
-      await Promise.all([end(worker), end(api)]);
+      await Promise.all([endProcess(worker), endProcess(api)]);
       await connection.close();
       await database.close();
     },
@@ -168,51 +165,6 @@ export async function startEngine({ database: given, env = {} }: EngineOptions =
       body: (json ? JSON.parse(text) : {}) as T,
     }; // see Reply
   }
-}
-
-async function start(entry: string, env: Record<string, string>): Promise<ChildProcess> {
-  const child = spawn(process.execPath, [entry], { env, stdio: ['ignore', 'pipe', 'pipe'] });
-  await once(child, 'spawn');
-  return child;
-}
-
-/** Waits until the child's log says so; if it ends or takes too long instead, throws with what it said. */
-function line(child: ChildProcess, message: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let seen = '';
-    const failed = (why: string) => reject(new Error(`${child.spawnargs.at(-1)} ${why}:\n${seen}`));
-    const timer = setTimeout(() => failed(`did not say "${message}" in time`), READY_WITHIN_MS);
-    const read = (chunk: Buffer) => {
-      seen += chunk.toString('utf8');
-      if (!seen.includes(message)) return;
-      clearTimeout(timer);
-      resolve();
-    };
-    child.stdout?.on('data', read);
-    child.stderr?.on('data', read);
-    child.once('exit', (code) => {
-      clearTimeout(timer);
-      failed(`ended with ${code}`);
-    });
-  });
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const gone = once(child, 'exit');
-  child.kill('SIGTERM');
-  const timer = setTimeout(() => child.kill('SIGKILL'), 15_000);
-  await gone;
-  clearTimeout(timer);
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  if (address === null || typeof address === 'string') throw new Error('no port was given');
-  return address.port;
 }
 
 /** Asks until the answer is there; a test that waits for nothing fails with what it saw last. */

@@ -1,0 +1,144 @@
+import type { ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { runAudit } from '../db/audit';
+import { openDatabase } from '../db/connection';
+import { migrate } from '../db/migrate';
+import { type Engine, eventually, type Generation, type Problem, startEngine } from './support/engine';
+import { endProcess, freePort, startNode } from './support/processes';
+
+/** What breaks in the middle of a generation, and what must be left when it is whole again. */
+
+const slow = (account: string, delayMs: number) => ({
+  account,
+  action: 'video',
+  provider: { type: 'simulated', delayMs },
+});
+
+async function accountOn(engine: Engine): Promise<string> {
+  const account = engine.newId('fault');
+  await engine.call('POST', '/v1/accounts', { body: { id: account, catalog: 'working-day', plan: 'standard' } });
+  return account;
+}
+
+async function inOrder(engine: Engine): Promise<void> {
+  const report = await runAudit(engine.database.owner.pool);
+  expect(report.checks.filter(({ violations }) => violations > 0)).toEqual([]);
+}
+
+const endOf = (engine: Engine, id: string, withinMs: number) =>
+  eventually(
+    () => engine.call('GET', `/v1/generations/${id}`),
+    ({ body }) => body.status !== undefined && body.status !== 'running',
+    withinMs,
+  );
+
+describe('the worker', () => {
+  let engine: Engine;
+  beforeAll(async () => {
+    engine = await startEngine();
+  });
+  afterAll(() => engine.stop());
+
+  test('killed with -9 between reserve and capture: the next worker captures, once', async () => {
+    const account = await accountOn(engine);
+    const { body } = await engine.generate(slow(account, 2_500));
+    expect(await engine.balance(account)).toMatchObject({ available: 7_790, held: 210 });
+    const worker = engine.worker();
+    const gone = once(worker, 'exit');
+    worker.kill('SIGKILL');
+    await gone;
+    await engine.startWorker();
+    const end = await endOf(engine, body.id, 60_000);
+    expect(end.body).toMatchObject({ status: 'succeeded', credits: { captured: 210, held: 0 } });
+    expect(await engine.balance(account)).toMatchObject({ available: 7_790, held: 0 });
+    expect((await engine.journal(account)).map(({ kind }) => kind)).toEqual(['grant', 'reserve', 'capture']);
+    await inOrder(engine);
+  });
+
+  test('cannot decide while somebody keeps the account locked: 503, nothing held, and the same key may try again', async () => {
+    const account = await accountOn(engine);
+    const key = randomBytes(6).toString('hex');
+    const locker = await engine.database.owner.pool.connect();
+    await locker.query('BEGIN');
+    await locker.query('SELECT FROM ledger.accounts WHERE account_id = $1 FOR UPDATE', [account]);
+    const refused = await engine.generate<Problem>(slow(account, 0), key);
+    await locker.query('ROLLBACK');
+    locker.release();
+    expect([refused.status, refused.body.code, refused.body.retryable]).toEqual([503, 'unavailable', true]);
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+
+    const again = await eventually(
+      () => engine.generate<Generation & Problem>(slow(account, 0), key),
+      ({ status }) => status !== 503,
+      60_000,
+    );
+    expect(again.status).toBe(201);
+    const end = await endOf(engine, again.body.id, 30_000);
+    expect(end.body).toMatchObject({ status: 'succeeded', credits: { captured: 210 } });
+    expect(await engine.balance(account)).toMatchObject({ available: 7_790, held: 0 });
+    await inOrder(engine);
+  });
+});
+
+describe('Postgres', () => {
+  const directory = mkdtempSync(path.join(os.tmpdir(), 'holdfast-faults-'));
+  chmodSync(directory, 0o755); // run as root, Postgres is another user and must get in
+  let port: number;
+  let server: ChildProcess;
+  let engine: Engine;
+
+  async function startServer(): Promise<string> {
+    const script = path.join(__dirname, 'support', 'postgres-server.mjs');
+    const started = await startNode([script, directory, String(port)], {
+      env: { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '' },
+      ready: /^url (\S+)$/m,
+    });
+    server = started.child;
+    return started.match[1] ?? '';
+  }
+
+  beforeAll(async () => {
+    port = await freePort();
+    const url = await startServer();
+    await migrate({ url });
+    const quiet = () => undefined; // that idle connections break is the point of this test
+    const db = openDatabase({ url, onError: quiet });
+    const owner = openDatabase({ url, role: null, max: 2, onError: quiet });
+    const close = async () => {
+      await Promise.all([db.close(), owner.close()]);
+    };
+    engine = await startEngine({ database: { db, owner, url, close } });
+  });
+  afterAll(async () => {
+    await engine.stop();
+    await endProcess(server);
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  test('stopped for a minute between reserve and capture: everything ends as if it had not been', async () => {
+    const account = await accountOn(engine);
+    const [made, failed] = await Promise.all([
+      engine.generate(slow(account, 1_500)),
+      engine.generate({ account, action: 'image', provider: { type: 'simulated', delayMs: 1_500, fail: 'error' } }),
+    ]);
+    expect([made.status, failed.status]).toEqual([201, 201]);
+    await endProcess(server);
+
+    const meanwhile = await engine.generate<Problem>(slow(account, 0));
+    expect([meanwhile.status, meanwhile.body.code]).toEqual([503, 'unavailable']);
+    await new Promise((resolve) => setTimeout(resolve, 60_000));
+    await startServer();
+
+    const ends = await Promise.all([made, failed].map(({ body }) => endOf(engine, body.id, 90_000)));
+    expect(ends.map(({ body }) => [body.status, body.credits.captured])).toEqual([
+      ['succeeded', 210],
+      ['failed', 0],
+    ]);
+    expect(await engine.balance(account)).toMatchObject({ available: 7_790, held: 0 });
+    await inOrder(engine);
+  }, 240_000);
+});
