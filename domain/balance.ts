@@ -114,9 +114,12 @@ function bucketBody(options: { bucket: Bucket; lots: LotView[]; snapshot: Snapsh
   };
 }
 
-/** A share in percent with one decimal, rounded down: "100 %" never hides that something was spent. */
+/**
+ * A share in percent with one decimal, rounded down: "100 %" never hides that something was spent. What is still
+ * held from the period before comes on top of this one's, and does not make it more than whole.
+ */
 function percent(part: MilliCredits, whole: MilliCredits): number {
-  return Math.floor((part * 1000) / whole) / 10;
+  return Math.min(100, Math.floor((part * 1000) / whole) / 10);
 }
 
 function lotBody(lot: LotView) {

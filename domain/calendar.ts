@@ -36,7 +36,13 @@ export function localDate(atMs: number, zone: string): string {
 
 /** The first instant of the local day that contains `at`. */
 export function dayStart(atMs: number, zone: string): number {
-  return DateTime.fromMillis(atMs, { zone }).startOf('day').toMillis();
+  return startOfDay(DateTime.fromMillis(atMs, { zone }));
+}
+
+/** Where the clocks go back to midnight it comes twice, as in Havana; the day begins with the first. */
+function startOfDay(local: DateTime): number {
+  const midnights = local.startOf('day').getPossibleOffsets();
+  return Math.min(...midnights.map((midnight) => midnight.toMillis()));
 }
 
 /** The first local midnight (or the day's first instant, where midnight is skipped) after `at`. */
@@ -44,7 +50,7 @@ export function nextMidnight(atMs: number, zone: string): number {
   // Noon of the next date always exists and is never in doubt, whatever daylight saving does at midnight.
   const local = DateTime.fromMillis(atMs, { zone });
   for (let days = 1; days <= 2; days += 1) {
-    const next = local.set({ hour: 12 }).plus({ days }).startOf('day').toMillis();
+    const next = startOfDay(local.set({ hour: 12 }).plus({ days }));
     if (next > atMs) return next;
   }
   throw new RangeError(`no midnight after ${atMs} in ${zone}`);

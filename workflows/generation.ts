@@ -4,6 +4,7 @@ import {
   CancellationScope,
   condition,
   isCancellation,
+  log,
   setHandler,
   sleep,
   workflowInfo,
@@ -31,6 +32,10 @@ import { tellEnded, tellRunning } from './telling';
 
 /** After this long nobody waits for the answer any more, and nothing may be held for them (rule 8). */
 const RESERVE_WITHIN_MS = 8_000;
+/** The last question to a provider gets this long, however little of the work's own time is left. */
+const SHORTEST_POLL_MS = 30_000;
+/** A customer who cancels waits for the provider no longer than this. */
+const STOP_WITHIN_MS = 10_000;
 
 /** How the work went, before any credits move. */
 type Outcome =
@@ -94,10 +99,10 @@ export async function generationWorkflow(input: GenerationInput): Promise<Genera
   });
 
   async function finish(result: GenerationResult): Promise<GenerationResult> {
-    const late = mailbox.close();
     await CancellationScope.nonCancellable(async () => {
-      if (work !== null)
+      for (let late = mailbox.close(); work !== null && late.length > 0; late = mailbox.close()) {
         for (const report of late) await surely((ledger) => ledger.keepLateReport({ work, report }));
+      }
       await condition(allHandlersFinished);
     });
     return result;
@@ -138,30 +143,35 @@ async function reserve(input: GenerationInput): Promise<Extract<Reserved, { kind
 
 /** Work that an adapter of ours has a provider do: submit, then ask until it is done, holding no worker slot. */
 async function providerWork(work: Work): Promise<Outcome> {
-  const provider = providerOn(work, `${work.action} at ${work.provider.type}`);
   const startedMs = Date.now();
-  let step = await provider.submitWork({ work });
+  const summary = `${work.action} at ${work.provider.type}`;
+  let limitMs = work.maxDurationSeconds * 1000;
+  const leftMs = () => startedMs + limitMs - Date.now();
+  let step = await providerOn(work, { summary, withinMs: limitMs }).submitWork({ work });
   while (step.state === 'pending') {
-    const limitMs = Math.min(step.giveUpAfterMs ?? Number.POSITIVE_INFINITY, work.maxDurationSeconds * 1000);
-    const leftMs = startedMs + limitMs - Date.now();
-    if (leftMs <= 0) {
-      await provider.cancelWork({ work, by: 'engine' });
-      return undone(work, 'provider', {
-        code: 'provider_timeout',
-        message: `No result within ${limitMs / 1000} s.`,
-      });
+    limitMs = Math.min(limitMs, step.giveUpAfterMs ?? limitMs);
+    if (leftMs() <= 0) {
+      await stopJob(work, 'engine');
+      return undone(work, 'provider', { code: 'provider_timeout', message: `No result within ${limitMs / 1000} s.` });
     }
-    await sleep(Math.min(step.pollAfterMs, leftMs), { summary: 'until the provider is asked again' });
-    step = await provider.pollWork({ work });
+    await sleep(Math.min(step.pollAfterMs, leftMs()), { summary: 'until the provider is asked again' });
+    const withinMs = Math.max(leftMs(), SHORTEST_POLL_MS);
+    step = await providerOn(work, { summary: `is it done? ${summary}`, withinMs }).pollWork({ work });
   }
   if (step.state === 'done') {
-    return delivered(work, {
-      outputs: step.outputs,
-      ...(step.providerCost && { providerCost: step.providerCost }),
-    });
+    return delivered(work, { outputs: step.outputs, ...(step.providerCost && { providerCost: step.providerCost }) });
   }
   const gone = { code: 'hold_closed', message: 'The hold was closed before the work was submitted.' };
   return undone(work, 'provider', step.state === 'failed' ? step.error : gone);
+}
+
+/** Tells the provider to stop. If it cannot be told, its result comes late and moves nothing (rule 16). */
+async function stopJob(work: Work, by: 'customer' | 'operator' | 'engine'): Promise<void> {
+  try {
+    await providerOn(work, { summary: 'cancel the job', withinMs: STOP_WITHIN_MS }).cancelWork({ work, by });
+  } catch (error) {
+    log.warn('the provider could not be told to stop', { generation: work.generation, error });
+  }
 }
 
 /** Work the pipeline does itself and reports, phase by phase if it likes, before a deadline its heartbeats move. */
@@ -228,8 +238,7 @@ async function interrupted(options: { work: Work; mailbox: Mailbox; error: unkno
   // Without a cancel signal it was the Temporal UI's or CLI's Cancel: an operator's doing.
   const by = mailbox.cancel?.by ?? 'operator';
   if (work.provider.type !== 'external') {
-    const provider = providerOn(work, 'cancel the job');
-    await CancellationScope.nonCancellable(() => provider.cancelWork({ work, by }));
+    await CancellationScope.nonCancellable(() => stopJob(work, by));
   }
   const message = mailbox.cancel?.reason ?? `Canceled by the ${by}.`;
   return {

@@ -43,18 +43,20 @@ export async function surely<T>(call: (activities: LedgerActivities) => Promise<
   }
 }
 
-/** The provider's own task queue: its rate limit, its heartbeats, its retries. */
-export function providerOn({ provider }: Work, summary: string) {
-  const taskQueue = providerTaskQueue(workflowInfo().taskQueue, provider.type);
+/**
+ * The provider's own task queue: its rate limit, its heartbeats, its retries. Only transport failures and our own are
+ * retried, for as long as the work may take; a provider's error is a result.
+ */
+export function providerOn({ provider }: Work, { summary, withinMs }: { summary: string; withinMs: number }) {
   return proxyActivities<ProviderActivities>({
-    taskQueue,
+    taskQueue: providerTaskQueue(workflowInfo().taskQueue, provider.type),
     summary,
     startToCloseTimeout: '2m',
+    scheduleToCloseTimeout: withinMs,
     heartbeatTimeout: '10s',
     // A cancelled submission is waited for: only then is it known whether there is a job to cancel.
     cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-    // Only transport failures and our own are retried: a provider's error is a result.
-    retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '20s', maximumAttempts: 8 },
+    retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '20s' },
   });
 }
 
