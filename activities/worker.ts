@@ -29,7 +29,7 @@ const PARTITION_CHECK_MS = 24 * 3_600_000;
 export interface WorkerProcess {
   /** Resolves when the workers have stopped, rejects when one failed. */
   done: Promise<void>;
-  shutdown(): void;
+  shutdown: () => void;
 }
 
 export interface WorkerOptions {
@@ -102,13 +102,17 @@ export async function startWorkers({
   }, PARTITION_CHECK_MS);
   log.info({ namespace, taskQueue }, 'worker is running');
 
-  const stopped = Promise.all(workers.map((worker) => worker.run())).finally(async () => {
-    clearInterval(partitions);
-    await connection.close();
-    await clientConnection.close();
-  });
+  const run = async () => {
+    try {
+      await Promise.all(workers.map((worker) => worker.run()));
+    } finally {
+      clearInterval(partitions);
+      await connection.close();
+      await clientConnection.close();
+    }
+  };
   return {
-    done: stopped.then(() => undefined),
+    done: run(),
     shutdown: () => {
       for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
     },

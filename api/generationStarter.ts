@@ -43,6 +43,8 @@ export interface GenerationStarter {
   /** False if the workflow has ended. */
   cancel(generation: string, request: CancelRequest): Promise<boolean>;
   report(generation: string, report: ProviderReport): Promise<Reported>;
+  /** Whether the workflow with this id is running; asked of the server itself, not of its search index. */
+  isRunning(workflowId: string): Promise<boolean>;
 }
 
 type WorkflowStory = (input: GenerationInput) => Promise<GenerationResult>;
@@ -114,15 +116,21 @@ export function createGenerationStarter({ client, connection, taskQueue }: Start
         throw error;
       }
     },
+    async isRunning(workflowId) {
+      try {
+        return (await client.workflow.getHandle(workflowId).describe()).status.name === 'RUNNING';
+      } catch (error) {
+        if (error instanceof WorkflowNotFoundError) return false;
+        throw error;
+      }
+    },
     async report(generation, report) {
       try {
         return await connection.withDeadline(Date.now() + ANSWER_WITHIN_MS, () =>
-          client.workflow
-            .getHandle(generation)
-            .executeUpdate<ReportReply, [ProviderReport]>(UPDATES.report, {
-              updateId: report.id,
-              args: [report],
-            }),
+          client.workflow.getHandle(generation).executeUpdate<ReportReply, [ProviderReport]>(UPDATES.report, {
+            updateId: report.id,
+            args: [report],
+          }),
         );
       } catch (error) {
         if (error instanceof WorkflowNotFoundError) return { ok: false, code: 'not_running' };

@@ -3,6 +3,7 @@ import { type ApiKeyRouteDeps, apiKeyRoutes } from './resources/apiKeys';
 import { catalogRoutes } from './resources/catalogs';
 import { type GenerationRouteDeps, generationRoutes } from './resources/generations';
 import { type LedgerRouteDeps, ledgerRoutes } from './resources/ledger';
+import { type OperationRouteDeps, operationRoutes } from './resources/operations';
 import { quoteRoutes } from './resources/quoting';
 import { type ReportRouteDeps, reportRoutes } from './resources/reports';
 import type { Route } from './route';
@@ -12,6 +13,7 @@ export type RouteDeps = AccountRouteDeps &
   ApiKeyRouteDeps &
   GenerationRouteDeps &
   LedgerRouteDeps &
+  OperationRouteDeps &
   ReportRouteDeps;
 
 /** The routes table: everything Holdfast answers under /v1, in the order of the docs page. */
@@ -22,6 +24,7 @@ export function createRoutes(deps: RouteDeps): readonly Route[] {
     ...quoteRoutes(deps),
     ...generationRoutes(deps),
     ...reportRoutes(deps),
+    ...operationRoutes(deps),
     ...ledgerRoutes(deps),
     ...apiKeyRoutes(deps),
   ];

@@ -8,7 +8,9 @@ import { openDatabase } from './connection';
  * hold; 1: some do not, and their rows are shown; 2: it could not be run.
  */
 async function main(): Promise<number> {
-  const { values } = parseArgs({ options: { account: { type: 'string' }, sample: { type: 'string', default: '5' } } });
+  const { values } = parseArgs({
+    options: { account: { type: 'string' }, sample: { type: 'string', default: '5' } },
+  });
   const { databaseUrl } = parseSettings(process.env);
   const sample = Number(values.sample);
   if (!Number.isInteger(sample) || sample < 0) throw new Error('--sample must be a whole number of rows');
@@ -21,7 +23,11 @@ async function main(): Promise<number> {
       for (const row of rows) console.log(`        ${JSON.stringify(row)}`);
       if (violations > rows.length) console.log(`        … ${violations - rows.length} more`);
     }
-    console.log(report.ok ? 'All invariants hold.' : 'The ledger is not in order: keep the database as it is and look into it.');
+    console.log(
+      report.ok
+        ? 'All invariants hold.'
+        : 'The ledger is not in order: keep the database as it is and look into it.',
+    );
     return report.ok ? 0 : 1;
   } finally {
     await database.close();

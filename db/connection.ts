@@ -32,8 +32,11 @@ function parseInt8(text: string): number {
 /** Per connection, so that another user of `pg` in this process keeps its own reading of int8. */
 const customTypes = {
   getTypeParser: (oid: number, format?: string) =>
-    oid === INT8_OID ? parseInt8 : types.getTypeParser(oid, format === 'binary' ? 'binary' : 'text'),
+    oid === INT8_OID ? parseInt8 : parserOf(oid, format === 'binary' ? 'binary' : 'text'),
 };
+
+// pg types the oid as an enumeration of those it knows; the server sends others too.
+const parserOf = types.getTypeParser as (oid: number, format: 'binary' | 'text') => (text: string) => unknown;
 
 export function openDatabase(options: DatabaseOptions): Database {
   const {

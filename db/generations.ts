@@ -95,11 +95,11 @@ export async function listGenerations(knex: Knex, filter: GenerationFilter): Pro
   if (filter.from !== undefined) void query.where('g.created_at', '>=', filter.from);
   if (filter.to !== undefined) void query.where('g.created_at', '<', filter.to);
   if (filter.late === true) {
-    void query.whereExists((exists) =>
-      exists
+    void query.whereExists((exists) => {
+      void exists
         .from('holdfast.reports as r')
-        .whereRaw("r.account_id = g.account_id AND r.generation_id = g.generation_id AND r.outcome = 'late'"),
-    );
+        .whereRaw("r.account_id = g.account_id AND r.generation_id = g.generation_id AND r.outcome = 'late'");
+    });
   }
   if (filter.before !== undefined) {
     void query.whereRaw('(g.created_at, g.generation_id) < (?::timestamptz, ?)', [

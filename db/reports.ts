@@ -36,6 +36,17 @@ export async function decideReport(
   await knex('holdfast.reports').where(columns(key)).whereNot({ outcome: 'applied' }).update({ outcome });
 }
 
+export async function listReports(
+  knex: Knex,
+  { account, generation, limit }: { account: string; generation: string; limit: number },
+): Promise<{ outcome: ReportOutcome; body: unknown; receivedAt: Date }[]> {
+  const rows: { outcome: ReportOutcome; body: unknown; received_at: Date }[] = await knex('holdfast.reports')
+    .where({ account_id: account, generation_id: generation })
+    .orderBy('received_at')
+    .limit(limit);
+  return rows.map(({ outcome, body, received_at: receivedAt }) => ({ outcome, body, receivedAt }));
+}
+
 function columns({ account, generation, reportId }: ReportKey) {
   return { account_id: account, generation_id: generation, report_id: reportId };
 }

@@ -212,7 +212,7 @@ function factsOf(options: {
   const { input, snapshot, terms, decision, workflowId, temporalUrl } = options;
   const { account, key, request } = input;
   const { priced, provider } = decision;
-  const refresh = nextRefresh({ snapshot, catalog: terms.catalog });
+  const refresh = nextRefresh({ snapshot, catalog: terms.catalog, excluded: decision.excluded });
   return {
     v: 1,
     generation: {

@@ -1,6 +1,20 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { accessSync, chmodSync, chownSync, constants, cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  chmodSync,
+  chownSync,
+  constants,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -22,7 +36,9 @@ export function packagedBinaries() {
   try {
     entry = fileURLToPath(import.meta.resolve(name));
   } catch {
-    throw new Error(`npm has no embedded Postgres for ${os.platform()}/${os.arch()}. Set DATABASE_URL to a Postgres of your own.`);
+    throw new Error(
+      `npm has no embedded Postgres for ${os.platform()}/${os.arch()}. Set DATABASE_URL to a Postgres of your own.`,
+    );
   }
   const root = path.join(path.dirname(entry), '..');
   linkLibraries(root);
@@ -44,7 +60,8 @@ function linkLibraries(root) {
 /** Who runs Postgres: null for ourselves, or the user `postgres` when we are root. */
 function serverUser(log) {
   if (typeof process.getuid !== 'function' || process.getuid() !== 0) return null;
-  const idOf = (flag) => Number(execFileSync('id', [flag, 'postgres'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
+  const idOf = (flag) =>
+    Number(execFileSync('id', [flag, 'postgres'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
   try {
     return { uid: idOf('-u'), gid: idOf('-g') };
   } catch {
@@ -69,7 +86,8 @@ function places({ dataDir, user, log }) {
   if (user === null) return { native, data: wanted };
   const id = createHash('sha256').update(wanted).digest('hex').slice(0, 12);
   const data = enterable(path.dirname(wanted)) ? wanted : path.join(SYSTEM_DIRECTORY, id);
-  if (data !== wanted) log(`the user postgres cannot enter ${path.dirname(wanted)}; the database is kept in ${data}`);
+  if (data !== wanted)
+    log(`the user postgres cannot enter ${path.dirname(wanted)}; the database is kept in ${data}`);
   return { native: enterable(native) ? native : copyBinaries(native), data };
 }
 
@@ -94,7 +112,14 @@ function copyBinaries(native) {
  * Starts the server of a data directory and creates `database` if it is missing. Settings are `-c` parameters.
  * An orphan of an earlier run on the same data is ended first.
  */
-export async function startPostgres({ dataDir, port, database = 'holdfast', settings = {}, log = () => {}, logFile = null }) {
+export async function startPostgres({
+  dataDir,
+  port,
+  database = 'holdfast',
+  settings = {},
+  log = () => {},
+  logFile = null,
+}) {
   const user = serverUser(log);
   const { native, data } = places({ dataDir, user, log });
   mkdirSync(path.resolve(dataDir), { recursive: true });
@@ -105,7 +130,11 @@ export async function startPostgres({ dataDir, port, database = 'holdfast', sett
 
   const flags = { listen_addresses: '127.0.0.1', unix_socket_directories: '', port, ...settings };
   const args = ['-D', data, ...Object.entries(flags).flatMap(([name, value]) => ['-c', `${name}=${value}`])];
-  const child = spawn(path.join(native, 'bin', 'postgres'), args, { ...(user ?? {}), cwd: '/', stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(path.join(native, 'bin', 'postgres'), args, {
+    ...(user ?? {}),
+    cwd: '/',
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let said = '';
   const keep = (chunk) => {
     said = (said + chunk).slice(-4000);
@@ -122,7 +151,14 @@ export async function startPostgres({ dataDir, port, database = 'holdfast', sett
     child.kill('SIGQUIT');
     throw error;
   }
-  return { url: url(database), adminUrl: url('postgres'), child, pid: child.pid, dataPath: data, stop: () => stop(child) };
+  return {
+    url: url(database),
+    adminUrl: url('postgres'),
+    child,
+    pid: child.pid,
+    dataPath: data,
+    stop: () => stop(child),
+  };
 }
 
 function keptPassword(file) {
@@ -152,12 +188,21 @@ function initialise({ native, data, user, password, log }) {
   try {
     execFileSync(
       path.join(native, 'bin', 'initdb'),
-      ['-D', data, '-U', 'postgres', '--auth=scram-sha-256', `--pwfile=${passwordFile}`, '--encoding=UTF8', '--locale=C'],
+      [
+        '-D',
+        data,
+        '-U',
+        'postgres',
+        '--auth=scram-sha-256',
+        `--pwfile=${passwordFile}`,
+        '--encoding=UTF8',
+        '--locale=C',
+      ],
       { ...(user ?? {}), cwd: '/', stdio: 'pipe' },
     );
   } catch (error) {
     rmSync(data, { recursive: true, force: true });
-    throw new Error(`initdb failed: ${error.stderr?.toString() ?? error.message}`);
+    throw new Error(`initdb failed: ${error.stderr?.toString() ?? error.message}`, { cause: error });
   } finally {
     rmSync(passwordFile, { force: true });
   }
@@ -174,14 +219,17 @@ async function endOldServer(data, log) {
 async function ready({ url, child, said }) {
   const until = Date.now() + READY_WITHIN_MS;
   for (;;) {
-    if (child.exitCode !== null || child.signalCode !== null) throw new Error(`Postgres did not start:\n${said()}`);
+    if (child.exitCode !== null || child.signalCode !== null)
+      throw new Error(`Postgres did not start:\n${said()}`);
     const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 2000 });
     try {
       await client.connect();
       await client.end();
       return;
     } catch (error) {
-      if (Date.now() > until) throw new Error(`Postgres was not ready in time: ${error.message}\n${said()}`);
+      if (Date.now() > until) {
+        throw new Error(`Postgres was not ready in time: ${error.message}\n${said()}`, { cause: error });
+      }
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
   }

@@ -10,7 +10,17 @@ import { fileURLToPath } from 'node:url';
  */
 
 const ROOT = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
-const SOURCES = ['domain', 'db', 'workflows', 'activities', 'api', 'bench', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json'];
+const SOURCES = [
+  'domain',
+  'db',
+  'workflows',
+  'activities',
+  'api',
+  'bench',
+  'package-lock.json',
+  'tsconfig.json',
+  'tsconfig.build.json',
+];
 
 function stampOf(files) {
   const hash = createHash('sha256');
@@ -34,7 +44,11 @@ function upToDate(stampFile, stamp) {
 
 function run(what, command, args) {
   console.log(what);
-  const { status, error } = spawnSync(command, args, { cwd: ROOT, stdio: 'inherit', shell: process.platform === 'win32' });
+  const { status, error } = spawnSync(command, args, {
+    cwd: ROOT,
+    stdio: 'inherit',
+    shell: process.platform === 'win32',
+  });
   if (error !== undefined) throw error;
   if (status !== 0) {
     console.error(`${command} ${args.join(' ')} failed.`);

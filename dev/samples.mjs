@@ -10,12 +10,23 @@ const GENERATIONS = [
   {
     what: 'image, nano-banana-2 at 2K',
     key: 'sample-success',
-    body: { account: STUDIO, action: 'image', model: 'nano-banana-2', params: { resolution: '2K' }, input: { prompt: 'a lighthouse at dawn' } },
+    body: {
+      account: STUDIO,
+      action: 'image',
+      model: 'nano-banana-2',
+      params: { resolution: '2K' },
+      input: { prompt: 'a lighthouse at dawn' },
+    },
   },
   {
     what: '4 images, provider fails',
     key: 'sample-failure',
-    body: { account: STUDIO, action: 'image', params: { outputs: 4 }, provider: { type: 'simulated', delayMs: 500, fail: 'error' } },
+    body: {
+      account: STUDIO,
+      action: 'image',
+      params: { outputs: 4 },
+      provider: { type: 'simulated', delayMs: 500, fail: 'error' },
+    },
   },
   {
     what: '4 images for 180 of 100 credits',
@@ -45,17 +56,27 @@ export async function runSamples({ url, adminKey }) {
   if (others.length > 0 || made.data.length > 0) return null;
 
   console.log('  sample accounts and generations');
-  for (const account of [{ id: STUDIO, catalog: 'imagineart', plan: 'standard' }, { id: FREE, catalog: 'imagineart' }]) {
+  for (const account of [
+    { id: STUDIO, catalog: 'imagineart', plan: 'standard' },
+    { id: FREE, catalog: 'imagineart' },
+  ]) {
     const { status, body } = await call('POST', '/v1/accounts', { body: account });
-    if (status !== 201 && body.code !== 'account_exists') throw new Error(`sample account ${account.id}: ${body.detail}`);
+    if (status !== 201 && body.code !== 'account_exists')
+      throw new Error(`sample account ${account.id}: ${body.detail}`);
   }
   return Promise.all(
     GENERATIONS.map(async ({ what, key, body }) => {
       const { status, body: answer } = await call('POST', '/v1/generations', { body, key });
-      if (status !== 201) return { account: body.account, what, outcome: `refused: ${answer.code}`, credits: '0 taken' };
+      if (status !== 201)
+        return { account: body.account, what, outcome: `refused: ${answer.code}`, credits: '0 taken' };
       const { body: end } = await call('GET', `/v1/generations/${answer.id}?wait=30`);
       const { captured, refunded } = end.credits;
-      return { account: body.account, what, outcome: end.status, credits: `${captured} captured, ${refunded} given back` };
+      return {
+        account: body.account,
+        what,
+        outcome: end.status,
+        credits: `${captured} captured, ${refunded} given back`,
+      };
     }),
   );
 }

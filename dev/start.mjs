@@ -47,9 +47,19 @@ async function main() {
   step('migrations and catalogs');
   await once('setup', 'dist/db/setup.js', env);
   step('worker');
-  await child({ name: 'worker', sign: 'dist/activities/worker.js', start: () => node('dist/activities/worker.js', env), ready: logged('worker is running') });
+  await child({
+    name: 'worker',
+    sign: 'dist/activities/worker.js',
+    start: () => node('worker', 'dist/activities/worker.js', env),
+    ready: logged('worker is running'),
+  });
   step('API');
-  await child({ name: 'api', sign: 'dist/api/main.js', start: () => node('dist/api/main.js', env), ready: answering(ports.api) });
+  await child({
+    name: 'api',
+    sign: 'dist/api/main.js',
+    start: () => node('api', 'dist/api/main.js', env),
+    ready: answering(ports.api),
+  });
 
   const url = `http://127.0.0.1:${ports.api}`;
   const samples = await runSamples({ url, adminKey });
@@ -68,7 +78,9 @@ function takeDataDirectory() {
   const file = path.join(DATA, 'supervisor.pid');
   const other = existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0;
   if (other !== process.pid && isOurs(other, ['dev/start.mjs'])) {
-    throw new Error(`Holdfast already runs on ${DATA} (pid ${other}). Stop it, or set HOLDFAST_DATA_DIR to another directory.`);
+    throw new Error(
+      `Holdfast already runs on ${DATA} (pid ${other}). Stop it, or set HOLDFAST_DATA_DIR to another directory.`,
+    );
   }
   writeFileSync(file, String(process.pid));
 }
@@ -80,7 +92,9 @@ async function endLeftovers() {
 }
 
 function writeDownChildren() {
-  const known = children.flatMap(({ process: running, sign }) => (running === null ? [] : [{ pid: running.pid, sign }]));
+  const known = children.flatMap(({ process: running, sign }) =>
+    running === null ? [] : [{ pid: running.pid, sign }],
+  );
   writeFileSync(path.join(DATA, 'children.json'), JSON.stringify(known));
 }
 
@@ -94,7 +108,8 @@ async function choosePorts() {
   }
   if (process.env.PORT) {
     ports.api = Number(process.env.PORT);
-    if (!(await isFree(ports.api, '::'))) throw new Error(`Port ${ports.api} is taken. Set PORT to a free one.`);
+    if (!(await isFree(ports.api, '::')))
+      throw new Error(`Port ${ports.api} is taken. Set PORT to a free one.`);
   } else {
     const wanted = kept.api ?? 3000;
     ports.api = (await isFree(wanted, '::')) ? wanted : await freePort();
@@ -106,7 +121,8 @@ async function choosePorts() {
 
 function keptAdminKey() {
   const file = path.join(DATA, 'admin-key');
-  if (!existsSync(file)) writeFileSync(file, `hfadmin_${randomBytes(24).toString('base64url')}`, { mode: 0o600 });
+  if (!existsSync(file))
+    writeFileSync(file, `hfadmin_${randomBytes(24).toString('base64url')}`, { mode: 0o600 });
   return readFileSync(file, 'utf8').trim();
 }
 
@@ -117,8 +133,14 @@ async function database(ports) {
   }
   step('Postgres');
   // A timed checkpoint every quarter of an hour writes far fewer full pages than the default does.
-  const settings = { max_connections: 200, checkpoint_timeout: '15min', max_wal_size: '2GB', wal_compression: 'on' };
-  const start = () => startPostgres({ dataDir: DATA, port: ports.postgres, settings, log: step, logFile: logFile('postgres') });
+  const settings = {
+    max_connections: 200,
+    checkpoint_timeout: '15min',
+    max_wal_size: '2GB',
+    wal_compression: 'on',
+  };
+  const start = () =>
+    startPostgres({ dataDir: DATA, port: ports.postgres, settings, log: step, logFile: logFile('postgres') });
   let url = null;
   await child({
     name: 'postgres',
@@ -142,7 +164,13 @@ async function temporalServer(ports) {
   step('Temporal');
   const binary = await findTemporal({ log: step });
   const dbFile = path.join(DATA, 'temporal.db');
-  const options = { binary, port: ports.temporal, uiPort: ports.temporalUi, dbFile, logFile: logFile('temporal') };
+  const options = {
+    binary,
+    port: ports.temporal,
+    uiPort: ports.temporalUi,
+    dbFile,
+    logFile: logFile('temporal'),
+  };
   await child({
     name: 'temporal',
     sign: 'start-dev',
@@ -182,9 +210,13 @@ async function child({ name, sign, start, ready, signal = 'SIGTERM' }) {
   entry.kept = true;
 }
 
-function node(file, env) {
-  const running = spawn(process.execPath, ['--enable-source-maps', path.join(ROOT, file)], { env, cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
-  const log = logFile(path.basename(path.dirname(file)));
+function node(name, file, env) {
+  const running = spawn(process.execPath, ['--enable-source-maps', path.join(ROOT, file)], {
+    env,
+    cwd: ROOT,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const log = logFile(name);
   running.stdout.on('data', (chunk) => log.write(chunk));
   running.stderr.on('data', (chunk) => log.write(chunk));
   return running;
@@ -197,7 +229,11 @@ function logFile(name) {
 /** Runs a program to its end; its lines go to the screen, and its failure is ours. */
 function once(name, file, env) {
   return new Promise((resolve, reject) => {
-    const running = spawn(process.execPath, [path.join(ROOT, file)], { env, cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
+    const running = spawn(process.execPath, [path.join(ROOT, file)], {
+      env,
+      cwd: ROOT,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     let said = '';
     for (const stream of [running.stdout, running.stderr]) stream.on('data', (chunk) => (said += chunk));
     running.once('error', reject);
@@ -209,7 +245,10 @@ function logged(line) {
   return (running, name) =>
     new Promise((resolve, reject) => {
       let said = '';
-      const timer = setTimeout(() => reject(new Error(`${name} was not ready in time:\n${said.slice(-2000)}`)), READY_WITHIN_MS);
+      const timer = setTimeout(
+        () => reject(new Error(`${name} was not ready in time:\n${said.slice(-2000)}`)),
+        READY_WITHIN_MS,
+      );
       const read = (chunk) => {
         said = (said + chunk).slice(-8000);
         if (!said.includes(line)) return;
@@ -232,8 +271,12 @@ function answering(port) {
     running.stderr.on('data', (chunk) => (said = (said + chunk).slice(-4000)));
     const until = Date.now() + READY_WITHIN_MS;
     for (;;) {
-      if (running.exitCode !== null || running.signalCode !== null) throw new Error(`${name} ended:\n${said}`);
-      const ok = await fetch(`http://127.0.0.1:${port}/readyz`).then((response) => response.ok, () => false);
+      if (running.exitCode !== null || running.signalCode !== null)
+        throw new Error(`${name} ended:\n${said}`);
+      const ok = await fetch(`http://127.0.0.1:${port}/readyz`).then(
+        (response) => response.ok,
+        () => false,
+      );
       if (ok) return;
       if (Date.now() > until) throw new Error(`${name} was not ready in time:\n${said}`);
       await new Promise((resolve) => setTimeout(resolve, 100));
@@ -243,9 +286,13 @@ function answering(port) {
 
 function showTable(rows) {
   say('\n  What the samples did:');
-  const widths = ['account', 'what', 'outcome', 'credits'].map((key) => Math.max(...rows.map((row) => String(row[key]).length)));
+  const widths = ['account', 'what', 'outcome', 'credits'].map((key) =>
+    Math.max(...rows.map((row) => String(row[key]).length)),
+  );
   for (const { account, what, outcome, credits } of rows) {
-    say(`    ${[account, what, outcome, credits].map((cell, n) => String(cell).padEnd(widths[n] ?? 0)).join('  ')}`);
+    say(
+      `    ${[account, what, outcome, credits].map((cell, n) => String(cell).padEnd(widths[n] ?? 0)).join('  ')}`,
+    );
   }
 }
 
@@ -270,7 +317,7 @@ async function stop() {
 }
 
 function leave(code) {
-  return () =>
+  return () => {
     stop().then(
       () => process.exit(code),
       (error) => {
@@ -278,13 +325,16 @@ function leave(code) {
         process.exit(1);
       },
     );
+  };
 }
 
 process.on('SIGINT', leave(0));
 process.on('SIGTERM', leave(0));
 process.on('SIGHUP', leave(0));
 
-main().catch((error) => {
+try {
+  await main();
+} catch (error) {
   console.error(`\n${error.message}`);
   leave(1)();
-});
+}

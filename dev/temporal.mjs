@@ -54,17 +54,15 @@ async function download({ target, log }) {
   const arch = os.arch() === 'x64' ? 'amd64' : os.arch();
   log('downloading the Temporal CLI');
   const timeout = new AbortController();
-  const timer = setTimeout(() => timeout.abort(), CONNECT_TIMEOUT_MS);
+  let timer = setTimeout(() => timeout.abort(), CONNECT_TIMEOUT_MS);
   try {
     const response = await fetch(`${DOWNLOAD}?platform=${platform}&arch=${arch}`, { signal: timeout.signal });
     if (!response.ok) throw new Error(`answered ${response.status}`);
     clearTimeout(timer);
-    const whole = setTimeout(() => timeout.abort(), DOWNLOAD_TIMEOUT_MS);
-    const archive = Buffer.from(await response.arrayBuffer());
-    clearTimeout(whole);
-    await unpack({ archive, target });
+    timer = setTimeout(() => timeout.abort(), DOWNLOAD_TIMEOUT_MS);
+    await unpack({ archive: Buffer.from(await response.arrayBuffer()), target });
   } catch (error) {
-    throw new Error(`the download failed (${error.cause?.message ?? error.message})`);
+    throw new Error(`the download failed (${error.cause?.message ?? error.message})`, { cause: error });
   } finally {
     clearTimeout(timer);
   }
@@ -91,12 +89,23 @@ async function goInstall({ target, log }) {
   mkdirSync(draft, { recursive: true });
   log('building the Temporal CLI with Go: once, some minutes');
   const started = Date.now();
-  const timer = setInterval(() => log(`  still building (${Math.round((Date.now() - started) / 1000)} s)`), 20_000);
+  const timer = setInterval(
+    () => log(`  still building (${Math.round((Date.now() - started) / 1000)} s)`),
+    20_000,
+  );
   try {
-    await run('go', ['install', GO_MODULE], { env: { ...process.env, GOBIN: draft }, maxBuffer: 64 * 1024 * 1024, timeout: 20 * 60_000 });
+    await run('go', ['install', GO_MODULE], {
+      env: { ...process.env, GOBIN: draft },
+      maxBuffer: 64 * 1024 * 1024,
+      timeout: 20 * 60_000,
+    });
     renameSync(path.join(draft, path.basename(target)), target);
   } catch (error) {
-    throw new Error(`go install failed (${String(error.stderr ?? error.message).trim().split('\n').at(-1)})`);
+    const [last] = String(error.stderr ?? error.message)
+      .trim()
+      .split('\n')
+      .toReversed();
+    throw new Error(`go install failed (${last})`, { cause: error });
   } finally {
     clearInterval(timer);
     rmSync(draft, { recursive: true, force: true });
@@ -105,17 +114,44 @@ async function goInstall({ target, log }) {
 
 /** Our search attributes, as workflows/contract.ts names them (in the build). */
 async function searchAttributes() {
-  const { SEARCH_ATTRIBUTES } = await import('../dist/workflows/contract.js').then((module) => module.default ?? module);
+  const { SEARCH_ATTRIBUTES } = await import('../dist/workflows/contract.js').then(
+    (module) => module.default ?? module,
+  );
   return Object.values(SEARCH_ATTRIBUTES);
 }
 
 /** Starts a dev server. `dbFile` null keeps everything in memory. Without `uiPort` there is no UI. */
 export async function startTemporal({ binary, port, uiPort = null, dbFile = null, logFile = null }) {
-  const dynamic = ['system.enableActivityEagerExecution=true', 'matching.useNewMatcher=true', 'matching.enableFairness=true'];
+  const dynamic = [
+    'system.enableActivityEagerExecution=true',
+    'matching.useNewMatcher=true',
+    'matching.enableFairness=true',
+  ];
   // Measured on two cores: a database file in its default mode runs a third of the workflows that WAL does.
-  const file = dbFile === null ? [] : ['--db-filename', dbFile, '--sqlite-pragma', 'journal_mode=WAL', '--sqlite-pragma', 'synchronous=NORMAL'];
+  const file =
+    dbFile === null
+      ? []
+      : [
+          '--db-filename',
+          dbFile,
+          '--sqlite-pragma',
+          'journal_mode=WAL',
+          '--sqlite-pragma',
+          'synchronous=NORMAL',
+        ];
   const args = [
-    ...['server', 'start-dev', '--ip', '127.0.0.1', '--port', String(port), '--log-level', 'error', '--log-format', 'json'],
+    ...[
+      'server',
+      'start-dev',
+      '--ip',
+      '127.0.0.1',
+      '--port',
+      String(port),
+      '--log-level',
+      'error',
+      '--log-format',
+      'json',
+    ],
     ...(uiPort === null ? ['--headless'] : ['--ui-port', String(uiPort), '--ui-ip', '127.0.0.1']),
     ...file,
     ...dynamic.flatMap((value) => ['--dynamic-config-value', value]),
@@ -132,14 +168,15 @@ export async function startTemporal({ binary, port, uiPort = null, dbFile = null
   child.on('error', keep);
   const until = Date.now() + READY_WITHIN_MS;
   while (!(await answers(port))) {
-    if (child.exitCode !== null || child.signalCode !== null) throw new Error(`Temporal did not start:\n${said}`);
+    if (child.exitCode !== null || child.signalCode !== null)
+      throw new Error(`Temporal did not start:\n${said}`);
     if (Date.now() > until) throw new Error(`Temporal was not ready in time:\n${said}`);
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   await namespaceReady(binary, port, until);
   return {
     address: `127.0.0.1:${port}`,
-    uiUrl: uiPort === null ? null : `http://127.0.0.1:${uiPort}`,
+    uiUrl: uiPort === null ? null : `http://127.0.0.1:${String(uiPort)}`,
     child,
     pid: child.pid,
     stop: () =>
@@ -166,10 +203,16 @@ function answers(port) {
 async function namespaceReady(binary, port, until) {
   for (;;) {
     try {
-      await run(binary, ['operator', 'namespace', 'describe', '-n', 'default', '--address', `127.0.0.1:${port}`], { timeout: 10_000 });
+      await run(
+        binary,
+        ['operator', 'namespace', 'describe', '-n', 'default', '--address', `127.0.0.1:${port}`],
+        { timeout: 10_000 },
+      );
       return;
     } catch (error) {
-      if (Date.now() > until) throw new Error(`Temporal's namespace was not ready in time: ${error.message}`);
+      if (Date.now() > until) {
+        throw new Error(`Temporal's namespace was not ready in time: ${error.message}`, { cause: error });
+      }
       await new Promise((resolve) => setTimeout(resolve, 150));
     }
   }

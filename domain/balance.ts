@@ -34,10 +34,15 @@ export function bucketRefresh(options: {
   return { at: new Date(cycleStart(anchorMs, cycleNumber(anchorMs, nowMs) + 1)).toISOString(), amountMilli };
 }
 
-/** The earliest refresh of any bucket. */
-export function nextRefresh(options: { snapshot: Snapshot; catalog: Catalog }): Refresh | null {
-  const { snapshot, catalog } = options;
-  const refreshes = catalog.buckets.flatMap((bucket) => bucketRefresh({ bucket, snapshot, catalog }) ?? []);
+/** The earliest refresh of any bucket that may pay: waiting for another one would be in vain. */
+export function nextRefresh(options: {
+  snapshot: Snapshot;
+  catalog: Catalog;
+  excluded?: string[];
+}): Refresh | null {
+  const { snapshot, catalog, excluded = [] } = options;
+  const buckets = catalog.buckets.filter(({ bucket }) => !excluded.includes(bucket));
+  const refreshes = buckets.flatMap((bucket) => bucketRefresh({ bucket, snapshot, catalog }) ?? []);
   return refreshes.toSorted((a, b) => toMs(a.at) - toMs(b.at))[0] ?? null;
 }
 

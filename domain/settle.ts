@@ -20,6 +20,8 @@ export interface SettleStep {
   expiresAt: Instant | null;
   graceSeconds: number | null;
   source: string;
+  /** It takes the place of what the same schedule granted before: set, not added. */
+  replaces: true;
 }
 
 export interface Settlement {
@@ -167,6 +169,7 @@ function lotTerms(bucket: Bucket, key: string) {
     rank: bucket.rank,
     graceSeconds: returnGraceSeconds(bucket),
     source: key.replace(/^sys:/, ''),
+    replaces: true as const,
   };
 }
 

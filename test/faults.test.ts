@@ -20,7 +20,9 @@ const slow = (account: string, delayMs: number) => ({
 
 async function accountOn(engine: Engine): Promise<string> {
   const account = engine.newId('fault');
-  await engine.call('POST', '/v1/accounts', { body: { id: account, catalog: 'working-day', plan: 'standard' } });
+  await engine.call('POST', '/v1/accounts', {
+    body: { id: account, catalog: 'working-day', plan: 'standard' },
+  });
   return account;
 }
 
@@ -123,7 +125,11 @@ describe('Postgres', () => {
     const account = await accountOn(engine);
     const [made, failed] = await Promise.all([
       engine.generate(slow(account, 1_500)),
-      engine.generate({ account, action: 'image', provider: { type: 'simulated', delayMs: 1_500, fail: 'error' } }),
+      engine.generate({
+        account,
+        action: 'image',
+        provider: { type: 'simulated', delayMs: 1_500, fail: 'error' },
+      }),
     ]);
     expect([made.status, failed.status]).toEqual([201, 201]);
     await endProcess(server);

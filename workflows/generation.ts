@@ -100,12 +100,17 @@ export async function generationWorkflow(input: GenerationInput): Promise<Genera
 
   async function finish(result: GenerationResult): Promise<GenerationResult> {
     await CancellationScope.nonCancellable(async () => {
-      for (let late = mailbox.close(); work !== null && late.length > 0; late = mailbox.close()) {
-        for (const report of late) await surely((ledger) => ledger.keepLateReport({ work, report }));
-      }
+      if (work !== null) await keepLate(work, mailbox);
       await condition(allHandlersFinished);
     });
     return result;
+  }
+}
+
+/** What still lies in the mailbox, or comes in meanwhile, is kept for operations and moves nothing (rule 16). */
+async function keepLate(work: Work, mailbox: Mailbox): Promise<void> {
+  for (let late = mailbox.close(); late.length > 0; late = mailbox.close()) {
+    for (const report of late) await surely((ledger) => ledger.keepLateReport({ work, report }));
   }
 }
 
@@ -152,14 +157,20 @@ async function providerWork(work: Work): Promise<Outcome> {
     limitMs = Math.min(limitMs, step.giveUpAfterMs ?? limitMs);
     if (leftMs() <= 0) {
       await stopJob(work, 'engine');
-      return undone(work, 'provider', { code: 'provider_timeout', message: `No result within ${limitMs / 1000} s.` });
+      return undone(work, 'provider', {
+        code: 'provider_timeout',
+        message: `No result within ${limitMs / 1000} s.`,
+      });
     }
     await sleep(Math.min(step.pollAfterMs, leftMs()), { summary: 'until the provider is asked again' });
     const withinMs = Math.max(leftMs(), SHORTEST_POLL_MS);
     step = await providerOn(work, { summary: `is it done? ${summary}`, withinMs }).pollWork({ work });
   }
   if (step.state === 'done') {
-    return delivered(work, { outputs: step.outputs, ...(step.providerCost && { providerCost: step.providerCost }) });
+    return delivered(work, {
+      outputs: step.outputs,
+      ...(step.providerCost && { providerCost: step.providerCost }),
+    });
   }
   const gone = { code: 'hold_closed', message: 'The hold was closed before the work was submitted.' };
   return undone(work, 'provider', step.state === 'failed' ? step.error : gone);

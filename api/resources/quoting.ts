@@ -133,7 +133,7 @@ function verdict({
     requiredMilli: priced.ceilingMilli,
     availableMilli: spendable,
     requiredPlan: priced.requiredPlan,
-    nextRefresh: nextRefresh({ snapshot, catalog }),
+    nextRefresh: nextRefresh({ snapshot, catalog, excluded }),
     excluded,
   });
   return {

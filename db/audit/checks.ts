@@ -115,10 +115,15 @@ export const CHECKS: readonly Check[] = [
             SELECT j.account_id, n.* FROM ledger.journal j
              CROSS JOIN LATERAL jsonb_to_recordset(j.detail -> 'lots') n (lot int, bucket text, rank smallint,
                    "effectiveAt" timestamptz, "expiresAt" timestamptz, "graceSeconds" double precision, parent int, source text)
-             WHERE j.detail ? 'lots' AND {j.account_id})
+             WHERE j.detail ? 'lots' AND {j.account_id}),
+          ended AS (
+            SELECT j.account_id, e.value::int AS lot, j.at FROM ledger.journal j
+             CROSS JOIN LATERAL jsonb_array_elements(j.detail -> 'ended') e WHERE j.detail ? 'ended' AND {j.account_id})
           SELECT coalesce(l.account_id, g.account_id) AS account_id, coalesce(l.lot_no, g.lot) AS lot_no, l.bucket, g.bucket AS granted_as
             FROM (SELECT * FROM ledger.lots WHERE {account_id}) l FULL JOIN granted g ON g.account_id = l.account_id AND g.lot = l.lot_no
-           WHERE (l.bucket, l.rank, l.effective_at, l.expires_at, l.return_grace, l.parent_lot, l.source) IS DISTINCT FROM
+            LEFT JOIN ended e ON e.account_id = l.account_id AND e.lot = l.lot_no
+           WHERE l.ended_at IS DISTINCT FROM e.at
+              OR (l.bucket, l.rank, l.effective_at, l.expires_at, l.return_grace, l.parent_lot, l.source) IS DISTINCT FROM
                  (g.bucket, g.rank, g."effectiveAt", coalesce(g."expiresAt", 'infinity'), make_interval(secs => g."graceSeconds"), g.parent, g.source)`,
   },
   {
@@ -189,18 +194,18 @@ export const CHECKS: readonly Check[] = [
     title: 'No credit is taken from a lot that has expired, nor before it was granted',
     invariant: 7,
     sql: `WITH ${MOVES}
-          SELECT m.account_id, m.seq, m.lot, m.at, l.effective_at, l.expires_at FROM moves m
-            JOIN ledger.lots l ON l.account_id = m.account_id AND l.lot_no = m.lot
-           WHERE (m.source = 'available' AND m.target = 'held' AND (m.at >= l.expires_at OR m.at < l.effective_at))
-              OR (m.target = 'available' AND m.source <> 'outside' AND m.at >= l.expires_at)
-              OR (m.source = 'available' AND m.target = 'expired' AND m.at < l.expires_at)`,
+          SELECT m.account_id, m.seq, m.lot, m.at, l.effective_at, l.over_at FROM moves m
+            JOIN (SELECT *, least(expires_at, ended_at) AS over_at FROM ledger.lots) l ON l.account_id = m.account_id AND l.lot_no = m.lot
+           WHERE (m.source = 'available' AND m.target = 'held' AND (m.at >= l.over_at OR m.at < l.effective_at))
+              OR (m.target = 'available' AND m.source <> 'outside' AND m.at >= l.over_at)
+              OR (m.source = 'available' AND m.target = 'expired' AND m.at < l.over_at)`,
   },
   {
     id: 'nothing-available-after-expiry',
     title: 'No lot is open that an operation after its end should have expired',
     invariant: 7,
     sql: `SELECT l.account_id, l.lot_no, l.expires_at, a.journal_at, l.available FROM ledger.lots l JOIN ledger.accounts a USING (account_id)
-           WHERE l.open AND (l.expires_at <= a.journal_at OR l.expires_at < a.lots_due_at) AND {l.account_id}`,
+           WHERE l.open AND (l.ended_at IS NOT NULL OR l.expires_at <= a.journal_at OR l.expires_at < a.lots_due_at) AND {l.account_id}`,
   },
   {
     id: 'open-holds-have-owners',
@@ -214,7 +219,8 @@ export const CHECKS: readonly Check[] = [
   },
   {
     id: 'spend-order',
-    title: 'A reservation takes by rank, then earliest expiry, then oldest, and passes over only excluded buckets',
+    title:
+      'A reservation takes by rank, then earliest expiry, then oldest, and passes over only excluded buckets',
     invariant: 9,
     // Before each row, what every lot had available; a lot that was passed over although it comes earlier is a violation.
     sql: `WITH ${MOVES}, taken AS (
@@ -252,7 +258,8 @@ export const CHECKS: readonly Check[] = [
   },
   {
     id: 'issued-equals-parts',
-    title: 'What was issued equals what is available, held, frozen, spent, expired and revoked, per account and over all',
+    title:
+      'What was issued equals what is available, held, frozen, spent, expired and revoked, per account and over all',
     invariant: 11,
     sql: `WITH ${MOVES}, issued AS (
             SELECT account_id, sum(milli) AS issued FROM moves WHERE source = 'outside' GROUP BY account_id),

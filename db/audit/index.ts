@@ -41,7 +41,12 @@ export async function runAudit(pool: Pool, options: AuditOptions = {}): Promise<
         account === undefined ? [] : [account],
       );
       const [row] = rows;
-      results.push({ id: check.id, title: check.title, violations: row?.violations ?? 0, sample: row?.sample ?? [] });
+      results.push({
+        id: check.id,
+        title: check.title,
+        violations: row?.violations ?? 0,
+        sample: row?.sample ?? [],
+      });
     }
     await client.query('COMMIT');
     const ok = results.every(({ violations }) => violations === 0);
@@ -56,5 +61,7 @@ export async function runAudit(pool: Pool, options: AuditOptions = {}): Promise<
 
 /** `{j.account_id}` becomes `j.account_id = $1`, or `true` for all accounts. */
 function limitedTo(sql: string, account: string | undefined): string {
-  return sql.replaceAll(/\{((?:\w+\.)?account_id)\}/g, (_, column: string) => (account === undefined ? 'true' : `${column} = $1`));
+  return sql.replaceAll(/\{((?:\w+\.)?account_id)\}/g, (_, column: string) =>
+    account === undefined ? 'true' : `${column} = $1`,
+  );
 }

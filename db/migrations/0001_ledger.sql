@@ -76,6 +76,7 @@ CREATE TABLE ledger.lots (
   rank         smallint NOT NULL,
   effective_at timestamptz NOT NULL,
   expires_at   timestamptz NOT NULL DEFAULT 'infinity',
+  ended_at     timestamptz, -- before its time, by a grant that took its place: it is over as if it had expired
   return_grace interval,   -- returns into it after expiry live this long in a linked lot; null: forfeited
   parent_lot   int,        -- set on a linked lot, which is never extended a second time (rule 14)
   source       text   NOT NULL,

@@ -124,7 +124,7 @@ BEGIN
   FOR i IN 1..cardinality(p_lots) LOOP
     CONTINUE WHEN p_amounts[i] = 0;
     SELECT * INTO STRICT l FROM ledger.lots WHERE account_id = p_account AND lot_no = p_lots[i];
-    IF l.expires_at > p_at THEN
+    IF l.ended_at IS NULL AND l.expires_at > p_at THEN
       moves := moves || ROW(l.lot_no, p_from, 'available', p_amounts[i])::ledger.move;
       returned := returned + p_amounts[i];
       CONTINUE;
@@ -160,21 +160,38 @@ CREATE FUNCTION ledger.hold_state(p_account text, p_hold text) RETURNS jsonb LAN
     FROM ledger.holds WHERE account_id = p_account AND hold_id = p_hold
 $$;
 
--- Grants one lot. op: {key, hash, bucket, rank, amount, expiresAt, graceSeconds, source, actor, reason}.
+-- Grants one lot. op: {key, hash, bucket, rank, amount, expiresAt, graceSeconds, source, replaces, actor, reason}. With
+-- `replaces` it takes the place of what the same schedule granted before: daily credits are set and not added, and a
+-- renewal ends the old month, in one operation (rules 18, 21). A schedule is the first part of `source`: daily, plan.
 CREATE FUNCTION ledger.grant_lot(p_account text, p_at timestamptz, p_kind text, op jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
   lot    int;
   amount bigint := (op ->> 'amount')::bigint;
+  l      record;
+  moves  ledger.move[] := '{}';
+  ended  int[] := '{}';
+  answer jsonb;
 BEGIN
   IF (op ->> 'expiresAt')::timestamptz <= p_at THEN
     RETURN jsonb_build_object('status', 'already_expired');
   END IF;
+  IF (op ->> 'replaces')::boolean THEN
+    FOR l IN SELECT lot_no, available FROM ledger.lots
+              WHERE account_id = p_account AND bucket = op ->> 'bucket' AND expires_at > p_at AND ended_at IS NULL
+                AND split_part(source, ':', 1) = split_part(op ->> 'source', ':', 1) ORDER BY lot_no LOOP
+      ended := ended || l.lot_no;
+      CONTINUE WHEN l.available = 0;
+      moves := moves || ROW(l.lot_no, 'available', 'expired', l.available)::ledger.move;
+    END LOOP;
+  END IF;
   SELECT lot_seq + 1 INTO lot FROM ledger.accounts WHERE account_id = p_account;
-  RETURN ledger.post(p_account, p_at, p_kind, 'applied', op ->> 'key', op ->> 'hash', jsonb_build_object('amount', amount, 'lot', lot),
-    NULL, ARRAY[ROW(lot, 'outside', 'available', amount)::ledger.move],
+  answer := ledger.post(p_account, p_at, p_kind, 'applied', op ->> 'key', op ->> 'hash', jsonb_build_object('amount', amount, 'lot', lot),
+    NULL, moves || ROW(lot, 'outside', 'available', amount)::ledger.move,
     jsonb_build_array(jsonb_strip_nulls(jsonb_build_object('lot', lot, 'bucket', op -> 'bucket', 'rank', op -> 'rank',
       'effectiveAt', p_at, 'expiresAt', op -> 'expiresAt', 'graceSeconds', op -> 'graceSeconds', 'source', op -> 'source'))),
-    NULL, op ->> 'actor', op ->> 'reason');
+    CASE WHEN cardinality(ended) > 0 THEN jsonb_build_object('ended', ended) END, op ->> 'actor', op ->> 'reason');
+  UPDATE ledger.lots SET ended_at = (answer ->> 'at')::timestamptz WHERE account_id = p_account AND lot_no = ANY (ended);
+  RETURN answer;
 END $$;
 
 -- Holds the price of a generation. op: {key, hash, rulesVersion, amount, holdId, excluded: [bucket], refusal, maxOpen,
@@ -474,7 +491,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
              'expiresAt', expires_at, 'source', source, 'granted', granted, 'available', l.available, 'held', l.held)
              ORDER BY rank, expires_at, lot_no)
       FROM ledger.lots l JOIN ledger.accounts a USING (account_id)
-     WHERE account_id = p_account AND (l.open OR l.held > 0 OR (expires_at > coalesce(a.clock_at, clock_timestamp()) AND expires_at < 'infinity'))), '[]'))
+     WHERE account_id = p_account AND (l.open OR l.held > 0 OR (ended_at IS NULL AND expires_at < 'infinity' AND expires_at > coalesce(a.clock_at, clock_timestamp())))), '[]'))
 $$;
 
 CREATE FUNCTION ledger.account_now(a ledger.accounts) RETURNS timestamptz LANGUAGE sql VOLATILE AS $$

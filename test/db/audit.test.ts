@@ -15,7 +15,13 @@ async function livelyLedger(database: TestDatabase): Promise<string> {
   const ledger = ledgerOf(database.db, database.owner);
   const a = await ledger.open({ clockAt: T0 });
   await ledger.grant(a, { bucket: 'daily', rank: 1, amount: 100_000, expiresAt: after(DAY) }); // lot 1
-  await ledger.grant(a, { bucket: 'plan', rank: 2, amount: 50_000, expiresAt: after(30 * DAY), graceSeconds: 86_400 }); // lot 2
+  await ledger.grant(a, {
+    bucket: 'plan',
+    rank: 2,
+    amount: 50_000,
+    expiresAt: after(30 * DAY),
+    graceSeconds: 86_400,
+  }); // lot 2
   await ledger.grant(a, { bucket: 'pack', rank: 3, amount: 30_000 }); // lot 3
   const hold = async (amount: number, more = {}) => {
     const operation = reservation(a, { amount, facts: { excluded: [] }, ...more });
@@ -29,7 +35,15 @@ async function livelyLedger(database: TestDatabase): Promise<string> {
   await ledger.moveClock(a, after(2 * DAY)); // the daily lot expires, also what is held of it
   await ledger.release(a, released);
   await ledger.one(a, { op: 'refund', key: 'req:r', hash: 'r', holdId: captured, spendableSeconds: 3600 });
-  await ledger.one(a, { op: 'adjust', key: 'req:m', hash: 'm', bucket: 'pack', rank: 3, amount: milli(-1_000), source: 'x' });
+  await ledger.one(a, {
+    op: 'adjust',
+    key: 'req:m',
+    hash: 'm',
+    bucket: 'pack',
+    rank: 3,
+    amount: milli(-1_000),
+    source: 'x',
+  });
   await ledger.reserve(a, { amount: 999_000_000 });
   return a;
 }
@@ -71,29 +85,37 @@ test('a ledger that went through every operation is in order', async () => {
   expect(await broken()).toEqual([]);
 });
 
-
 /** Each check, with what must make it speak. */
 const TAMPERINGS: Record<string, string> = {
   'lot-conservation': "UPDATE ledger.lots SET spent = spent + 1 WHERE account_id = '$a' AND lot_no = 3",
   'journal-gapless': "DELETE FROM ledger.journal WHERE account_id = '$a' AND seq = 2",
-  'journal-refused-moves-nothing': "UPDATE ledger.journal SET credits = 5 WHERE account_id = '$a' AND status <> 'applied'",
-  'journal-running-totals': "UPDATE ledger.journal SET available_after = available_after + 1 WHERE account_id = '$a' AND seq = 3",
+  'journal-refused-moves-nothing':
+    "UPDATE ledger.journal SET credits = 5 WHERE account_id = '$a' AND status <> 'applied'",
+  'journal-running-totals':
+    "UPDATE ledger.journal SET available_after = available_after + 1 WHERE account_id = '$a' AND seq = 3",
   'totals-equal-lots': "UPDATE ledger.accounts SET available = available + 1 WHERE account_id = '$a'",
   'totals-equal-holds': "UPDATE ledger.accounts SET open_holds = open_holds + 1 WHERE account_id = '$a'",
   'totals-equal-journal': "UPDATE ledger.accounts SET debt = debt + 1 WHERE account_id = '$a'",
-  'rebuild-lots': "UPDATE ledger.lots SET spent = spent - 1, revoked = revoked + 1 WHERE account_id = '$a' AND lot_no = 1",
+  'rebuild-lots':
+    "UPDATE ledger.lots SET spent = spent - 1, revoked = revoked + 1 WHERE account_id = '$a' AND lot_no = 1",
   'rebuild-lot-terms': "UPDATE ledger.lots SET bucket = 'pack' WHERE account_id = '$a' AND lot_no = 2",
-  'rebuild-holds': "UPDATE ledger.holds SET captured = captured - 1, released = released + 1 WHERE account_id = '$a' AND NOT open",
-  'hold-conservation': "UPDATE ledger.holds SET lots_held = ARRAY[1::bigint] WHERE account_id = '$a' AND open",
-  'one-hold-per-generation': "UPDATE ledger.holds SET generation_id = (SELECT min(generation_id) FROM ledger.holds) WHERE account_id = '$a'",
+  'rebuild-holds':
+    "UPDATE ledger.holds SET captured = captured - 1, released = released + 1 WHERE account_id = '$a' AND NOT open",
+  'hold-conservation':
+    "UPDATE ledger.holds SET lots_held = ARRAY[1::bigint] WHERE account_id = '$a' AND open",
+  'one-hold-per-generation':
+    "UPDATE ledger.holds SET generation_id = (SELECT min(generation_id) FROM ledger.holds) WHERE account_id = '$a'",
   'one-capture-per-phase': `INSERT INTO ledger.journal SELECT account_id, 99, at, recorded_at, kind, status, NULL, hold_id, 0, 0, 0, 0, '{}', detail FROM ledger.journal WHERE account_id = '$a' AND kind = 'capture'`,
   'keys-equal-journal': "UPDATE ledger.op_keys SET seq = 1 WHERE account_id = '$a' AND key = 'req:r'",
-  'nothing-taken-after-expiry': "UPDATE ledger.lots SET expires_at = effective_at WHERE account_id = '$a' AND lot_no = 2",
-  'nothing-available-after-expiry': "UPDATE ledger.accounts SET lots_due_at = 'infinity' WHERE account_id = '$a'",
+  'nothing-taken-after-expiry':
+    "UPDATE ledger.lots SET expires_at = effective_at WHERE account_id = '$a' AND lot_no = 2",
+  'nothing-available-after-expiry':
+    "UPDATE ledger.accounts SET lots_due_at = 'infinity' WHERE account_id = '$a'",
   'open-holds-have-owners': "UPDATE ledger.holds SET workflow_id = NULL WHERE account_id = '$a' AND open",
   'spend-order': "UPDATE ledger.lots SET rank = 9 WHERE account_id = '$a' AND lot_no = 1",
   'journal-time': "UPDATE ledger.journal SET at = '2020-01-01' WHERE account_id = '$a' AND seq = 4",
-  'issued-equals-parts': "UPDATE ledger.lots SET granted = granted + 1, spent = spent + 1 WHERE account_id = '$a' AND lot_no = 3",
+  'issued-equals-parts':
+    "UPDATE ledger.lots SET granted = granted + 1, spent = spent + 1 WHERE account_id = '$a' AND lot_no = 3",
   'sleepers-sleep': "UPDATE ledger.accounts SET renews_at = '2027-01-01' WHERE account_id = '$a'",
 };
 

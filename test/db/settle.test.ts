@@ -1,4 +1,5 @@
 import path from 'node:path';
+import { runAudit } from '../../db/audit';
 import { createCatalogStore, publishCatalog, readCatalog } from '../../db/catalogs';
 import { createLedger, type Ledger } from '../../db/ledger';
 import { milli } from '../../domain/credits';
@@ -21,10 +22,20 @@ beforeAll(async () => {
 afterAll(() => database.close());
 
 let counter = 0;
-async function open(rules: { plan: string; clockAt: string; timezone?: string; anchor?: string }): Promise<string> {
+async function open(rules: {
+  plan: string;
+  clockAt: string;
+  timezone?: string;
+  anchor?: string;
+}): Promise<string> {
   counter += 1;
   const account = `settle-${counter}`;
-  await ledger.open({ account, catalog: 'imagineart', planSource: rules.plan === 'free' ? 'free' : 'admin', ...rules });
+  await ledger.open({
+    account,
+    catalog: 'imagineart',
+    planSource: rules.plan === 'free' ? 'free' : 'admin',
+    ...rules,
+  });
   return account;
 }
 
@@ -33,7 +44,8 @@ const available = async (account: string) => {
   return (balance?.lots ?? []).reduce((sum, lot) => sum + lot.available, 0) / 1000;
 };
 const journal = (account: string) => ledgerOf(database.db, database.owner).journal(account);
-const spend = (account: string, amount: number) => ledger.run(account, () => reservation(account, { amount: milli(amount * 1000) }));
+const spend = (account: string, amount: number) =>
+  ledger.run(account, () => reservation(account, { amount: milli(amount * 1000) }));
 
 test('daily credits are set at midnight and not added, and days nobody was there are never granted', async () => {
   const account = await open({ plan: 'free', clockAt: '2026-03-01T10:00:00Z' });
@@ -71,7 +83,11 @@ test('a timer that fires at midnight expires what is left, and leaves the new da
 });
 
 test('an administrator’s plan is granted for every slot, also for those that passed meanwhile, clamped to month ends', async () => {
-  const account = await open({ plan: 'basic', clockAt: '2026-01-31T08:00:00Z', anchor: '2026-01-31T08:00:00Z' });
+  const account = await open({
+    plan: 'basic',
+    clockAt: '2026-01-31T08:00:00Z',
+    anchor: '2026-01-31T08:00:00Z',
+  });
   expect(await available(account)).toBe(3_000);
   await ledger.moveClock(account, '2026-05-01T00:00:00Z');
   expect(await available(account)).toBe(3_000);
@@ -109,4 +125,22 @@ test('rings when the next boundary moved earlier', async () => {
   expect(rung).toEqual([account]);
   await spend(account, 5);
   expect(rung).toEqual([account]);
+});
+
+test('a change of zone never lets two days’ credits be spent at once', async () => {
+  const account = await open({ plan: 'free', clockAt: '2026-03-01T00:00:00Z' });
+  expect(await available(account)).toBe(100);
+  const calendar = {
+    daily: { date: '2026-03-01', from: '2026-03-01T00:00:00Z', nextAt: '2026-03-01T21:00:00Z' },
+  };
+  const rules = { timezone: 'Europe/Moscow', calendar };
+  await ledger.run(account, { op: 'rules', key: 'sys:zone', hash: 'zone', rules });
+  await ledger.moveClock(account, '2026-03-01T21:30:00Z'); // 2 March in Moscow; the lot of 1 March would live till midnight UTC
+  expect(await available(account)).toBe(100);
+  const lots = await ledgerOf(database.db, database.owner).lots(account);
+  expect(lots.map(({ available, expired }) => [available, expired])).toEqual([
+    [0, 100_000],
+    [100_000, 0],
+  ]);
+  expect((await runAudit(database.owner.pool, { account })).ok).toBe(true);
 });

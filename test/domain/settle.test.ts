@@ -33,6 +33,7 @@ describe('the daily credits', () => {
         expiresAt: '2026-11-22T00:00:00.000Z',
         graceSeconds: null,
         source: 'daily:ada:2026-11-21',
+        replaces: true,
       },
     ]);
     expect(first.nextDueAt).toBe('2026-11-22T00:00:00.000Z');
@@ -164,6 +165,7 @@ describe('the plan credits of an administrator’s plan', () => {
         expiresAt: '2026-11-30T12:00:00.000Z',
         graceSeconds: 86_400,
         source: 'plan:ada:2026-10-31T12:00:00.000Z',
+        replaces: true,
       },
     ]);
     expect(first).toMatchObject({

@@ -22,7 +22,13 @@ export default async function setup() {
   const directory = mkdtempSync(path.join(os.tmpdir(), 'holdfast-test-'));
   chmodSync(directory, 0o755); // run as root, Postgres is another user and must get in
   const [postgres, temporal] = await Promise.all([
-    startPostgres({ dataDir: directory, port: await freePort(), database: 'holdfast_template', settings: FAST, log }),
+    startPostgres({
+      dataDir: directory,
+      port: await freePort(),
+      database: 'holdfast_template',
+      settings: FAST,
+      log,
+    }),
     startTemporal({ binary, port: await freePort() }),
   ]);
   globalThis.holdfastTestServers = { postgres, temporal, directory };

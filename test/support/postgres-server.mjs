@@ -4,4 +4,6 @@ import { startPostgres } from '../../dev/postgres.mjs';
 const [directory, port] = process.argv.slice(2);
 const server = await startPostgres({ dataDir: directory, port: Number(port) });
 process.stdout.write(`url ${server.url}\n`);
-process.on('SIGTERM', () => server.stop().then(() => process.exit(0)));
+process.on('SIGTERM', () => {
+  void server.stop().then(() => process.exit(0));
+});

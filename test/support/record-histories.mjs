@@ -15,7 +15,9 @@ const temporal = await findTemporal();
 for (let n = 0; n < pairs.length; n += 2) {
   const [workflow, run] = pairs[n].split('@');
   const args = ['workflow', 'show', '--address', address, '--workflow-id', workflow, '--output', 'json'];
-  const history = execFileSync(temporal, run === undefined ? args : [...args, '--run-id', run], { encoding: 'utf8' });
+  const history = execFileSync(temporal, run === undefined ? args : [...args, '--run-id', run], {
+    encoding: 'utf8',
+  });
   // Where it was recorded is nobody's business.
   const cleaned = history.replace(/"identity": "[^"]*"/g, '"identity": "recorded"');
   writeFileSync(path.join(directory, `${pairs[n + 1]}.json`), `${JSON.stringify(JSON.parse(cleaned))}\n`);

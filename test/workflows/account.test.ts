@@ -10,7 +10,8 @@ beforeAll(async () => {
 });
 afterAll(() => engine.stop());
 
-const describeWorkflow = (account: string) => engine.temporal.workflow.getHandle(accountWorkflowId(account)).describe();
+const describeWorkflow = (account: string) =>
+  engine.temporal.workflow.getHandle(accountWorkflowId(account)).describe();
 const open = (account: string, more: Record<string, unknown> = {}) =>
   engine.call('POST', '/v1/accounts', { body: { id: account, catalog: 'working-day', ...more } });
 
@@ -28,9 +29,16 @@ test('wakes at the end of the cycle by itself, expires what is left and grants t
   if (dayOfMonth > 28) return; // an anchor on the 28th would not begin a cycle today
   await open(account, { plan: 'basic', anchor: anchorBefore(4_000) });
   expect((await engine.balance(account)).available).toBe(3_000);
-  const sleeping = await eventually(() => describeWorkflow(account), ({ status }) => status.name === 'RUNNING');
+  const sleeping = await eventually(
+    () => describeWorkflow(account),
+    ({ status }) => status.name === 'RUNNING',
+  );
 
-  const rows = await eventually(() => engine.journal(account), (journal) => journal.length >= 3, 30_000);
+  const rows = await eventually(
+    () => engine.journal(account),
+    (journal) => journal.length >= 3,
+    30_000,
+  );
   expect(rows.map(({ kind, credits }) => [kind, credits])).toEqual([
     ['grant', 3_000],
     ['expire', -3_000],
@@ -39,7 +47,10 @@ test('wakes at the end of the cycle by itself, expires what is left and grants t
   expect(rows[1]?.at).toBe(rows[2]?.at); // the boundary itself, however late the rows were written
   expect(rows[2]?.key).toContain(`plan:${account}:${rows[2]?.at}`);
 
-  const renewed = await eventually(() => describeWorkflow(account), ({ runId }) => runId !== sleeping.runId);
+  const renewed = await eventually(
+    () => describeWorkflow(account),
+    ({ runId }) => runId !== sleeping.runId,
+  );
   expect(renewed.status.name).toBe('RUNNING'); // it continued as new and sleeps until the next cycle
 });
 
@@ -50,7 +61,11 @@ test('closes when nothing lies ahead, and is started again by the next doorbell'
   await engine.call('POST', `/v1/accounts/${account}/adjustments`, { body: take, idempotencyKey: 'take' });
   const gift = { pack: 'tokens-1000' };
   await engine.call('POST', `/v1/accounts/${account}/purchases`, { body: gift, idempotencyKey: 'one' });
-  const closed = await eventually(() => describeWorkflow(account), ({ status }) => status.name === 'COMPLETED', 30_000);
+  const closed = await eventually(
+    () => describeWorkflow(account),
+    ({ status }) => status.name === 'COMPLETED',
+    30_000,
+  );
   await engine.call('POST', `/v1/accounts/${account}/purchases`, { body: gift, idempotencyKey: 'two' });
   expect((await describeWorkflow(account)).runId).not.toBe(closed.runId);
   expect((await engine.balance(account)).available).toBe(2_000);
@@ -61,7 +76,9 @@ test('grants a purchase once, however often it is asked for and the bell is rung
   await open(account, { plan: 'standard' });
   const request = { body: { pack: 'tokens-5000', quantity: 2 }, idempotencyKey: 'order-7' };
   const replies = await Promise.all(
-    Array.from({ length: 5 }, () => engine.call<{ id: string; status: string }>('POST', `/v1/accounts/${account}/purchases`, request)),
+    Array.from({ length: 5 }, () =>
+      engine.call<{ id: string; status: string }>('POST', `/v1/accounts/${account}/purchases`, request),
+    ),
   );
   expect(new Set(replies.map(({ text }) => text))).toEqual(new Set([replies[0]?.text]));
   expect(replies[0]?.body).toMatchObject({ status: 'granted', credits: 10_000 });
@@ -75,7 +92,16 @@ test('works through rows that nobody rang for when the bell is next rung', async
   const account = engine.newId('crashed');
   await open(account, { plan: 'standard' });
   // As if the API had died between the row and the bell.
-  const purchase = { purchase: 'pur_lost', pack: 'x', quantity: 1, creditsMilli: 7_000, rank: 3, graceSeconds: null, actor: 'test', reason: null };
+  const purchase = {
+    purchase: 'pur_lost',
+    pack: 'x',
+    quantity: 1,
+    creditsMilli: 7_000,
+    rank: 3,
+    graceSeconds: null,
+    actor: 'test',
+    reason: null,
+  };
   await engine.database.db.knex('holdfast.inbox').insert({
     account_id: account,
     inbox_key: 'pur_lost',
@@ -83,6 +109,9 @@ test('works through rows that nobody rang for when the bell is next rung', async
     request_hash: 'hash',
     body: JSON.stringify(purchase),
   });
-  await engine.call('POST', `/v1/accounts/${account}/purchases`, { body: { pack: 'tokens-1000' }, idempotencyKey: 'next' });
+  await engine.call('POST', `/v1/accounts/${account}/purchases`, {
+    body: { pack: 'tokens-1000' },
+    idempotencyKey: 'next',
+  });
   expect((await engine.balance(account)).available).toBe(9_007);
 });

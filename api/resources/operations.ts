@@ -1,0 +1,142 @@
+import { z } from 'zod';
+import type { Database } from '../../db/connection';
+import { listOpenHolds, type OpenHold } from '../../db/holds';
+import { readJournal } from '../../db/journal';
+import { findJob } from '../../db/providerJobs';
+import { listReports } from '../../db/reports';
+import { toCredits } from '../../domain/credits';
+import { holdIdOf } from '../../domain/ids';
+import type { GenerationStarter } from '../generationStarter';
+import { listFields, listOf, page } from '../pagination';
+import { accountFrom, type Route, route } from '../route';
+import { carriedId, creditsOut, instantOut } from '../schemas';
+import { mustFind } from './generations';
+
+/** What an operator looks at when a customer asks what happened. */
+
+export interface OperationRouteDeps {
+  db: Database;
+  starter: GenerationStarter;
+}
+
+const timelineEvent = z.object({
+  at: instantOut,
+  what: z.enum(['ledger', 'provider', 'report']),
+  detail: z.record(z.string(), z.unknown()),
+});
+
+const hold = z
+  .object({
+    id: z.string(),
+    account: z.string(),
+    generation: z.string().nullable(),
+    credits: z.object({ amount: creditsOut, held: creditsOut, captured: creditsOut }),
+    workflowId: z.string().nullable(),
+    openedAt: instantOut,
+    overdueAt: instantOut.describe('From here on it has taken longer than its rate allows'),
+    orphaned: z.boolean().describe('Its workflow is not running: terminated, or never there'),
+  })
+  .meta({ id: 'OpenHold' });
+
+/** A generation has few rows: a reservation, its phases, an end, refunds. */
+const MOST_ROWS = 100;
+
+export function operationRoutes({ db, starter }: OperationRouteDeps): Route[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/v1/generations/{id}/timeline',
+      summary: 'What happened to a generation, oldest first',
+      description: 'From the ledger and the provider’s records, so it outlives the workflow.',
+      tag: 'Generations',
+      scope: 'read',
+      account: accountFrom.idParam('id'),
+      errors: ['unknown_generation'],
+      params: z.strictObject({ id: carriedId }),
+      responses: { 200: z.object({ data: z.array(timelineEvent), nextCursor: z.null() }) },
+    }).handle(async ({ params }) => {
+      const { account, id } = await mustFind(db, params.id);
+      const [rows, job, reports] = await Promise.all([
+        readJournal(db.knex, { account, generation: id, limit: MOST_ROWS }),
+        findJob(db.knex, { account, holdId: holdIdOf(id), phase: 'work' }),
+        listReports(db.knex, { account, generation: id, limit: MOST_ROWS }),
+      ]);
+      const events: z.output<typeof timelineEvent>[] = [
+        ...rows.map(({ at, seq, kind, credits, availableAfter, actor, reason }) => ({
+          at: at.toISOString(),
+          what: 'ledger' as const,
+          detail: {
+            seq,
+            kind,
+            credits: toCredits(credits),
+            availableAfter: toCredits(availableAfter),
+            actor,
+            reason,
+          },
+        })),
+        ...(job === undefined
+          ? []
+          : [
+              {
+                at: job.claimedAt.toISOString(),
+                what: 'provider' as const,
+                detail: { submitted: true, ...job.state },
+              },
+            ]),
+        ...reports.map(({ receivedAt, outcome, body }) => ({
+          at: receivedAt.toISOString(),
+          what: 'report' as const,
+          detail: { outcome, body },
+        })),
+      ];
+      return {
+        status: 200,
+        body: { data: events.toSorted((a, b) => (a.at < b.at ? -1 : 1)), nextCursor: null },
+      };
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/holds',
+      summary: 'Open holds, oldest first; with `orphaned`, those on this page whose workflow is gone',
+      tag: 'Generations',
+      scope: 'admin',
+      account: 'all',
+      errors: [],
+      query: z.strictObject({
+        ...listFields(z.object({ openedAt: instantOut, id: z.string() })),
+        olderThan: z.coerce.number().int().min(0).optional().describe('Seconds'),
+        orphaned: z.enum(['true', 'false']).optional(),
+      }),
+      responses: { 200: listOf(hold) },
+    }).handle(async ({ query: { limit, cursor, olderThan, orphaned } }) => {
+      const rows = await listOpenHolds(db.knex, {
+        olderThanSeconds: olderThan,
+        after: cursor,
+        limit: limit + 1,
+      });
+      const place = ({ openedAt, id }: OpenHold) => ({ openedAt: openedAt.toISOString(), id });
+      const listed = page({ rows, limit, place, show: (row) => row });
+      const shown = await Promise.all(
+        listed.data.map(async (row) => ({
+          ...showHold(row),
+          orphaned: row.workflowId === null || !(await starter.isRunning(row.workflowId)),
+        })),
+      );
+      const data =
+        orphaned === undefined ? shown : shown.filter((one) => one.orphaned === (orphaned === 'true'));
+      return { status: 200, body: { data, nextCursor: listed.nextCursor } };
+    }),
+  ];
+}
+
+function showHold(row: OpenHold) {
+  return {
+    id: row.id,
+    account: row.account,
+    generation: row.generation,
+    credits: { amount: toCredits(row.amount), held: toCredits(row.held), captured: toCredits(row.captured) },
+    workflowId: row.workflowId,
+    openedAt: row.openedAt.toISOString(),
+    overdueAt: row.overdueAt.toISOString(),
+  };
+}

@@ -1,0 +1,63 @@
+import type { Knex } from 'knex';
+import { type MilliCredits, milli } from '../domain/credits';
+
+/** Holds that are still open, oldest first: what operations look through when something is stuck. */
+export interface OpenHold {
+  id: string;
+  account: string;
+  generation: string | null;
+  amount: MilliCredits;
+  held: MilliCredits;
+  captured: MilliCredits;
+  workflowId: string | null;
+  namespaceId: string | null;
+  openedAt: Date;
+  overdueAt: Date;
+}
+
+interface Row {
+  hold_id: string;
+  account_id: string;
+  generation_id: string | null;
+  amount: number;
+  held: number;
+  captured: number;
+  workflow_id: string | null;
+  namespace_id: string | null;
+  opened_at: Date;
+  overdue_at: Date;
+}
+
+export async function listOpenHolds(
+  knex: Knex,
+  filter: {
+    olderThanSeconds?: number | undefined;
+    after?: { openedAt: string; id: string } | undefined;
+    limit: number;
+  },
+): Promise<OpenHold[]> {
+  const { olderThanSeconds, after, limit } = filter;
+  const query = knex('ledger.holds').where({ open: true }).orderBy(['opened_at', 'hold_id']).limit(limit);
+  if (olderThanSeconds !== undefined) {
+    void query.whereRaw('opened_at <= clock_timestamp() - make_interval(secs => ?)', [olderThanSeconds]);
+  }
+  if (after !== undefined) {
+    void query.whereRaw("(date_trunc('milliseconds', opened_at), hold_id) > (?::timestamptz, ?)", [
+      after.openedAt,
+      after.id,
+    ]);
+  }
+  const rows: Row[] = await query;
+  return rows.map((row) => ({
+    id: row.hold_id,
+    account: row.account_id,
+    generation: row.generation_id,
+    amount: milli(row.amount),
+    held: milli(row.held),
+    captured: milli(row.captured),
+    workflowId: row.workflow_id,
+    namespaceId: row.namespace_id,
+    openedAt: row.opened_at,
+    overdueAt: row.overdue_at,
+  }));
+}
