@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Knex } from 'knex';
+import type { Pool } from 'pg';
 import { type Instant, toMs } from '../domain/account';
 import { type Catalog, parseCatalog } from '../domain/catalog';
 import { canonicalJson } from '../domain/ids';
@@ -35,34 +36,33 @@ interface CatalogRow {
   effective_at: string;
 }
 
-export function createCatalogStore({ knex }: { knex: Knex }): CatalogStore {
+/**
+ * Reads through the raw pool: a handler that holds a knex transaction may ask for a catalog without waiting for a
+ * second connection of the same pool, which others in its place may all be holding.
+ */
+export function createCatalogStore({ pool }: { pool: Pool }): CatalogStore {
   // A version never changes, so a parsed one is kept; only the list of versions is read again.
   const bodies = new Map<string, Catalog>();
-  let rows: CatalogRow[] = [];
+  let listed: CatalogRow[] = [];
   let listedMs = Number.NEGATIVE_INFINITY;
 
   async function versions(): Promise<CatalogRow[]> {
     if (Date.now() - listedMs > LIST_TTL_MS) {
-      rows = await knex('holdfast.catalogs')
-        .select<CatalogRow[]>(
-          'catalog',
-          'version',
-          knex.raw('to_json(effective_at) #>> ? AS effective_at', ['{}']),
-        )
-        .orderBy(['catalog', 'version']);
+      const sql = `SELECT catalog, version, to_json(effective_at) #>> '{}' AS effective_at
+                     FROM holdfast.catalogs ORDER BY catalog, version`;
+      listed = (await pool.query<CatalogRow>(sql)).rows;
       listedMs = Date.now();
     }
-    return rows;
+    return listed;
   }
 
   async function load(row: CatalogRow): Promise<CatalogVersion> {
     const id = `${row.catalog}@${row.version}`;
     let catalog = bodies.get(id);
     if (catalog === undefined) {
-      const stored = await knex('holdfast.catalogs')
-        .where({ catalog: row.catalog, version: row.version })
-        .first<{ body: unknown } | undefined>('body');
-      const parsed = parseCatalog(stored?.body);
+      const sql = 'SELECT body FROM holdfast.catalogs WHERE catalog = $1 AND version = $2';
+      const { rows } = await pool.query<{ body: unknown }>(sql, [row.catalog, row.version]);
+      const parsed = parseCatalog(rows[0]?.body);
       if (!parsed.ok)
         throw new UnknownCatalog(`stored catalog ${id} is not valid: ${describe(parsed.errors)}`);
       catalog = parsed.catalog;

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { searchAccounts } from '../../db/accounts';
 import type { CatalogStore } from '../../db/catalogs';
@@ -125,6 +125,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
       scope: 'billing',
       account: accountFrom.body('id'),
       idempotency: 'optional',
+      keptBy: 'api-key',
       errors: ['account_exists', 'unknown_catalog', 'unknown_plan'],
       body: z.strictObject({
         id: accountId.optional(),
@@ -135,7 +136,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
         email: z.email().max(320).optional(),
       }),
       responses: { 201: account },
-    }).handle(async ({ body, caller }) => {
+    }).handle(async ({ body, caller, key }) => {
       const known = (await catalogs.list(Date.now())).find(({ catalog }) => catalog.catalog === body.catalog);
       if (known === undefined)
         throw new ProblemError('unknown_catalog', { detail: `There is no catalog ${body.catalog}.` });
@@ -151,7 +152,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
           extensions: { requiredScope: 'admin' },
         });
       }
-      const id = body.id ?? newAccountId();
+      const id = body.id ?? newAccountId({ keyId: caller.keyId, key });
       const opened = await ledger.open({
         account: id,
         catalog: body.catalog,
@@ -162,7 +163,8 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
         anchor: body.anchor?.toISOString(),
         email: body.email,
       });
-      if (!opened) throw new ProblemError('account_exists', { detail: `There is an account ${id} already.` });
+      if (!opened && body.id !== undefined)
+        throw new ProblemError('account_exists', { detail: `There is an account ${id} already.` });
       await ledger.settle(id, { touch: true });
       return { status: 201, body: await show(deps, id) };
     }),
@@ -320,9 +322,10 @@ function showPurchase({ body, doneAt }: InboxRow): z.output<typeof purchase> {
   return { id, pack, quantity, credits, status: doneAt === null ? 'paid' : 'granted' };
 }
 
-/** An id for an account whose caller brings none. */
-function newAccountId(): string {
-  return `acc_${randomBytes(12).toString('hex')}`;
+/** An id for an account whose caller brings none; under one key it is one account, however often it is tried. */
+function newAccountId({ keyId, key }: { keyId: string; key: string | null }): string {
+  const name = key === null ? randomBytes(12) : createHash('sha256').update(`${keyId}\n${key}`).digest();
+  return `acc_${name.toString('hex').slice(0, 24)}`;
 }
 
 async function settled({ ledger }: AccountRouteDeps, id: string): Promise<BalanceSnapshot> {

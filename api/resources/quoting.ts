@@ -1,3 +1,4 @@
+import type { Knex } from 'knex';
 import { z } from 'zod';
 import type { CatalogStore } from '../../db/catalogs';
 import type { Database } from '../../db/connection';
@@ -27,7 +28,8 @@ export interface QuoteRequest {
 }
 
 export interface Quoting {
-  quote(request: QuoteRequest): Promise<z.output<typeof quote>>;
+  /** Stores the quote through `knex`: the transaction that keeps the answer to its key, if there is one. */
+  quote(request: QuoteRequest, knex?: Knex): Promise<z.output<typeof quote>>;
 }
 
 export interface QuotingDeps {
@@ -65,7 +67,7 @@ export const quote = z
 
 export function createQuoting({ db, ledger, catalogs }: QuotingDeps): Quoting {
   return {
-    async quote({ account, action, model, params }) {
+    async quote({ account, action, model, params }, knex = db.knex) {
       const snapshot = await ledger.balance(account);
       if (snapshot === null) throw unknownAccount(account);
       const { catalog, version } = await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now));
@@ -78,7 +80,7 @@ export function createQuoting({ db, ledger, catalogs }: QuotingDeps): Quoting {
       if (!result.ok) throw new ProblemError(result.refusal.code, refusalFacts(result.refusal));
       const { priced } = result;
       const expiresAt = new Date(toMs(snapshot.now) + QUOTE_TTL_MS).toISOString();
-      const id = await saveQuote(db.knex, {
+      const id = await saveQuote(knex, {
         account,
         action: priced.action,
         model: priced.model,
@@ -171,6 +173,7 @@ export function quoteRoutes({ quoting }: { quoting: Quoting }): Route[] {
       scope: 'read',
       account: accountFrom.body('account'),
       idempotency: 'optional',
+      keptBy: 'api-key',
       errors: ['unknown_account', 'unknown_action', 'unknown_model', 'unknown_option'],
       body: z.strictObject({
         account: accountId,
@@ -180,6 +183,9 @@ export function quoteRoutes({ quoting }: { quoting: Quoting }): Route[] {
         member: callerName.optional(),
       }),
       responses: { 200: quote },
-    }).handle(async ({ body }) => ({ status: 200, body: await quoting.quote(body) })),
+    }).handle(async ({ body, transaction }) => ({
+      status: 200,
+      body: await quoting.quote(body, transaction),
+    })),
   ];
 }
