@@ -4,6 +4,7 @@ import { catalogRoutes } from './resources/catalogs';
 import { type GenerationRouteDeps, generationRoutes } from './resources/generations';
 import { type LedgerRouteDeps, ledgerRoutes } from './resources/ledger';
 import { type OperationRouteDeps, operationRoutes } from './resources/operations';
+import { type PurchaseRouteDeps, purchaseRoutes } from './resources/purchases';
 import { quoteRoutes } from './resources/quoting';
 import { type ReportRouteDeps, reportRoutes } from './resources/reports';
 import type { Route } from './route';
@@ -14,12 +15,14 @@ export type RouteDeps = AccountRouteDeps &
   GenerationRouteDeps &
   LedgerRouteDeps &
   OperationRouteDeps &
+  PurchaseRouteDeps &
   ReportRouteDeps;
 
 /** The routes table: everything Holdfast answers under /v1, in the order of the docs page. */
 export function createRoutes(deps: RouteDeps): readonly Route[] {
   return [
     ...accountRoutes(deps),
+    ...purchaseRoutes(deps),
     ...catalogRoutes(deps),
     ...quoteRoutes(deps),
     ...generationRoutes(deps),

@@ -66,6 +66,7 @@ export function openDatabase(options: DatabaseOptions): Database {
     connection,
     pool: { min: 0, max },
     acquireConnectionTimeout: 5_000,
+    log: { warn: (message) => onError(knexError(message)), error: (message) => onError(knexError(message)) },
   });
   return {
     pool,
@@ -74,6 +75,11 @@ export function openDatabase(options: DatabaseOptions): Database {
       await Promise.all([pool.end(), knex.destroy()]);
     },
   };
+}
+
+/** What knex would print on its own: broken connections above all. It hands over text, or whatever it caught. */
+function knexError(message: unknown): Error {
+  return message instanceof Error ? message : new Error(String(message));
 }
 
 function reportIdleError(error: Error): void {

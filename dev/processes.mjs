@@ -1,15 +1,37 @@
+import { execFileSync, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { execFileSync } from 'node:child_process';
 import { createServer } from 'node:net';
 
 /** Processes and ports of this machine: whether they are there, and ending those that an earlier run left behind. */
 
+/** False also for one that has ended and whose parent has not taken notice: it holds nothing any more. */
 export function isAlive(pid) {
   try {
     process.kill(pid, 0);
-    return true;
   } catch (error) {
-    return error.code === 'EPERM';
+    if (error.code !== 'EPERM') return false;
+  }
+  return statOf(pid)?.[0] !== 'Z';
+}
+
+/** The fields of /proc/<pid>/stat that follow the name, which may itself have spaces; null where there is no /proc. */
+function statOf(pid) {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  } catch {
+    return null;
+  }
+}
+
+function ps(pid, column) {
+  try {
+    return execFileSync('ps', ['-o', `${column}=`, '-p', String(pid)], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim();
+  } catch {
+    return null; // no such process
   }
 }
 
@@ -18,45 +40,71 @@ export function commandLine(pid) {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
   } catch {
-    try {
-      return execFileSync('ps', ['-o', 'command=', '-p', String(pid)], {
-        encoding: 'utf8',
-        stdio: ['ignore', 'pipe', 'ignore'],
-      });
-    } catch {
-      return null; // no such process
-    }
+    return ps(pid, 'command');
   }
 }
 
-/** A pid that was written down may long belong to somebody else: it is ours only if it was started with all the signs. */
-export function isOurs(pid, signs) {
-  if (!Number.isInteger(pid) || pid <= 1 || !isAlive(pid)) return false;
-  const command = commandLine(pid);
-  return command !== null && signs.every((sign) => command.includes(sign));
+/** When the process began: with its pid it is this process and no other, also after the machine was restarted. */
+function begunAt(pid) {
+  const stat = statOf(pid);
+  if (stat === null) return ps(pid, 'lstart');
+  return `${readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()} ${stat[19]}`;
 }
 
-/** Ends a process that outlived its supervisor; does nothing if the pid is not (or no longer) ours. */
-export async function endOrphan({ pid, signs, signal = 'SIGTERM', log = () => {}, withinMs = 20_000 }) {
-  if (!isOurs(pid, signs)) return;
-  log(`ending a process that an earlier run left behind (${signs[0]}, pid ${pid})`);
-  process.kill(pid, signal);
+/** What to write down about a process in order to find exactly it again. */
+export function identify(pid) {
+  return { pid, begunAt: begunAt(pid) };
+}
+
+/** A pid that was written down may belong to somebody else by now; this says whether it is still the same process. */
+export function isSame({ pid, begunAt: then }) {
+  return Number.isInteger(pid) && pid > 1 && then !== null && isAlive(pid) && begunAt(pid) === then;
+}
+
+/** Ends a process and returns when it is gone; with SIGKILL if it does not go by itself. */
+export async function endPid({ pid, signal = 'SIGTERM', withinMs = 20_000 }) {
   const until = Date.now() + withinMs;
-  while (isAlive(pid)) {
-    if (Date.now() > until) {
-      process.kill(pid, 'SIGKILL');
-      await new Promise((resolve) => setTimeout(resolve, 500));
-      return;
+  send(pid, signal);
+  for (let forced = false; isAlive(pid); ) {
+    if (!forced && Date.now() > until) {
+      send(pid, 'SIGKILL');
+      forced = true;
     }
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
 
-export function isFree(port, host = '127.0.0.1') {
+function send(pid, signal) {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if (error.code !== 'ESRCH') throw error; // gone by itself, which is what was wanted
+  }
+}
+
+/**
+ * Ends the child when this process is gone, however it went, kill -9 included: a shell waits for the end of a pipe
+ * that only we hold.
+ */
+export function endWithUs(child, signal) {
+  if (process.platform === 'win32') return; // there the next start ends what is left
+  const script = 'while read -r _; do :; done; kill -s "$0" "$1"';
+  const shell = spawn('sh', ['-c', script, signal.replace('SIG', ''), String(child.pid)], {
+    detached: true,
+    stdio: ['pipe', 'ignore', 'ignore'],
+  });
+  shell.once('error', () => {}); // without a shell, too
+  shell.stdin?.once('error', () => {}); // somebody ended the shell, which is theirs to do
+  shell.unref();
+  child.once('exit', () => shell.kill('SIGKILL'));
+}
+
+/** Without a host: whether a server could listen on all of the machine's addresses. */
+export function isFree(port, host) {
   return new Promise((resolve) => {
     const server = createServer();
     server.once('error', () => resolve(false));
-    server.listen(port, host, () => server.close(() => resolve(true)));
+    server.listen({ port, host }, () => server.close(() => resolve(true)));
   });
 }
 

@@ -1,5 +1,6 @@
 import { execFile, spawn, spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
@@ -16,6 +17,7 @@ const DOWNLOAD = 'https://temporal.download/cli/archive/latest';
 const DOWNLOAD_TIMEOUT_MS = 120_000;
 const CONNECT_TIMEOUT_MS = 8_000;
 const READY_WITHIN_MS = 60_000;
+const RETENTION = '720h';
 const run = promisify(execFile);
 
 export function cacheDirectory() {
@@ -120,8 +122,20 @@ async function searchAttributes() {
   return Object.values(SEARCH_ATTRIBUTES);
 }
 
-/** Starts a dev server. `dbFile` null keeps everything in memory. Without `uiPort` there is no UI. */
-export async function startTemporal({ binary, port, uiPort = null, dbFile = null, logFile = null }) {
+/**
+ * Starts a dev server. `dbFile` null keeps everything in memory. Without `uiPort` there is no UI. `onSpawn` is told
+ * of the process before it is ready; `detached` gives it a process group of its own.
+ */
+export async function startTemporal({
+  binary,
+  port,
+  namespace = 'default',
+  uiPort = null,
+  dbFile = null,
+  logFile = null,
+  onSpawn = () => {},
+  detached = false,
+}) {
   const dynamic = [
     'system.enableActivityEagerExecution=true',
     'matching.useNewMatcher=true',
@@ -143,6 +157,8 @@ export async function startTemporal({ binary, port, uiPort = null, dbFile = null
     ...[
       'server',
       'start-dev',
+      '--namespace',
+      namespace,
       '--ip',
       '127.0.0.1',
       '--port',
@@ -157,7 +173,7 @@ export async function startTemporal({ binary, port, uiPort = null, dbFile = null
     ...dynamic.flatMap((value) => ['--dynamic-config-value', value]),
     ...(await searchAttributes()).flatMap((name) => ['--search-attribute', `${name}=Keyword`]),
   ];
-  const child = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(binary, args, { detached, stdio: ['ignore', 'pipe', 'pipe'] });
   let said = '';
   const keep = (chunk) => {
     said = (said + chunk).slice(-4000);
@@ -165,15 +181,14 @@ export async function startTemporal({ binary, port, uiPort = null, dbFile = null
   };
   child.stdout.on('data', keep);
   child.stderr.on('data', keep);
-  child.on('error', keep);
-  const until = Date.now() + READY_WITHIN_MS;
-  while (!(await answers(port))) {
-    if (child.exitCode !== null || child.signalCode !== null)
-      throw new Error(`Temporal did not start:\n${said}`);
-    if (Date.now() > until) throw new Error(`Temporal was not ready in time:\n${said}`);
-    await new Promise((resolve) => setTimeout(resolve, 100));
+  await once(child, 'spawn');
+  onSpawn(child);
+  try {
+    await ready({ binary, port, namespace, child, said: () => said });
+  } catch (error) {
+    child.kill('SIGKILL');
+    throw error;
   }
-  await namespaceReady(binary, port, until);
   return {
     address: `127.0.0.1:${port}`,
     uiUrl: uiPort === null ? null : `http://127.0.0.1:${String(uiPort)}`,
@@ -199,30 +214,23 @@ function answers(port) {
   });
 }
 
-/** The port is open before the namespace is there. */
-async function namespaceReady(binary, port, until) {
+/** The port is open before the namespace is there, so both are asked for. Closed workflows are kept for a month. */
+async function ready({ binary, port, namespace, child, said }) {
+  const until = Date.now() + READY_WITHIN_MS;
+  const update = ['operator', 'namespace', 'update', '-n', namespace, '--retention', RETENTION];
   for (;;) {
+    if (child.exitCode !== null || child.signalCode !== null)
+      throw new Error(`Temporal did not start:\n${said()}`);
     try {
-      await run(
-        binary,
-        ['operator', 'namespace', 'describe', '-n', 'default', '--address', `127.0.0.1:${port}`],
-        { timeout: 10_000 },
-      );
-      return;
-    } catch (error) {
-      if (Date.now() > until) {
-        throw new Error(`Temporal's namespace was not ready in time: ${error.message}`, { cause: error });
+      if (await answers(port)) {
+        await run(binary, [...update, '--address', `127.0.0.1:${port}`], { timeout: 10_000 });
+        return;
       }
-      await new Promise((resolve) => setTimeout(resolve, 150));
+    } catch (error) {
+      if (Date.now() > until)
+        throw new Error(`Temporal's namespace was not ready in time: ${error.message}`, { cause: error });
     }
-  }
-}
-
-/** What an earlier run wrote down; null if nothing readable is there. */
-export function readJson(file) {
-  try {
-    return JSON.parse(readFileSync(file, 'utf8'));
-  } catch {
-    return null;
+    if (Date.now() > until) throw new Error(`Temporal was not ready in time:\n${said()}`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }

@@ -3,111 +3,25 @@ import { z } from 'zod';
 import { searchAccounts } from '../../db/accounts';
 import type { CatalogStore } from '../../db/catalogs';
 import type { Database } from '../../db/connection';
-import { findInInbox, type InboxRow, type PackPurchase, putIntoInbox } from '../../db/inbox';
 import type { Ledger } from '../../db/ledger';
 import type { RulesOperation } from '../../db/operations';
 import { type BalanceSnapshot, type CalendarState, rfc3339, type Snapshot, toMs } from '../../domain/account';
 import { balanceBody, currentCycle } from '../../domain/balance';
-import { firstResetAfterZoneChange, isTimezone } from '../../domain/calendar';
-import { bucketOf, freePlan, isPaid, packOf, planOf, returnGraceSeconds } from '../../domain/catalog';
-import { milli, toCredits, toMilli } from '../../domain/credits';
-import { purchaseId } from '../../domain/ids';
+import { firstResetAfterZoneChange } from '../../domain/calendar';
+import { freePlan, isPaid, planOf } from '../../domain/catalog';
 import { hasSubscription } from '../../domain/settle';
 import { listFields, listOf, page } from '../pagination';
 import { ProblemError } from '../problems';
 import { accountFrom, type Route, route } from '../route';
-import { accountId, creditsOut, instantIn, instantOut, reason } from '../schemas';
+import { accountId, instantIn } from '../schemas';
+import { account, balance, timezone } from './accountSchemas';
 import { unknownAccount } from './generations';
 
 export interface AccountRouteDeps {
   db: Database;
   ledger: Ledger;
   catalogs: CatalogStore;
-  /** Wakes the account's workflow. */
-  ring: (account: string) => void;
 }
-
-const timezone = z.string().max(64).refine(isTimezone, 'This is not a time zone, such as Europe/London.');
-
-const account = z
-  .object({
-    id: z.string(),
-    catalog: z.string(),
-    catalogVersion: z.number(),
-    plan: z.string(),
-    subscription: z.object({
-      status: z.enum(['none', 'active', 'canceling', 'past_due', 'lapsed']),
-      interval: z.enum(['month', 'quarter', 'year']).nullable(),
-      paidUntil: instantOut.nullable(),
-      pendingChange: z.object({ plan: z.string(), at: instantOut }).nullable(),
-    }),
-    suspended: z.boolean(),
-    timezone: z.string(),
-    cycle: z.object({ anchor: instantOut, start: instantOut, end: instantOut }),
-    testClock: z.string().nullable(),
-    now: instantOut,
-    email: z.string().nullable(),
-    stripeCustomer: z.string().nullable(),
-    createdAt: instantOut,
-  })
-  .meta({ id: 'Account' });
-
-const bucketBalance = z.object({
-  bucket: z.string(),
-  label: z.string(),
-  available: creditsOut,
-  held: creditsOut,
-  granted: creditsOut.describe('What this period gave'),
-  percentLeft: z.number().nullable(),
-  expiresAt: instantOut.nullable(),
-  nextRefresh: z.object({ at: instantOut, amount: creditsOut }).nullable(),
-});
-
-const balance = z
-  .object({
-    account: z.string(),
-    asOf: instantOut,
-    available: creditsOut,
-    held: creditsOut,
-    debt: creditsOut,
-    buckets: z.array(bucketBalance).describe('In spend order'),
-    expiringSoon: z.array(
-      z.object({ bucket: z.string(), credits: creditsOut, expiresAt: instantOut.nullable() }),
-    ),
-    quotas: z.array(z.object({})),
-    member: z.null(),
-    canGenerate: z.boolean(),
-    ways: z.array(z.string()),
-    nextRefreshAt: instantOut.nullable(),
-    lots: z
-      .array(
-        z.object({
-          id: z.string(),
-          bucket: z.string(),
-          granted: creditsOut,
-          available: creditsOut,
-          held: creditsOut,
-          effectiveAt: instantOut.nullable(),
-          expiresAt: instantOut.nullable(),
-          source: z.string(),
-        }),
-      )
-      .optional(),
-  })
-  .meta({ id: 'Balance' });
-
-const purchase = z
-  .object({
-    id: z.string(),
-    pack: z.string(),
-    quantity: z.number(),
-    credits: creditsOut,
-    status: z.enum(['paid', 'granted']),
-  })
-  .meta({ id: 'Purchase' });
-
-/** How long a purchase's answer waits for the account's workflow to have granted it. */
-const GRANTED_WITHIN_MS = 5_000;
 
 export function accountRoutes(deps: AccountRouteDeps): Route[] {
   const { db, ledger, catalogs } = deps;
@@ -247,79 +161,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
       const { catalog } = await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now));
       return { status: 200, body: balanceBody({ snapshot, catalog, withLots: query.lots === 'true' }) };
     }),
-    route({
-      method: 'POST',
-      path: '/v1/accounts/{id}/purchases',
-      summary: 'Grant a pack of the catalog, as if it had been bought',
-      description:
-        'For administrators: no money moves. The purchase goes through the account’s mailbox like any other.',
-      tag: 'Balance',
-      scope: 'admin',
-      account: accountFrom.param('id'),
-      idempotency: 'required',
-      errors: ['unknown_account', 'unknown_pack'],
-      params: byId,
-      body: z.strictObject({
-        pack: z.string().min(1).max(64),
-        quantity: z.int().min(1).max(1000).default(1),
-        reason: reason.optional(),
-      }),
-      responses: { 201: purchase },
-    }).handle(async ({ params, body, key, hash, caller }) => {
-      const snapshot = await ledger.snapshot(params.id);
-      if (snapshot === null) throw unknownAccount(params.id);
-      const { catalog } = await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now));
-      const pack = packOf(catalog, body.pack);
-      const bucket = bucketOf(catalog, 'pack');
-      if (pack === undefined || bucket === undefined) {
-        throw new ProblemError('unknown_pack', {
-          detail: `Catalog ${catalog.catalog} has no pack ${body.pack}.`,
-        });
-      }
-      const id = purchaseId(params.id, key);
-      const row = { account: params.id, key: id };
-      const bought: PackPurchase = {
-        purchase: id,
-        pack: pack.pack,
-        quantity: body.quantity,
-        creditsMilli: toMilli(pack.credits),
-        rank: bucket.rank,
-        graceSeconds: returnGraceSeconds(bucket),
-        actor: caller.keyId,
-        reason: body.reason ?? null,
-      };
-      const fresh = await putIntoInbox(db.knex, {
-        ...row,
-        kind: 'pack_purchase',
-        requestHash: hash,
-        body: bought,
-      });
-      const kept = await findInInbox(db.knex, row);
-      if (kept === undefined || kept.requestHash !== hash) throw keyConflict();
-      // Rung also for a repetition: the first ring may be what went wrong.
-      deps.ring(params.id);
-      const done = await whenGranted(db, row);
-      return { status: 201, body: showPurchase(done ?? kept), replayed: !fresh };
-    }),
   ];
-}
-
-async function whenGranted(
-  db: Database,
-  row: { account: string; key: string },
-): Promise<InboxRow | undefined> {
-  const until = Date.now() + GRANTED_WITHIN_MS;
-  for (;;) {
-    const found = await findInInbox(db.knex, row);
-    if (found?.doneAt != null || Date.now() >= until) return found;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
-function showPurchase({ body, doneAt }: InboxRow): z.output<typeof purchase> {
-  const { purchase: id, pack, quantity, creditsMilli } = body;
-  const credits = toCredits(milli(creditsMilli * quantity));
-  return { id, pack, quantity, credits, status: doneAt === null ? 'paid' : 'granted' };
 }
 
 /** An id for an account whose caller brings none; under one key it is one account, however often it is tried. */
@@ -372,10 +214,4 @@ function rezoned(snapshot: Snapshot, zone: string): CalendarState {
       return [bucket, { ...done, nextAt: new Date(nextMs).toISOString() }];
     }),
   );
-}
-
-function keyConflict(): ProblemError {
-  return new ProblemError('idempotency_conflict', {
-    detail: 'This Idempotency-Key was used with another request.',
-  });
 }

@@ -1,9 +1,9 @@
 import { chmodSync, mkdtempSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import pg from 'pg';
+import { Client } from 'pg';
 import { startPostgres } from '../../dev/postgres.mjs';
-import { freePort } from '../../dev/processes.mjs';
+import { endWithUs, freePort } from '../../dev/processes.mjs';
 import { findTemporal, startTemporal } from '../../dev/temporal.mjs';
 
 /** One Postgres and one Temporal server for the whole run; every test file takes a database of its own from the template. */
@@ -28,8 +28,9 @@ export default async function setup() {
       database: 'holdfast_template',
       settings: FAST,
       log,
+      onSpawn: (child) => endWithUs(child, 'SIGINT'),
     }),
-    startTemporal({ binary, port: await freePort() }),
+    startTemporal({ binary, port: await freePort(), onSpawn: (child) => endWithUs(child, 'SIGTERM') }),
   ]);
   globalThis.holdfastTestServers = { postgres, temporal, directory };
   const { migrate } = await import('../../dist/db/migrate.js').then((module) => module.default ?? module);
@@ -41,7 +42,7 @@ export default async function setup() {
 
 /** A database can be cloned only while nobody is connected to it. */
 async function closedToOthers(postgres) {
-  const client = new pg.Client({ connectionString: postgres.adminUrl });
+  const client = new Client({ connectionString: postgres.adminUrl });
   await client.connect();
   await client.query('ALTER DATABASE holdfast_template WITH ALLOW_CONNECTIONS false');
   await client.end();

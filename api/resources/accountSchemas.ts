@@ -1,0 +1,77 @@
+import { z } from 'zod';
+import { isTimezone } from '../../domain/calendar';
+import { creditsOut, instantOut } from '../schemas';
+
+/** Requests and answers of the account and balance routes, as `api.md` fixes them. */
+
+export const timezone = z
+  .string()
+  .max(64)
+  .refine(isTimezone, 'This is not a time zone, such as Europe/London.');
+
+export const account = z
+  .object({
+    id: z.string(),
+    catalog: z.string(),
+    catalogVersion: z.number(),
+    plan: z.string(),
+    subscription: z.object({
+      status: z.enum(['none', 'active', 'canceling', 'past_due', 'lapsed']),
+      interval: z.enum(['month', 'quarter', 'year']).nullable(),
+      paidUntil: instantOut.nullable(),
+      pendingChange: z.object({ plan: z.string(), at: instantOut }).nullable(),
+    }),
+    suspended: z.boolean(),
+    timezone: z.string(),
+    cycle: z.object({ anchor: instantOut, start: instantOut, end: instantOut }),
+    testClock: z.string().nullable(),
+    now: instantOut,
+    email: z.string().nullable(),
+    stripeCustomer: z.string().nullable(),
+    createdAt: instantOut,
+  })
+  .meta({ id: 'Account' });
+
+const bucketBalance = z.object({
+  bucket: z.string(),
+  label: z.string(),
+  available: creditsOut,
+  held: creditsOut,
+  granted: creditsOut.describe('What this period gave'),
+  percentLeft: z.number().nullable(),
+  expiresAt: instantOut.nullable(),
+  nextRefresh: z.object({ at: instantOut, amount: creditsOut }).nullable(),
+});
+
+export const balance = z
+  .object({
+    account: z.string(),
+    asOf: instantOut,
+    available: creditsOut,
+    held: creditsOut,
+    debt: creditsOut,
+    buckets: z.array(bucketBalance).describe('In spend order'),
+    expiringSoon: z.array(
+      z.object({ bucket: z.string(), credits: creditsOut, expiresAt: instantOut.nullable() }),
+    ),
+    quotas: z.array(z.object({})),
+    member: z.null(),
+    canGenerate: z.boolean(),
+    ways: z.array(z.string()),
+    nextRefreshAt: instantOut.nullable(),
+    lots: z
+      .array(
+        z.object({
+          id: z.string(),
+          bucket: z.string(),
+          granted: creditsOut,
+          available: creditsOut,
+          held: creditsOut,
+          effectiveAt: instantOut.nullable(),
+          expiresAt: instantOut.nullable(),
+          source: z.string(),
+        }),
+      )
+      .optional(),
+  })
+  .meta({ id: 'Balance' });

@@ -1,0 +1,156 @@
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { Client } from 'pg';
+import { openDatabase } from '../../db/connection';
+import { assertCompatible, IncompatibleSchema, migrate, migrationsDirectory } from '../../db/migrate';
+import { testDatabase } from '../support/database';
+import { eventually } from '../support/engine';
+
+/** Tiny migrations of the test's own, on databases that start empty. */
+
+let url: string;
+let directory: string;
+let name: string;
+
+beforeEach(async () => {
+  name = `empty_${randomBytes(6).toString('hex')}`;
+  await query(adminUrl(), `CREATE DATABASE ${name}`);
+  url = Object.assign(new URL(adminUrl()), { pathname: `/${name}` }).toString();
+  directory = mkdtempSync(path.join(os.tmpdir(), 'holdfast-migrations-'));
+});
+afterEach(async () => {
+  rmSync(directory, { recursive: true });
+  await query(adminUrl(), `DROP DATABASE ${name} WITH (FORCE)`);
+});
+
+test('migrations are applied in the order of their numbers, each once', async () => {
+  file('0001_first.sql', 'CREATE TABLE steps (n int)');
+  file('0002_second.sql', 'INSERT INTO steps VALUES (2)');
+  expect(await migrate({ url, directory })).toEqual(['0001_first.sql', '0002_second.sql']);
+  file('0003_third.sql', 'INSERT INTO steps VALUES (3)');
+  expect(await migrate({ url, directory })).toEqual(['0003_third.sql']);
+  expect(await migrate({ url, directory })).toEqual([]);
+  expect(await query(url, 'SELECT n FROM steps ORDER BY n')).toEqual([{ n: 2 }, { n: 3 }]);
+});
+
+test('several processes that start at once do the work once', async () => {
+  file('0001_first.sql', 'CREATE TABLE steps (n int); SELECT pg_sleep(0.3); INSERT INTO steps VALUES (1)');
+  const applied = await Promise.all([1, 2, 3, 4, 5].map(() => migrate({ url, directory })));
+  expect(applied.flat()).toEqual(['0001_first.sql']);
+  expect(await query(url, 'SELECT n FROM steps')).toEqual([{ n: 1 }]);
+});
+
+test('a migration that fails leaves nothing of itself, keeps those before it, and can be mended', async () => {
+  file('0001_good.sql', 'CREATE TABLE good (n int)');
+  file('0002_bad.sql', 'CREATE TABLE half (n int); SELECT 1 / 0');
+  await expect(migrate({ url, directory })).rejects.toThrow(/division by zero/);
+  expect(await tables()).toEqual(['good']);
+  file('0002_bad.sql', 'CREATE TABLE whole (n int)');
+  expect(await migrate({ url, directory })).toEqual(['0002_bad.sql']);
+  expect(await tables()).toEqual(['good', 'whole']);
+});
+
+test('a migration killed half-way does not block the next start', async () => {
+  file('0001_slow.sql', 'CREATE TABLE slow (n int); SELECT pg_sleep(600)');
+  const built = path.join(__dirname, '..', '..', 'dist', 'db', 'migrate.js');
+  const script = 'require(process.argv[1]).migrate({ url: process.argv[2], directory: process.argv[3] })';
+  const process_ = execFile(process.execPath, ['-e', script, built, url, directory]);
+  await eventually(
+    () =>
+      query(
+        url,
+        "SELECT FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND wait_event = 'PgSleep'",
+      ),
+    (rows) => rows.length > 0,
+  );
+  process_.kill('SIGKILL');
+  file('0001_slow.sql', 'CREATE TABLE slow (n int)');
+  expect(await migrate({ url, directory })).toEqual(['0001_slow.sql']);
+});
+
+test('question marks in a migration are SQL, not places for values', async () => {
+  file('0001_jsonb.sql', `CREATE TABLE found AS SELECT '{"a":1}'::jsonb ? 'a' AS yes, '?' AS mark`);
+  await migrate({ url, directory });
+  expect(await query(url, 'SELECT * FROM found')).toEqual([{ yes: true, mark: '?' }]);
+});
+
+test.each([
+  ['0002_gap.sql', '-- min_compatible: 1', /without gaps/],
+  ['0001_No.sql', '-- min_compatible: 1', /without gaps/],
+  ['0001_first.sql', 'SELECT 1', /min_compatible/],
+])('a badly named or unmarked migration is refused before anything runs: %s', async (name, text, message) => {
+  writeFileSync(path.join(directory, name), text);
+  await expect(migrate({ url, directory })).rejects.toThrow(message);
+});
+
+test('an older binary refuses a schema that needs a newer one, and accepts one that does not', async () => {
+  file('0001_first.sql', 'SELECT 1');
+  file('0002_added.sql', 'SELECT 1', 1);
+  await migrate({ url, directory });
+  rmSync(path.join(directory, '0002_added.sql'));
+  expect(await migrate({ url, directory })).toEqual([]);
+
+  file('0002_added.sql', 'SELECT 1', 1);
+  file('0003_breaking.sql', 'SELECT 1', 3);
+  await migrate({ url, directory });
+  rmSync(path.join(directory, '0003_breaking.sql'));
+  const refused = migrate({ url, directory });
+  await expect(refused).rejects.toThrow(IncompatibleSchema);
+  await expect(refused).rejects.toThrow(/newer Holdfast/);
+});
+
+test('worker and API refuse a database that is not set up, and say what to run', async () => {
+  const database = openDatabase({ url, role: null });
+  try {
+    await expect(assertCompatible(database)).rejects.toThrow(/npm run migrate/);
+  } finally {
+    await database.close();
+  }
+});
+
+test('worker and API accept the schema of their own migrations, and refuse one that needs more', async () => {
+  const database = await testDatabase();
+  const { db, owner } = database;
+  try {
+    await assertCompatible(db);
+    await owner
+      .knex('holdfast.schema_compatibility')
+      .insert({ number: 9999, name: 'x', min_compatible: 9999 });
+    await expect(assertCompatible(db)).rejects.toThrow(/newer Holdfast/);
+  } finally {
+    await database.close();
+  }
+});
+
+test('the migrations are found from the sources', () => {
+  expect(migrationsDirectory()).toBe(path.join(__dirname, '..', '..', 'db', 'migrations'));
+});
+
+function file(name: string, sql: string, minCompatible = 1): void {
+  writeFileSync(path.join(directory, name), `-- min_compatible: ${minCompatible}\n${sql};\n`);
+}
+
+async function tables(): Promise<string[]> {
+  const rows = await query(url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1");
+  return rows.map(({ tablename }) => String(tablename));
+}
+
+function adminUrl(): string {
+  const found = process.env['HOLDFAST_TEST_DATABASE_URL'];
+  if (found === undefined)
+    throw new Error('HOLDFAST_TEST_DATABASE_URL is not set: jest runs without its global set-up');
+  return found;
+}
+
+async function query(at: string, sql: string): Promise<Record<string, unknown>[]> {
+  const client = new Client({ connectionString: at });
+  await client.connect();
+  try {
+    return (await client.query<Record<string, unknown>>(sql)).rows;
+  } finally {
+    await client.end();
+  }
+}

@@ -1,0 +1,61 @@
+import { parseSettings } from '../../domain/settings';
+
+const DATABASE_URL = 'postgres://someone@localhost/holdfast';
+
+test('a database is all that must be said; the rest has defaults', () => {
+  expect(parseSettings({ DATABASE_URL })).toMatchObject({
+    databaseUrl: DATABASE_URL,
+    temporal: { address: '127.0.0.1:7233', namespace: 'default', taskQueue: 'holdfast', apiKey: undefined },
+    port: 3000,
+    adminKey: undefined,
+    corsOrigins: [],
+    dbPool: 10,
+    timerJitterMs: 900_000,
+    logLevel: 'info',
+  });
+});
+
+test('an empty variable is one that is not set', () => {
+  expect(
+    parseSettings({ DATABASE_URL, PORT: '', TEMPORAL_NAMESPACE: '', HOLDFAST_ADMIN_KEY: '' }),
+  ).toMatchObject({
+    port: 3000,
+    temporal: { namespace: 'default' },
+    adminKey: undefined,
+  });
+  expect(() => parseSettings({ DATABASE_URL: '' })).toThrow('DATABASE_URL is not set');
+});
+
+test('text becomes what it means', () => {
+  const settings = parseSettings({
+    DATABASE_URL,
+    PORT: '8080',
+    HOLDFAST_DB_POOL: '25',
+    HOLDFAST_TIMER_JITTER_SECONDS: '0',
+    HOLDFAST_CORS_ORIGINS: 'https://a.example, https://b.example,',
+  });
+  expect(settings).toMatchObject({
+    port: 8080,
+    dbPool: 25,
+    timerJitterMs: 0,
+    corsOrigins: ['https://a.example', 'https://b.example'],
+  });
+});
+
+test.each([
+  ['PORT', '70000'],
+  ['PORT', 'http'],
+  ['DATABASE_URL', 'mysql://localhost/holdfast'],
+  ['TEMPORAL_ADDRESS', 'http://localhost:7233'],
+  ['HOLDFAST_ADMIN_KEY', 'short'],
+  ['LOG_LEVEL', 'loud'],
+  ['HOLDFAST_DB_POOL', '0'],
+])('a wrong %s is named, and its value is not shown: %s', (name, value) => {
+  const wrong = () => parseSettings({ DATABASE_URL, [name]: value });
+  expect(wrong).toThrow(new RegExp(`^The environment is not right: ${name} `));
+  expect(wrong).not.toThrow(value);
+});
+
+test('everything that is wrong is said at once', () => {
+  expect(() => parseSettings({ PORT: '0', LOG_LEVEL: 'loud' })).toThrow(/DATABASE_URL.*PORT.*LOG_LEVEL/);
+});
