@@ -2,12 +2,10 @@ import path from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { pino } from 'pino';
-import { createCatalogStore } from '../db/catalogs';
 import { type Database, openDatabase } from '../db/connection';
-import { createLedger } from '../db/ledger';
+import { createEngine } from '../db/engine';
 import { assertCompatible } from '../db/migrate';
 import { ensurePartitions } from '../db/partitions';
-import { createReservations } from '../db/reservations';
 import { parseSettings, type Settings } from '../domain/settings';
 import {
   connectionOptions,
@@ -54,18 +52,15 @@ export async function startWorkers({
   const client = new Client({ connection: clientConnection, namespace, dataConverter });
   await ensureSearchAttributes(client);
 
-  const catalogs = createCatalogStore(database);
   const ring = (account: string) => {
     // The row is committed: a bell that does not ring delays the work until the next one, and loses nothing.
     ringAccount({ client, account, taskQueue }).catch((error: unknown) =>
       log.error({ err: error, account }, 'doorbell'),
     );
   };
-  const ledger = createLedger({ pool: database.pool, catalogs, ring });
-  const reservations = createReservations({
-    ledger,
-    catalogs,
-    knex: database.knex,
+  const { ledger, reservations } = createEngine({
+    database,
+    ring,
     namespaceId: await namespaceId(client),
     temporalUrl: temporalUrlOf(temporal),
   });

@@ -1,10 +1,8 @@
 import { once } from 'node:events';
 import { Client, Connection } from '@temporalio/client';
-import { createCatalogStore } from '../db/catalogs';
 import { openDatabase } from '../db/connection';
-import { createLedger } from '../db/ledger';
+import { createEngine } from '../db/engine';
 import { assertCompatible } from '../db/migrate';
-import { createReservations } from '../db/reservations';
 import { parseSettings } from '../domain/settings';
 import {
   connectionOptions,
@@ -43,18 +41,15 @@ async function main(): Promise<void> {
   const client = new Client({ connection, namespace: temporal.namespace, dataConverter });
   await ensureSearchAttributes(client);
 
-  const catalogs = createCatalogStore(db);
   const ring = (account: string) => {
     // What the bell announces is committed: if it does not ring, the next one does.
     ringAccount({ client, account, taskQueue: temporal.taskQueue }).catch((error: unknown) =>
       logger.error({ err: error, account }, 'doorbell'),
     );
   };
-  const ledger = createLedger({ pool: db.pool, catalogs, ring });
-  const reservations = createReservations({
-    ledger,
-    catalogs,
-    knex: db.knex,
+  const { catalogs, ledger, reservations } = createEngine({
+    database: db,
+    ring,
     namespaceId: await namespaceId(client),
     temporalUrl: temporalUrlOf(temporal),
   });
@@ -85,7 +80,10 @@ async function main(): Promise<void> {
     await connection.close();
     await db.close();
   };
+  let stopping = false;
   const onSignal = () => {
+    if (stopping) return; // SIGINT and SIGTERM may both come
+    stopping = true;
     stop().catch((error: unknown) => {
       logger.error({ err: error }, 'the stop was not clean');
       process.exit(1);

@@ -1,5 +1,6 @@
 import type { Instant, Snapshot } from '../domain/account';
 import type { MilliCredits } from '../domain/credits';
+import type { OrderedGeneration } from '../domain/generation';
 import type { Settlement } from '../domain/settle';
 
 /**
@@ -27,23 +28,6 @@ export interface GenerationEnd {
   providerCost?: { amount: number; currency: string } | null;
 }
 
-export interface NewGeneration {
-  id: string;
-  action: string;
-  model: string | null;
-  params: Record<string, unknown>;
-  ordered: number;
-  member: string | null;
-  project: string | null;
-  feature: string | null;
-  parent: string | null;
-  metadata: Record<string, unknown> | null;
-  provider: Record<string, unknown>;
-  catalogVersion: number;
-  temporalUrl: string | null;
-  deadlineAt: Instant | null;
-}
-
 export interface ReserveOperation extends Keyed {
   op: 'reserve';
   rulesVersion: number;
@@ -60,7 +44,7 @@ export interface ReserveOperation extends Keyed {
   refuseOnly: boolean;
   workflowId: string | null;
   namespaceId: string | null;
-  generation: NewGeneration;
+  generation: Omit<OrderedGeneration, 'account' | 'workflowId'>;
 }
 
 export interface CaptureOperation extends Keyed {

@@ -2,6 +2,7 @@ import type { Knex } from 'knex';
 import { type Snapshot, toMs } from '../domain/account';
 import { nextRefresh } from '../domain/balance';
 import { milli } from '../domain/credits';
+import type { OrderedGeneration } from '../domain/generation';
 import { generationId, holdIdOf, requestHash } from '../domain/ids';
 import type { Priced } from '../domain/prices';
 import type { Refusal } from '../domain/refusals';
@@ -53,24 +54,7 @@ export interface StoredAnswer {
 
 export interface ReserveFacts {
   v: 1;
-  generation: {
-    id: string;
-    account: string;
-    member: string | null;
-    project: string | null;
-    feature: string | null;
-    parent: string | null;
-    action: string;
-    model: string | null;
-    params: Record<string, unknown>;
-    ordered: number;
-    metadata: Record<string, unknown> | null;
-    provider: Record<string, unknown>;
-    deadlineAt: string | null;
-    workflowId: string | null;
-    temporalUrl: string | null;
-    catalogVersion: number;
-  };
+  generation: OrderedGeneration;
   /** Seconds the work may take before the hold raises an alert. */
   maxDurationSeconds: number;
   /** What a paywall is made of, should it come to one. */

@@ -38,6 +38,7 @@ export async function findTemporal({ log = () => {} } = {}) {
       if (works(cached)) return cached;
       reasons.push('what was obtained does not run');
     } catch (error) {
+      log(error.message);
       reasons.push(error.message);
     }
   }

@@ -37,6 +37,27 @@ export interface GenerationFacts {
   finishedAt: Instant | null;
 }
 
+/** What was ordered: everything about a generation that is settled before its credits are held. */
+export type OrderedGeneration = Pick<
+  GenerationFacts,
+  | 'id'
+  | 'account'
+  | 'member'
+  | 'project'
+  | 'feature'
+  | 'parent'
+  | 'action'
+  | 'model'
+  | 'params'
+  | 'ordered'
+  | 'metadata'
+  | 'provider'
+  | 'deadlineAt'
+  | 'workflowId'
+  | 'temporalUrl'
+  | 'catalogVersion'
+>;
+
 /** The generation of `api.md`, credits as JSON numbers. At its end captured + refunded + forfeited = quoted. */
 export function generationBody(facts: GenerationFacts) {
   return {

@@ -10,12 +10,12 @@ import { balanceBody, currentCycle } from '../../domain/balance';
 import { firstResetAfterZoneChange } from '../../domain/calendar';
 import { freePlan, isPaid, planOf } from '../../domain/catalog';
 import { hasSubscription } from '../../domain/settle';
+import { unknownAccount } from '../commonProblems';
 import { listFields, listOf, page } from '../pagination';
 import { ProblemError } from '../problems';
 import { accountFrom, type Route, route } from '../route';
 import { accountId, instantIn } from '../schemas';
 import { account, balance, timezone } from './accountSchemas';
-import { unknownAccount } from './generations';
 
 export interface AccountRouteDeps {
   db: Database;

@@ -8,6 +8,7 @@ import { type GenerationFacts, generationBody } from '../../domain/generation';
 import { accountOf } from '../../domain/ids';
 import type { Refusal } from '../../domain/refusals';
 import type { GenerationInput } from '../../workflows/contract';
+import { keyConflict, unknownAccount } from '../commonProblems';
 import { renderAnswer } from '../answers';
 import type { GenerationStarter } from '../generationStarter';
 import { listFields, listOf, page } from '../pagination';
@@ -245,14 +246,4 @@ async function list({ db }: GenerationRouteDeps, { limit, cursor, late, from, to
     limit: limit + 1,
   });
   return page({ rows, limit, place: ({ createdAt, id }) => ({ createdAt, id }), show: shown });
-}
-
-function keyConflict(): ProblemError {
-  return new ProblemError('idempotency_conflict', {
-    detail: 'This Idempotency-Key was used with another request on this account; use a new one.',
-  });
-}
-
-export function unknownAccount(account: string): ProblemError {
-  return new ProblemError('unknown_account', { detail: `There is no account ${account}.` });
 }

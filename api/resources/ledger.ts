@@ -7,11 +7,11 @@ import type { Ledger } from '../../db/ledger';
 import { toMs } from '../../domain/account';
 import { bucketOf, returnGraceSeconds } from '../../domain/catalog';
 import { toCredits } from '../../domain/credits';
+import { keyConflict, unknownAccount } from '../commonProblems';
 import { listFields, listOf, page } from '../pagination';
 import { ProblemError } from '../problems';
 import { accountFrom, type Route, route } from '../route';
 import { accountId, creditsOut, instantIn, instantOut, reason, signedCreditsIn } from '../schemas';
-import { unknownAccount } from './generations';
 
 /** What the ledger shows and what an administrator may do to it. */
 
@@ -138,11 +138,7 @@ export function ledgerRoutes({ db, ledger, catalogs }: LedgerRouteDeps): Route[]
         reason: body.reason,
       });
       if (reply === null) throw unknownAccount(params.id);
-      if (reply.status === 'idempotency_conflict') {
-        throw new ProblemError('idempotency_conflict', {
-          detail: 'This Idempotency-Key was used with another request.',
-        });
-      }
+      if (reply.status === 'idempotency_conflict') throw keyConflict();
       if (reply.status === 'already_expired') {
         const message = 'This lies in the past; credits that are added must expire later, or never.';
         throw new ProblemError('invalid_request', {

@@ -7,10 +7,10 @@ import { toMs } from '../../domain/account';
 import { bucketOf, packOf, returnGraceSeconds } from '../../domain/catalog';
 import { milli, toCredits, toMilli } from '../../domain/credits';
 import { purchaseId } from '../../domain/ids';
+import { keyConflict, unknownAccount } from '../commonProblems';
 import { ProblemError } from '../problems';
 import { accountFrom, type Route, route } from '../route';
 import { accountId, creditsOut, reason } from '../schemas';
-import { unknownAccount } from './generations';
 
 /** Credit packs: a purchase is a row in the account's mailbox, which its workflow turns into a grant. */
 
@@ -110,10 +110,4 @@ function showPurchase({ body, doneAt }: InboxRow): z.output<typeof purchase> {
   const { purchase: id, pack, quantity, creditsMilli } = body;
   const credits = toCredits(milli(creditsMilli * quantity));
   return { id, pack, quantity, credits, status: doneAt === null ? 'paid' : 'granted' };
-}
-
-function keyConflict(): ProblemError {
-  return new ProblemError('idempotency_conflict', {
-    detail: 'This Idempotency-Key was used with another request.',
-  });
 }

@@ -12,11 +12,11 @@ import { excludedBuckets, planGate } from '../../domain/gates';
 import { paywall } from '../../domain/paywall';
 import { type Priced, price } from '../../domain/prices';
 import { hasSubscription } from '../../domain/settle';
+import { unknownAccount } from '../commonProblems';
 import { ProblemError, refusalFacts } from '../problems';
 import { accountFrom, type Route, route } from '../route';
 import { accountId, callerName, creditsOut, instantOut } from '../schemas';
 import { optionValues } from './generationSchemas';
-import { unknownAccount } from './generations';
 
 /** A price with its working, and what would happen if it were asked for now. */
 

@@ -6,6 +6,7 @@ import { decideReport, keepReport, reportOutcome } from '../../db/reports';
 import type { GenerationFacts } from '../../domain/generation';
 import { holdIdOf, requestHash } from '../../domain/ids';
 import type { CancelRequest, ProviderReport } from '../../workflows/contract';
+import { keyConflict } from '../commonProblems';
 import type { GenerationStarter } from '../generationStarter';
 import { ProblemError } from '../problems';
 import { accountFrom, type Route, route } from '../route';
@@ -231,11 +232,5 @@ function mustBeExternal(found: GenerationFacts): GenerationFacts {
 function ended(id: string): ProblemError {
   return new ProblemError('generation_ended', {
     detail: `${id} has ended; the report was kept and moved no credits.`,
-  });
-}
-
-function keyConflict(): ProblemError {
-  return new ProblemError('idempotency_conflict', {
-    detail: 'This Idempotency-Key was used with another request.',
   });
 }

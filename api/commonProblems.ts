@@ -1,0 +1,13 @@
+import { ProblemError } from './problems';
+
+/** Refusals that several resources give in the same words. */
+
+export function unknownAccount(account: string): ProblemError {
+  return new ProblemError('unknown_account', { detail: `There is no account ${account}.` });
+}
+
+export function keyConflict(): ProblemError {
+  return new ProblemError('idempotency_conflict', {
+    detail: 'This Idempotency-Key was used with another request; use a new one.',
+  });
+}

@@ -1,0 +1,30 @@
+import { type CatalogStore, createCatalogStore } from './catalogs';
+import type { Database } from './connection';
+import { createLedger, type Ledger } from './ledger';
+import { createReservations, type ReservationDeps, type Reservations } from './reservations';
+
+export interface Engine {
+  catalogs: CatalogStore;
+  ledger: Ledger;
+  reservations: Reservations;
+}
+
+export interface EngineDeps extends Pick<ReservationDeps, 'namespaceId' | 'temporalUrl'> {
+  database: Database;
+  /** Wakes the account's workflow. */
+  ring: (account: string) => void;
+}
+
+/** One of each per process: API and worker stand on the same three. */
+export function createEngine({ database, ring, namespaceId, temporalUrl }: EngineDeps): Engine {
+  const catalogs = createCatalogStore(database);
+  const ledger = createLedger({ pool: database.pool, catalogs, ring });
+  const reservations = createReservations({
+    ledger,
+    catalogs,
+    knex: database.knex,
+    namespaceId,
+    temporalUrl,
+  });
+  return { catalogs, ledger, reservations };
+}
