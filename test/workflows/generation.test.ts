@@ -30,6 +30,13 @@ async function begun(body: Record<string, unknown>): Promise<Generation> {
   return generation;
 }
 
+/** The row ends a moment before the workflow that wrote it. */
+async function closed(id: string) {
+  const handle = engine.temporal.workflow.getHandle(id);
+  await handle.result();
+  return handle.describe();
+}
+
 /** What every generation must satisfy at its end. */
 function adds(generation: Generation) {
   const { quoted, held, captured, refunded, forfeited } = generation.credits;
@@ -47,7 +54,7 @@ describe('a generation', () => {
     expect(end).toMatchObject({ status: 'succeeded', credits: { captured: 48 } });
     expect(end.outputs.map(({ status }) => status)).toEqual(['succeeded', 'succeeded']);
 
-    const told = await engine.temporal.workflow.getHandle(begin.id).describe();
+    const told = await closed(begin.id);
     expect(told.status.name).toBe('COMPLETED');
     expect(told.typedSearchAttributes.getAll().map(({ value }) => value)).toEqual(
       expect.arrayContaining([account, 'image', 'example', 'simulated', 'succeeded']),
@@ -70,7 +77,7 @@ describe('a generation', () => {
       error: { code: 'provider_timeout' },
       credits: { refunded: 24 },
     });
-    const { status } = await engine.temporal.workflow.getHandle(failed.id).describe();
+    const { status } = await closed(failed.id);
     expect(status.name).toBe('COMPLETED'); // only undecided runs fail
   });
 
