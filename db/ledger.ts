@@ -106,6 +106,7 @@ export function createLedger({ pool, catalogs, ring }: LedgerDeps): Ledger {
     let known = typeof operation === 'function' ? await recent(account) : null;
     if (typeof operation === 'function' && known === null) return null;
     let settlement = null;
+    let fresh = false;
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
       let next: Operation | null;
       if (typeof operation === 'function') {
@@ -117,11 +118,18 @@ export function createLedger({ pool, catalogs, ring }: LedgerDeps): Ledger {
       } else {
         next = operation;
       }
-      if (next === null) return { status: 'withdrawn', replayed: false, answer: null };
+      if (next === null) {
+        if (fresh) return { status: 'withdrawn', replayed: false, answer: null };
+        // No version check of the database's stands behind this decision, so it is made on what is true now.
+        known = await snapshot(account);
+        fresh = true;
+        continue;
+      }
       const result = await apply({ account, operations: [next], settlement });
       if (result.result === 'unknown_account') return null;
       if (result.result !== 'ok') {
         known = remember(result.snapshot);
+        fresh = true;
         settlement = result.result === 'settle_required' ? await due(known, true) : null;
         continue;
       }

@@ -11,6 +11,9 @@ import type { Refusal } from './refusals';
  * cost, does the plan allow it. The database repeats the decision's premises under the lock (rule 9).
  */
 
+/** Who can be asked to do the work. HTTP checks its form; a plain Temporal client is checked here. */
+const PROVIDERS = ['simulated', 'external'] as const;
+
 /** A price somebody was told, with the catalog version it came from. */
 export interface QuoteTerms {
   quote: string;
@@ -75,6 +78,14 @@ export function decide(input: ReservationInput): Decision {
       code: 'provider_not_allowed',
       path: 'provider',
       detail: 'This key may not choose the provider; leave `provider` out or use an admin key.',
+    });
+  }
+  const { provider } = request;
+  if (provider !== undefined && !PROVIDERS.some((name) => name === provider['type'])) {
+    return refused({
+      code: 'unknown_option',
+      path: 'provider.type',
+      detail: `provider.type must be one of ${PROVIDERS.join(', ')}.`,
     });
   }
   const misquoted = quote === null ? null : checkQuote(quote, { priced, nowMs: toMs(snapshot.now) });
