@@ -1,5 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import {
   accessSync,
   chmodSync,
@@ -178,6 +179,7 @@ export async function startPostgres({
   };
   child.stdout.on('data', keep);
   child.stderr.on('data', keep);
+  await once(child, 'spawn'); // throws if it cannot be run
   onSpawn(child);
 
   const url = (name) => `postgres://postgres:${password}@127.0.0.1:${port}/${name}`;
