@@ -68,8 +68,9 @@ export function createGenerationActivities(deps: GenerationDeps): LedgerActiviti
       return endOf(work);
     },
 
-    async releaseUndecided({ input }) {
-      const holdId = holdIdOf(generationId(input.account, input.key));
+    async releaseUndecided({ input, workflowId }) {
+      // Only the hold of this very workflow: another one's is none of its business.
+      const holdId = holdIdOf(verifiedId(input, workflowId));
       const error = {
         code: 'undecided',
         message: 'The reservation was not decided in time; nothing was started.',
@@ -178,7 +179,7 @@ function captureOperation(request: CaptureRequest): CaptureOperation {
   const delivered = Math.min(outputs.filter(({ status }) => status === 'succeeded').length, work.ordered);
   const share =
     creditsMilli === undefined ? { delivered, ordered: work.ordered } : { amount: milli(creditsMilli) };
-  const step = phase ?? 'final';
+  const step = phase === undefined ? 'final' : `phase:${phase}`; // so that a phase may be called final
   return {
     op: 'capture',
     key: `sys:capture:${work.holdId}:${step}`,
@@ -188,7 +189,8 @@ function captureOperation(request: CaptureRequest): CaptureOperation {
     ...(clamp === undefined ? {} : { clamp }),
     ...(phase === undefined ? {} : { phase }),
     final,
-    cause: 'provider',
+    // A pipeline that delivers less than was ordered is the customer's doing, like its `fail` (rule 14).
+    cause: work.provider.type === 'external' ? 'customer' : 'provider',
     generation: final ? endOfWork(request, delivered) : {},
   };
 }

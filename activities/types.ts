@@ -109,7 +109,7 @@ export interface LedgerActivities {
   captureGeneration(request: CaptureRequest): Promise<CaptureReply>;
   releaseGeneration(request: ReleaseRequest): Promise<Ended>;
   /** Gives back what an undecided reservation may have taken after all. */
-  releaseUndecided(request: { input: GenerationInput }): Promise<void>;
+  releaseUndecided(request: { input: GenerationInput; workflowId: string }): Promise<void>;
   /** How a generation stands, for a run that finds its hold closed. */
   endOf(request: { work: Work }): Promise<Ended>;
   /** Milliseconds until the pipeline's deadline, which its heartbeats move; at most 0 when it has passed. */

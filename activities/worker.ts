@@ -95,7 +95,7 @@ export async function startWorkers({
       log.error({ err: error }, 'journal partitions'),
     );
   }, PARTITION_CHECK_MS);
-  log.info({ namespace, taskQueue }, 'worker is running');
+  log.info({ namespace, taskQueue }, 'polling');
 
   const run = async () => {
     try {
@@ -134,6 +134,7 @@ async function main(): Promise<void> {
   });
   const crash = () => process.kill(process.pid, 'SIGKILL');
   const worker = await startWorkers({ settings, database, log, crash });
+  process.stdout.write('worker is running\n'); // whoever started it waits for this, whatever LOG_LEVEL is
   process.once('SIGTERM', worker.shutdown);
   process.once('SIGINT', worker.shutdown);
   await worker.done;

@@ -76,10 +76,10 @@ export async function findGeneration(
 }
 
 export async function listGenerations(knex: Knex, filter: GenerationFilter): Promise<GenerationFacts[]> {
-  const query = generations(knex).orderBy([
-    { column: 'g.created_at', order: 'desc' },
-    { column: 'g.generation_id', order: 'desc' },
-  ]);
+  // The cursor has milliseconds, so the order has no more.
+  const query = generations(knex).orderByRaw(
+    "date_trunc('milliseconds', g.created_at) DESC, g.generation_id DESC",
+  );
   const equal = {
     'g.account_id': filter.account,
     'g.status': filter.status,
@@ -102,7 +102,7 @@ export async function listGenerations(knex: Knex, filter: GenerationFilter): Pro
     });
   }
   if (filter.before !== undefined) {
-    void query.whereRaw('(g.created_at, g.generation_id) < (?::timestamptz, ?)', [
+    void query.whereRaw("(date_trunc('milliseconds', g.created_at), g.generation_id) < (?::timestamptz, ?)", [
       filter.before.createdAt,
       filter.before.id,
     ]);

@@ -28,6 +28,16 @@ interface Row {
   overdue_at: Date;
 }
 
+/** Whether a hold is open now; undefined: there is none. */
+export async function holdNow(
+  knex: Knex,
+  { account, holdId }: { account: string; holdId: string },
+): Promise<{ open: boolean } | undefined> {
+  return knex('ledger.holds')
+    .where({ account_id: account, hold_id: holdId })
+    .first<{ open: boolean } | undefined>('open');
+}
+
 export async function listOpenHolds(
   knex: Knex,
   filter: {
@@ -37,7 +47,10 @@ export async function listOpenHolds(
   },
 ): Promise<OpenHold[]> {
   const { olderThanSeconds, after, limit } = filter;
-  const query = knex('ledger.holds').where({ open: true }).orderBy(['opened_at', 'hold_id']).limit(limit);
+  const query = knex('ledger.holds')
+    .where({ open: true })
+    .orderByRaw("date_trunc('milliseconds', opened_at), hold_id")
+    .limit(limit);
   if (olderThanSeconds !== undefined) {
     void query.whereRaw('opened_at <= clock_timestamp() - make_interval(secs => ?)', [olderThanSeconds]);
   }

@@ -10,6 +10,7 @@ import { type Decision, decide, type QuoteTerms } from '../domain/reservation';
 import { hasSubscription } from '../domain/settle';
 import type { GenerationInput } from '../workflows/contract';
 import type { CatalogStore, CatalogVersion } from './catalogs';
+import { holdNow } from './holds';
 import type { Ledger } from './ledger';
 import type { ReserveOperation } from './operations';
 import { findQuote } from './quotes';
@@ -135,8 +136,13 @@ export function createReservations(deps: ReservationDeps): Reservations {
     if (text !== null) {
       const answer = JSON.parse(text) as StoredAnswer; // ledger.reserve wrote it, around the facts below
       const replayed = reply.replayed || stored !== null;
+      // An answer that was found without the lock says nothing of its hold: the row does.
+      const hold =
+        stored === null
+          ? reply.hold
+          : await holdNow(knex, { account, holdId: holdIdOf(answer.facts.generation.id) });
       const holdOpen = replayed
-        ? reply.hold?.open === true
+        ? hold?.open === true
         : answer.status === 'applied' && (answer.amount ?? 0) > 0;
       return { kind: 'answered', answer, text, replayed, holdOpen };
     }

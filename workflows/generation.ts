@@ -68,10 +68,20 @@ export async function generationWorkflow(input: GenerationInput): Promise<Genera
   );
   setHandler(reportUpdate, (report) => mailbox.deliver(report), {
     description: 'The pipeline reports its own work',
+    validator: (report) => {
+      const problem = reportProblem(report);
+      if (problem !== null) throw ApplicationFailure.create({ type: FAILURES.invalid, message: problem });
+    },
   });
-  setHandler(providerReportSignal, (report) => mailbox.drop(report), {
-    description: 'The same, without an answer',
-  });
+  setHandler(
+    providerReportSignal,
+    (report) => {
+      const problem = reportProblem(report);
+      if (problem === null) mailbox.drop(report);
+      else log.warn('a report that cannot be acted upon was dropped', { problem });
+    },
+    { description: 'The same, without an answer' },
+  );
   setHandler(
     cancelSignal,
     (request) => {
@@ -81,6 +91,7 @@ export async function generationWorkflow(input: GenerationInput): Promise<Genera
     { description: 'Stops the work and gives the credits back' },
   );
 
+  checkInput(input);
   const reserved = await reserve(input);
   answered = reserved;
   const { generation, status, work } = reserved;
@@ -100,7 +111,8 @@ export async function generationWorkflow(input: GenerationInput): Promise<Genera
 
   async function finish(result: GenerationResult): Promise<GenerationResult> {
     await CancellationScope.nonCancellable(async () => {
-      if (work !== null) await keepLate(work, mailbox);
+      if (work === null) mailbox.close();
+      else await keepLate(work, mailbox);
       await condition(allHandlersFinished);
     });
     return result;
@@ -138,7 +150,9 @@ async function reserve(input: GenerationInput): Promise<Extract<Reserved, { kind
     });
   }
   // Whether the last attempt came through is not known, so what it may have held is given back first.
-  await CancellationScope.nonCancellable(() => surely((ledger) => ledger.releaseUndecided({ input })));
+  await CancellationScope.nonCancellable(() =>
+    surely((ledger) => ledger.releaseUndecided({ input, workflowId })),
+  );
   throw ApplicationFailure.create({
     type: FAILURES.undecided,
     message: 'The reservation could not be decided in time; nothing is held. Send the same request again.',
@@ -275,7 +289,31 @@ function undone(work: Work, cause: ReleaseRequest['cause'], error: FailureReason
   return { kind: 'undone', release: { work, cause, status: 'failed', error } };
 }
 
+/** A local activity's failure comes as it was thrown, a regular one's as the cause of an ActivityFailure. */
 function isInvalid(error: unknown): boolean {
-  const cause = error instanceof Error ? error.cause : undefined;
-  return cause instanceof ApplicationFailure && cause.type === FAILURES.invalid;
+  const failures = error instanceof Error ? [error, error.cause] : [];
+  return failures.some((one) => one instanceof ApplicationFailure && one.type === FAILURES.invalid);
+}
+
+/** Whoever starts workflows by hand may send anything; what cannot be worked with must not be retried for ever. */
+function checkInput(input: GenerationInput): void {
+  const { account, key, request, receivedAt } = (input ?? {}) as Partial<GenerationInput>; // types end at the wire
+  const wrong =
+    typeof account !== 'string' || typeof key !== 'string' || typeof request !== 'object' || request === null
+      ? 'The input needs account, key and request.'
+      : receivedAt !== undefined && Number.isNaN(Date.parse(receivedAt))
+        ? 'receivedAt must be an RFC 3339 instant.'
+        : null;
+  if (wrong !== null)
+    throw ApplicationFailure.create({ type: FAILURES.invalid, message: wrong, nonRetryable: true });
+}
+
+/** Null if the report can be acted upon; a negative or fractional amount never can. */
+function reportProblem(report: ProviderReport): string | null {
+  if (typeof report?.id !== 'string') return 'A report needs an id.';
+  if (report.kind === 'fail') return null;
+  const { creditsMilli, outputs } = report;
+  if (!Array.isArray(outputs)) return 'A report needs outputs.';
+  if (creditsMilli === undefined || (Number.isSafeInteger(creditsMilli) && creditsMilli >= 0)) return null;
+  return 'creditsMilli must be a whole number of millicredits, zero or more.';
 }

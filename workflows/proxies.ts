@@ -14,6 +14,8 @@ export const reserving = proxyLocalActivities<Pick<LedgerActivities, 'reserve'>>
   startToCloseTimeout: '4s',
   scheduleToCloseTimeout: '9s',
   retry: {
+    // The close timeout alone does not end the retries of attempts that fail fast.
+    maximumAttempts: 10,
     initialInterval: '100ms',
     backoffCoefficient: 2,
     maximumInterval: '1s',
@@ -25,7 +27,7 @@ export const reserving = proxyLocalActivities<Pick<LedgerActivities, 'reserve'>>
 export const quick = proxyLocalActivities<LedgerActivities>({
   startToCloseTimeout: '3s',
   scheduleToCloseTimeout: '5s',
-  retry: { initialInterval: '100ms', backoffCoefficient: 2, maximumInterval: '1s' },
+  retry: { maximumAttempts: 6, initialInterval: '100ms', backoffCoefficient: 2, maximumInterval: '1s' },
 });
 
 /** The same call when the database is away: tried until it is back, hours if need be (rule 12). */

@@ -128,6 +128,8 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
       }),
       responses: { 200: account },
     }).handle(async ({ params, body, hash, caller }) => {
+      // What is due under the old zone is done first; the change is worked out from what that leaves.
+      if ((await ledger.settle(params.id, { touch: true })) === null) throw unknownAccount(params.id);
       const reply = await ledger.run(
         params.id,
         ({ snapshot }) =>

@@ -163,6 +163,10 @@ async function begin(deps: GenerationRouteDeps, input: GenerationInput): Promise
   const started = await starter.start(input);
   if (started.kind === 'answered') {
     const { answer, replayed } = started.reply;
+    // Another request under this key may have been first, and this one joined its workflow (rule 1).
+    const kept = await deps.ledger.answerTo(input.account, `req:${input.key}`);
+    if (kept === null) throw new ProblemError('unavailable', { detail: 'The answer is not in the ledger.' });
+    if (kept.hash !== generationHash(input)) throw keyConflict();
     return { ...(await renderAnswer(catalogs, answer)), replayed };
   }
   if (started.kind === 'refused') {

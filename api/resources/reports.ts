@@ -123,6 +123,13 @@ export function reportRoutes(deps: ReportRouteDeps): Route[] {
     }).handle(async ({ params, body, key, hash, caller }) => {
       const found = await mustFind(db, params.id);
       const now = Date.now();
+      if (body.expiresAt !== undefined && body.expiresAt.getTime() <= now) {
+        const message = 'Credits that are given back must be spendable: this lies in the past.';
+        throw new ProblemError('invalid_request', {
+          detail: message,
+          errors: [{ path: 'expiresAt', message }],
+        });
+      }
       const spendable =
         body.expiresAt === undefined ? REFUND_SPENDABLE_SECONDS : (body.expiresAt.getTime() - now) / 1000;
       const reply = await ledger.run(found.account, {

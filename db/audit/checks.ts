@@ -171,9 +171,9 @@ export const CHECKS: readonly Check[] = [
     id: 'one-capture-per-phase',
     title: 'Each phase of a hold is captured at most once, and a hold closes once',
     invariant: 5,
-    sql: `SELECT account_id, hold_id, coalesce(detail ->> 'phase', 'final') AS phase, count(*) AS captures
+    sql: `SELECT account_id, hold_id, coalesce('phase:' || (detail ->> 'phase'), 'final') AS phase, count(*) AS captures
             FROM ledger.journal WHERE kind = 'capture' AND status = 'applied' AND {account_id}
-           GROUP BY account_id, hold_id, coalesce(detail ->> 'phase', 'final') HAVING count(*) > 1
+           GROUP BY account_id, hold_id, coalesce('phase:' || (detail ->> 'phase'), 'final') HAVING count(*) > 1
            UNION ALL
           SELECT account_id, hold_id, 'closing', count(*) FROM ledger.journal
            WHERE status = 'applied' AND (kind = 'release' OR (kind = 'capture' AND (detail ->> 'final')::boolean)) AND {account_id}

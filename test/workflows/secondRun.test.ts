@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Operation } from '../../db/operations';
 import { holdIdOf } from '../../domain/ids';
+import { FAILURES, SIGNALS, WORKFLOWS } from '../../workflows/contract';
 import { type Engine, eventually, type Problem, startEngine } from '../support/engine';
 import { ledgerOf } from '../support/ledger';
 
@@ -148,4 +149,71 @@ test('an operator sees a generation’s history, and holds that nobody owns any 
     'provider',
     'release',
   ]);
+});
+
+test('of two requests racing under one key one is carried out, and the other is a conflict', async () => {
+  const key = randomBytes(6).toString('hex');
+  const replies = await Promise.all([
+    engine.generate<Problem>({ account, action: 'video' }, key),
+    engine.generate<Problem>(image(0), key),
+  ]);
+  expect(replies.map(({ status }) => status).toSorted()).toEqual([201, 409]);
+  expect(replies.find(({ status }) => status === 409)?.body.code).toBe('idempotency_conflict');
+});
+
+test('wrong input fails at once as such, and leaves the hold of a running generation alone', async () => {
+  const key = randomBytes(6).toString('hex');
+  const { body } = await engine.generate(
+    { account, action: 'image', provider: { type: 'external', deadlineSeconds: 60 } },
+    key,
+  );
+  const inputs: unknown[] = [
+    { account, key, request: { action: 'image' } }, // under an id that is not made of them
+    { account, request: { action: 'image' } },
+    { account, key },
+    { account, key, request: { action: 'image' }, receivedAt: 'yesterday' },
+  ];
+  for (const input of inputs) {
+    const workflowId = `gen_${account}.${randomBytes(6).toString('hex')}`;
+    const run = engine.temporal.workflow.execute(WORKFLOWS.generation, {
+      workflowId,
+      taskQueue: engine.taskQueue,
+      args: [input],
+    });
+    await expect(run).rejects.toMatchObject({ cause: { type: FAILURES.invalid } });
+  }
+  await engine.temporal.workflow
+    .getHandle(body.id)
+    .signal(SIGNALS.providerReport, {
+      kind: 'complete',
+      id: 'r',
+      outputs: [],
+      creditsMilli: -5,
+      final: true,
+    });
+  expect((await engine.call('GET', `/v1/generations/${body.id}`)).body.credits.held).toBe(24);
+  await engine.call('POST', `/v1/generations/${body.id}/cancel`, { body: {} });
+});
+
+test('a reservation whose first attempt committed goes on though its quote has expired meanwhile', async () => {
+  const asked = { account, action: 'image' };
+  const { body: quote } = await engine.call<{ id: string }>('POST', '/v1/quotes', { body: asked });
+  const { body } = await engine.generate({
+    ...asked,
+    provider: { type: 'simulated', delayMs: 3_000 },
+    quote: quote.id,
+  });
+  await engine.database.db
+    .knex('holdfast.quotes')
+    .where({ quote_id: quote.id })
+    .update({ expires_at: new Date(0) });
+  const { runId } = await engine.temporal.workflow.getHandle(body.id).describe();
+  await engine.temporal.workflowService.resetWorkflowExecution({
+    namespace: engine.temporal.options.namespace,
+    workflowExecution: { workflowId: body.id, runId },
+    workflowTaskFinishEventId: 4 as never, // as above
+    requestId: randomBytes(8).toString('hex'),
+    reason: 'as if the worker had died before it recorded the reservation',
+  });
+  expect(await ended(body.id)).toMatchObject({ status: 'succeeded', credits: { captured: 24 } });
 });
