@@ -123,15 +123,16 @@ describe('Postgres', () => {
 
   test('stopped for a minute between reserve and capture: everything ends as if it had not been', async () => {
     const account = await accountOn(engine);
-    const [made, failed] = await Promise.all([
+    const [made, failed, silent] = await Promise.all([
       engine.generate(slow(account, 1_500)),
       engine.generate({
         account,
         action: 'image',
         provider: { type: 'simulated', delayMs: 1_500, fail: 'error' },
       }),
+      engine.generate({ account, action: 'image', provider: { type: 'external', deadlineSeconds: 4 } }),
     ]);
-    expect([made.status, failed.status]).toEqual([201, 201]);
+    expect([made.status, failed.status, silent.status]).toEqual([201, 201, 201]);
     await endProcess(server);
 
     const meanwhile = await engine.generate<Problem>(slow(account, 0));
@@ -139,12 +140,20 @@ describe('Postgres', () => {
     await new Promise((resolve) => setTimeout(resolve, 60_000));
     await startServer();
 
-    const ends = await Promise.all([made, failed].map(({ body }) => endOf(engine, body.id, 90_000)));
+    const ends = await Promise.all([made, failed, silent].map(({ body }) => endOf(engine, body.id, 90_000)));
     expect(ends.map(({ body }) => [body.status, body.credits.captured])).toEqual([
       ['succeeded', 210],
+      ['failed', 0],
       ['failed', 0],
     ]);
     expect(await engine.balance(account)).toMatchObject({ available: 7_790, held: 0 });
     await inOrder(engine);
+
+    // The local activity gave up and a regular one, which may wait for hours, took its place (rule 12).
+    const { events } = await engine.temporal.workflow.getHandle(silent.body.id).fetchHistory();
+    const scheduled = (events ?? []).map(
+      (event) => event.activityTaskScheduledEventAttributes?.activityType?.name,
+    );
+    expect(scheduled).toContain('untilDeadline');
   }, 240_000);
 });

@@ -15,7 +15,6 @@ export const WORKFLOWS = { generation: 'generationWorkflow', account: 'accountWo
 
 export const UPDATES = { reserve: 'reserve', report: 'report' } as const;
 export const SIGNALS = { cancel: 'cancel', providerReport: 'providerReport', ring: 'ring' } as const;
-export const QUERIES = { status: 'status' } as const;
 
 /** The constant update id: one reservation per workflow, however often it is asked for. */
 export const RESERVE_UPDATE_ID = 'reserve';

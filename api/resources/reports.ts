@@ -42,6 +42,9 @@ export function reportRoutes(deps: ReportRouteDeps): Route[] {
       ...common,
       path: '/v1/generations/{id}/complete',
       summary: 'The pipeline delivers: all of its work, or one phase of it',
+      description:
+        'A report that is not final captures the credits of its phase. The final one lists every output, also those of ' +
+        'earlier phases: it decides what was delivered.',
       scope: 'generate',
       idempotency: 'optional',
       errors: ['unknown_generation', 'generation_ended', 'exceeds_hold', 'phase_captured', 'not_external'],

@@ -182,15 +182,13 @@ test('wrong input fails at once as such, and leaves the hold of a running genera
     });
     await expect(run).rejects.toMatchObject({ cause: { type: FAILURES.invalid } });
   }
-  await engine.temporal.workflow
-    .getHandle(body.id)
-    .signal(SIGNALS.providerReport, {
-      kind: 'complete',
-      id: 'r',
-      outputs: [],
-      creditsMilli: -5,
-      final: true,
-    });
+  await engine.temporal.workflow.getHandle(body.id).signal(SIGNALS.providerReport, {
+    kind: 'complete',
+    id: 'r',
+    outputs: [],
+    creditsMilli: -5,
+    final: true,
+  });
   expect((await engine.call('GET', `/v1/generations/${body.id}`)).body.credits.held).toBe(24);
   await engine.call('POST', `/v1/generations/${body.id}/cancel`, { body: {} });
 });
