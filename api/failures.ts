@@ -54,12 +54,21 @@ export function problemOf(error: unknown): ProblemError {
     return new ProblemError('not_found', { detail: 'The path is not validly encoded.', cause: error });
   }
   if (isUnavailable(error)) {
-    return new ProblemError('unavailable', { detail: 'The database cannot be used just now.', cause: error });
+    return new ProblemError('unavailable', {
+      detail: 'The database or Temporal cannot be used just now.',
+      cause: error,
+    });
   }
   return new ProblemError('internal', { detail: 'An unexpected failure, which was logged.', cause: error });
 }
 
+/** gRPC: DEADLINE_EXCEEDED and UNAVAILABLE, as the Temporal client gives them, wrapped or not. */
+const TEMPORAL_UNAVAILABLE = new Set([4, 14]);
+
 function isUnavailable(error: unknown): boolean {
+  const grpc = [memberOf(error, 'code'), memberOf(memberOf(error, 'cause'), 'code')];
+  if (grpc.some((code) => typeof code === 'number' && TEMPORAL_UNAVAILABLE.has(code))) return true;
+  if (memberOf(error, 'name') === 'LedgerContended') return true;
   const code = memberOf(error, 'code');
   const message = memberOf(error, 'message');
   return (
