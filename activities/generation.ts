@@ -105,7 +105,8 @@ export function createGenerationActivities(deps: GenerationDeps): LedgerActiviti
       case 'applied':
         return { kind: 'applied', ended: await endOf(work) };
       case 'exceeds_hold':
-        return { kind: 'exceeds_hold' };
+      case 'phase_captured':
+        return { kind: reply.status };
       case 'idempotency_conflict':
         if (reply.hold?.open === true) return { kind: 'phase_captured' };
         break;

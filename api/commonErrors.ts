@@ -8,7 +8,7 @@ export function commonErrors(route: Route): ProblemCode[] {
   const withBody: ProblemCode[] =
     route.method === 'GET' ? [] : ['invalid_json', 'body_too_large', 'unsupported_media_type'];
   const withKey: ProblemCode[] =
-    route.idempotency === 'none' ? [] : ['idempotency_key_invalid', 'idempotency_conflict'];
+    route.idempotency === 'none' ? [] : ['idempotency_key_invalid', 'idempotency_conflict', 'overloaded'];
   const keyRequired: ProblemCode[] = route.idempotency === 'required' ? ['idempotency_key_required'] : [];
   const namesItsOwn = route.errors.some((code) => problemKind(code).status === 404);
   const withId: ProblemCode[] = route.params === null || namesItsOwn ? [] : ['not_found'];

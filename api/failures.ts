@@ -53,6 +53,12 @@ export function problemOf(error: unknown): ProblemError {
   if (error instanceof URIError) {
     return new ProblemError('not_found', { detail: 'The path is not validly encoded.', cause: error });
   }
+  if (memberOf(error, 'name') === 'LedgerOverloaded') {
+    return new ProblemError('overloaded', {
+      detail: 'More requests on this account wait than can be worked off soon; nothing was done.',
+      cause: error,
+    });
+  }
   if (isUnavailable(error)) {
     return new ProblemError('unavailable', {
       detail: 'The database or Temporal cannot be used just now.',

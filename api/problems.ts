@@ -235,6 +235,14 @@ export const PROBLEMS = {
     meaning: 'Wait until one has ended. The key is not used up.',
     retryAfterSeconds: 5,
   },
+  overloaded: {
+    status: 429,
+    title: 'Too much waits already',
+    retryable: true,
+    meaning:
+      'More operations wait on this account, or in this process, than can be worked off soon. Nothing was done and the key is free: send the same request later.',
+    retryAfterSeconds: 1,
+  },
   internal: {
     status: 500,
     title: 'Holdfast failed',

@@ -1,7 +1,9 @@
 import type { Pool } from 'pg';
 import { type BalanceSnapshot, type Instant, type Snapshot, toMs } from '../domain/account';
 import { settle } from '../domain/settle';
+import { createBatches, LedgerContended, MAX_ATTEMPTS } from './batches';
 import type { CatalogStore, CatalogVersion } from './catalogs';
+import { createLanes } from './lanes';
 import type { ApplyRequest, ApplyResult, Operation, Reply } from './operations';
 
 /** How to make an operation from the account as it is, for those that gates and prices decide; null withdraws. */
@@ -49,13 +51,6 @@ export interface LedgerDeps {
   ring: (account: string) => void;
 }
 
-/** The account went on changing under us, or settling it never ends. Retryable. */
-export class LedgerContended extends Error {
-  override readonly name = 'LedgerContended';
-}
-
-/** A settlement grants at most MAX_STEPS slots, so an account that slept for decades needs several. */
-const MAX_ATTEMPTS = 40;
 const MAX_CACHED_SNAPSHOTS = 10_000;
 const SNAPSHOT_TTL_MS = 60_000;
 
@@ -86,16 +81,27 @@ export function createLedger({ pool, catalogs, ring }: LedgerDeps): Ledger {
     return { ...known.snapshot, now: new Date().toISOString() };
   }
 
-  async function apply({ account, operations, settlement }: ApplyRequest): Promise<ApplyResult> {
-    const values = [
+  async function send(requests: readonly ApplyRequest[]): Promise<ApplyResult[]> {
+    const calls = requests.map(({ account, operations, settlement }) => ({
       account,
-      JSON.stringify(operations),
-      settlement === null ? null : JSON.stringify(settlement),
-    ];
-    const result = await one<ApplyResult>('ledger_apply', 'SELECT ledger.apply($1, $2, $3) AS value', values);
-    if (result === null) throw new Error('ledger.apply answered nothing');
-    return result;
+      ops: operations,
+      settle: settlement,
+    }));
+    const values = [JSON.stringify(calls)];
+    const results = await one<ApplyResult[]>('ledger_apply', 'SELECT ledger.apply($1) AS value', values);
+    if (results === null) throw new Error('ledger.apply answered nothing');
+    return results;
   }
+
+  const lanes = createLanes({ send });
+  const batches = createBatches({
+    lanes,
+    due: (known) => due(known, true),
+    onResult(account, result) {
+      if (result.result === 'settle_required' || result.result === 'stale') remember(result.snapshot);
+      if (result.result === 'ok' && result.ring === true) ring(account);
+    },
+  });
 
   async function one<T>(name: string, text: string, values: unknown[]): Promise<T | null> {
     const { rows } = await pool.query<{ value: T | null }>({ name, text, values });
@@ -103,47 +109,33 @@ export function createLedger({ pool, catalogs, ring }: LedgerDeps): Ledger {
   }
 
   async function run(account: string, operation: Operation | Build): Promise<Reply | null> {
-    let known = typeof operation === 'function' ? await recent(account) : null;
-    if (typeof operation === 'function' && known === null) return null;
-    let settlement = null;
+    if (typeof operation !== 'function') return submit(account, operation);
+    let known = await recent(account);
     let fresh = false;
-    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
-      let next: Operation | null;
-      if (typeof operation === 'function') {
-        if (known === null) return null;
-        next = operation({
-          snapshot: known,
-          catalog: await catalogs.inForce(known.rules.catalog, toMs(known.now)),
-        });
-      } else {
-        next = operation;
+    for (let attempt = 0; attempt < MAX_ATTEMPTS && known !== null; attempt += 1) {
+      const catalog = await catalogs.inForce(known.rules.catalog, toMs(known.now));
+      const next = operation({ snapshot: known, catalog });
+      if (next !== null) {
+        const reply = await submit(account, next);
+        if (reply?.status !== 'stale') return reply;
+      } else if (fresh) {
+        return { status: 'withdrawn', replayed: false, answer: null };
       }
-      if (next === null) {
-        if (fresh) return { status: 'withdrawn', replayed: false, answer: null };
-        // No version check of the database's stands behind this decision, so it is made on what is true now.
-        known = await snapshot(account);
-        fresh = true;
-        continue;
-      }
-      const result = await apply({ account, operations: [next], settlement });
-      if (result.result === 'unknown_account') return null;
-      if (result.result !== 'ok') {
-        known = remember(result.snapshot);
-        fresh = true;
-        settlement = result.result === 'settle_required' ? await due(known, true) : null;
-        continue;
-      }
-      settlement = null;
-      const [reply] = result.replies;
-      if (reply === undefined) throw new Error('ledger.apply answered no operation');
-      if (result.ring === true) ring(account);
-      if (next.op === 'rules') cached.delete(account);
-      if (reply.status !== 'stale') return reply;
+      // Rules moved meanwhile; or it was withdrawn, and no check of the database's stands behind that decision,
+      // so it is made again on what is true now.
       known = await snapshot(account);
+      fresh = true;
     }
+    if (known === null) return null;
     throw new LedgerContended(
       `account ${account} did not come to rest after ${MAX_ATTEMPTS} attempts; try again`,
     );
+  }
+
+  async function submit(account: string, operation: Operation): Promise<Reply | null> {
+    const reply = await batches.submit(account, operation);
+    if (operation.op === 'rules') cached.delete(account);
+    return reply;
   }
 
   async function due(known: Snapshot, touch: boolean) {
@@ -154,7 +146,8 @@ export function createLedger({ pool, catalogs, ring }: LedgerDeps): Ledger {
   async function settleAccount(account: string, { touch }: { touch: boolean }) {
     let known = await snapshot(account);
     for (let attempt = 0; attempt < MAX_ATTEMPTS && known !== null; attempt += 1) {
-      const result = await apply({ account, operations: [], settlement: await due(known, touch) });
+      const settlement = await due(known, touch);
+      const result = await lanes.call(account, () => ({ account, operations: [], settlement }));
       if (result.result === 'unknown_account') return null;
       if (result.result !== 'ok') {
         known = remember(result.snapshot);
@@ -178,9 +171,7 @@ export function createLedger({ pool, catalogs, ring }: LedgerDeps): Ledger {
       one<BalanceSnapshot>('ledger_balance', 'SELECT ledger.balance($1) AS value', [account]);
     const found = await read();
     if (found === null) return null;
-    const now = toMs(found.now);
-    const over = found.lots.some((lot) => lot.available > 0 && toMs(lot.expiresAt) <= now);
-    if (now < toMs(found.nextDueAt) && !over) return found;
+    if (toMs(found.now) < Math.min(toMs(found.nextDueAt), toMs(found.endsAt))) return found;
     await settleAccount(account, { touch: true });
     return read();
   }

@@ -4,7 +4,7 @@ import type { OrderedGeneration } from '../domain/generation';
 import type { Settlement } from '../domain/settle';
 
 /**
- * The ledger's operations and replies, as `ledger.apply` takes and gives them (db/migrations/0003_operations.sql
+ * The ledger's operations and replies, as `ledger.apply` takes and gives them (db/migrations/0005_ledger_functions.sql
  * says what each field does). All amounts are millicredits. `req:` keys are callers', `sys:` keys ours.
  */
 
@@ -28,8 +28,8 @@ export interface GenerationEnd {
   providerCost?: { amount: number; currency: string } | null;
 }
 
-export interface ReserveOperation extends Keyed {
-  op: 'reserve';
+/** What reserving and charging have in common: both take credits in spend order, or refuse. */
+interface TakeOperation extends Keyed {
   rulesVersion: number;
   amount: MilliCredits;
   holdId: string;
@@ -37,14 +37,52 @@ export interface ReserveOperation extends Keyed {
   excluded: string[];
   /** A refusal the snapshot already decided; recorded if the rules have not moved since. */
   refusal?: 'plan_required';
-  maxOpen: number;
   reserveBefore: Instant;
+}
+
+/** A hold for a generation, owned by its workflow. */
+export interface ReserveOperation extends TakeOperation {
+  op: 'reserve';
+  maxOpen: number;
   overdueSeconds: number;
   /** Hold nothing: the caller has no workflow to own it and expects a refusal. */
   refuseOnly: boolean;
   workflowId: string | null;
   namespaceId: string | null;
   generation: Omit<OrderedGeneration, 'account' | 'workflowId'>;
+}
+
+/** What a hold without a generation pays for: kept with it, for usage and support. */
+export interface HeldWork {
+  action?: string;
+  model?: string | null;
+  params?: Record<string, unknown>;
+  member?: string | null;
+  project?: string | null;
+  feature?: string | null;
+  metadata?: Record<string, unknown> | null;
+  catalogVersion?: number;
+}
+
+/** A hold without a workflow: it is over when its lease is, to the instant. */
+export interface LeaseOperation extends TakeOperation {
+  op: 'reserve';
+  maxOpen: number;
+  ttlSeconds: number;
+  work: HeldWork;
+}
+
+/** Reserve and capture in one; its hold is closed from the beginning, and can be refunded like any other. */
+export interface ChargeOperation extends TakeOperation {
+  op: 'charge';
+  work: HeldWork;
+}
+
+export interface ExtendOperation extends Keyed {
+  op: 'extend';
+  leased: true;
+  holdId: string;
+  ttlSeconds: number;
 }
 
 export interface CaptureOperation extends Keyed {
@@ -57,7 +95,10 @@ export interface CaptureOperation extends Keyed {
   final: boolean;
   phase?: string;
   cause: Cause;
-  generation: GenerationEnd;
+  /** Only if no generation owns the hold. */
+  leased?: true;
+  /** Left out for holds without a generation. */
+  generation?: GenerationEnd;
 }
 
 export interface ReleaseOperation extends Keyed {
@@ -65,7 +106,8 @@ export interface ReleaseOperation extends Keyed {
   holdId: string;
   cause: Cause;
   epoch?: number;
-  generation: GenerationEnd;
+  leased?: true;
+  generation?: GenerationEnd;
 }
 
 export interface RefundOperation extends Keyed {
@@ -86,6 +128,31 @@ export interface GrantOperation extends Keyed {
   source: string;
 }
 
+/** Takes bought credits back; what was spent already becomes debt (rule 27). */
+export interface RevokeOperation extends Keyed {
+  op: 'revoke';
+  amount: MilliCredits;
+  /** One row of debt per cause; also names the freeze it takes from first. */
+  cause: string;
+  /** The lot to take from first, by its source; then lots of these buckets in spend order. */
+  source: string;
+  buckets: string[];
+}
+
+/** Freezes what is left of a lot while a dispute lasts (rule 28). */
+export interface FreezeOperation extends Keyed {
+  op: 'freeze';
+  cause: string;
+  source: string;
+  amount?: MilliCredits;
+}
+
+/** Gives back exactly what a dispute froze. */
+export interface UnfreezeOperation extends Keyed {
+  op: 'unfreeze';
+  cause: string;
+}
+
 export interface RulesOperation extends Keyed {
   op: 'rules';
   rules: Record<string, unknown>;
@@ -93,10 +160,16 @@ export interface RulesOperation extends Keyed {
 
 export type Operation =
   | ReserveOperation
+  | LeaseOperation
+  | ChargeOperation
+  | ExtendOperation
   | CaptureOperation
   | ReleaseOperation
   | RefundOperation
   | GrantOperation
+  | RevokeOperation
+  | FreezeOperation
+  | UnfreezeOperation
   | RulesOperation;
 
 export interface HoldState {
@@ -109,6 +182,13 @@ export interface HoldState {
   refunded: MilliCredits;
   open: boolean;
   epoch: number;
+  /** Of a lease: when it is over. */
+  expiresAt: Instant | null;
+}
+
+export interface Draw {
+  bucket: string;
+  milli: MilliCredits;
 }
 
 export type ReplyStatus =
@@ -120,11 +200,17 @@ export type ReplyStatus =
   | 'too_many_open_generations'
   | 'unknown_hold'
   | 'hold_closed'
+  | 'hold_expired'
+  /** The hold is a generation's, and its workflow's to end. */
+  | 'not_leased'
+  | 'phase_captured'
   | 'hold_alive'
   | 'exceeds_hold'
   | 'refund_exceeds_captured'
   | 'adjustment_exceeds_available'
   | 'already_expired'
+  | 'already_frozen'
+  | 'not_frozen'
   | 'stale'
   | 'would_hold'
   /** The caller made no operation of it after all; nothing was asked of the database. */
@@ -149,6 +235,12 @@ export interface Reply {
   returned?: MilliCredits;
   forfeited?: MilliCredits;
   spendable?: MilliCredits;
+  draws?: Draw[];
+  /** Of a hold that no workflow owns: as it was right after the operation. */
+  after?: HoldState & { draws: Draw[] };
+  /** What became debt, and what of the credits that came in was taken for debt. */
+  owed?: MilliCredits;
+  repaid?: MilliCredits;
 }
 
 export type ApplyResult =

@@ -48,6 +48,8 @@ export interface Snapshot {
   debt: MilliCredits;
   openHolds: number;
   nextDueAt: Instant;
+  /** From then on some lot or lease is over that the totals still count. */
+  endsAt: Instant;
   wakeAt: Instant;
   rulesVersion: number;
   settleVersion: number;

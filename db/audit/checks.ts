@@ -132,9 +132,9 @@ export const CHECKS: readonly Check[] = [
     invariant: 3,
     sql: `WITH ${MOVES}, rebuilt AS (
             SELECT account_id, hold_id,
-                   coalesce(sum(milli) FILTER (WHERE target = 'held'), 0) AS amount,
+                   coalesce(sum(milli) FILTER (WHERE source = 'available' AND target IN ('held', 'spent')), 0) AS amount,
                    sum(milli * ((target = 'held')::int - (source = 'held')::int)) AS held,
-                   coalesce(sum(milli) FILTER (WHERE source = 'held' AND target = 'spent'), 0) AS captured,
+                   coalesce(sum(milli) FILTER (WHERE target = 'spent'), 0) AS captured,
                    coalesce(sum(milli) FILTER (WHERE source = 'held' AND target <> 'spent'), 0) AS released,
                    coalesce(sum(milli) FILTER (WHERE source = 'spent'), 0) AS refunded,
                    coalesce(sum(milli) FILTER (WHERE source = 'held' AND target = 'expired'), 0)
@@ -171,12 +171,13 @@ export const CHECKS: readonly Check[] = [
     id: 'one-capture-per-phase',
     title: 'Each phase of a hold is captured at most once, and a hold closes once',
     invariant: 5,
-    sql: `SELECT account_id, hold_id, coalesce('phase:' || (detail ->> 'phase'), 'final') AS phase, count(*) AS captures
-            FROM ledger.journal WHERE kind = 'capture' AND status = 'applied' AND {account_id}
-           GROUP BY account_id, hold_id, coalesce('phase:' || (detail ->> 'phase'), 'final') HAVING count(*) > 1
+    sql: `SELECT account_id, hold_id, detail ->> 'phase' AS phase, count(*) AS captures
+            FROM ledger.journal WHERE kind = 'capture' AND detail ? 'phase' AND {account_id}
+           GROUP BY account_id, hold_id, detail ->> 'phase' HAVING count(*) > 1
            UNION ALL
           SELECT account_id, hold_id, 'closing', count(*) FROM ledger.journal
-           WHERE status = 'applied' AND (kind = 'release' OR (kind = 'capture' AND (detail ->> 'final')::boolean)) AND {account_id}
+           WHERE status = 'applied' AND (kind IN ('release', 'charge') OR (kind = 'capture' AND (detail ->> 'final')::boolean))
+             AND hold_id IS NOT NULL AND {account_id}
            GROUP BY account_id, hold_id HAVING count(*) > 1`,
   },
   {
@@ -196,7 +197,7 @@ export const CHECKS: readonly Check[] = [
     sql: `WITH ${MOVES}
           SELECT m.account_id, m.seq, m.lot, m.at, l.effective_at, l.over_at FROM moves m
             JOIN (SELECT *, least(expires_at, ended_at) AS over_at FROM ledger.lots) l ON l.account_id = m.account_id AND l.lot_no = m.lot
-           WHERE (m.source = 'available' AND m.target = 'held' AND (m.at >= l.over_at OR m.at < l.effective_at))
+           WHERE (m.source = 'available' AND m.target IN ('held', 'spent', 'frozen') AND (m.at >= l.over_at OR m.at < l.effective_at))
               OR (m.target = 'available' AND m.source <> 'outside' AND m.at >= l.over_at)
               OR (m.source = 'available' AND m.target = 'expired' AND m.at < l.over_at)`,
   },
@@ -209,13 +210,22 @@ export const CHECKS: readonly Check[] = [
   },
   {
     id: 'open-holds-have-owners',
-    title: 'Every open hold has a workflow, and a generation that runs; a generation runs only with one',
+    title:
+      'Every open hold has a workflow and a generation that runs, or a lease; a generation runs only with one',
     invariant: 8,
     sql: `SELECT coalesce(h.account_id, g.account_id) AS account_id, h.hold_id, h.workflow_id, g.generation_id, g.status
-            FROM (SELECT * FROM ledger.holds WHERE open AND {account_id}) h
+            FROM (SELECT * FROM ledger.holds WHERE open AND expires_at IS NULL AND {account_id}) h
             FULL JOIN (SELECT * FROM ledger.generations WHERE status = 'running' AND {account_id}) g
               ON g.account_id = h.account_id AND g.hold_id = h.hold_id
            WHERE h.hold_id IS NULL OR g.generation_id IS NULL OR h.workflow_id IS NULL OR h.namespace_id IS NULL`,
+  },
+  {
+    id: 'leases-end',
+    title:
+      'No lease is open that an operation after its end should have ended, and the account knows when the next one ends',
+    invariant: 8,
+    sql: `SELECT h.account_id, h.hold_id, h.expires_at, a.journal_at, a.leases_due_at FROM ledger.holds h JOIN ledger.accounts a USING (account_id)
+           WHERE h.open AND (h.expires_at <= a.journal_at OR h.expires_at < a.leases_due_at OR h.expires_at <> h.overdue_at) AND {h.account_id}`,
   },
   {
     id: 'spend-order',
@@ -227,7 +237,7 @@ export const CHECKS: readonly Check[] = [
             SELECT m.account_id, m.seq, m.lot, l.rank, l.expires_at,
                    lag((l.rank, l.expires_at, l.lot_no)) OVER (PARTITION BY m.account_id, m.seq ORDER BY m.n) > (l.rank, l.expires_at, l.lot_no) AS backwards
               FROM moves m JOIN ledger.lots l ON l.account_id = m.account_id AND l.lot_no = m.lot
-             WHERE m.kind = 'reserve'),
+             WHERE m.kind IN ('reserve', 'charge')),
           last_taken AS (
             SELECT DISTINCT ON (t.account_id, t.seq) t.account_id, t.seq, t.rank, t.expires_at, t.lot,
                    coalesce(k.answer::jsonb #> '{facts,excluded}', '[]') AS excluded
@@ -269,6 +279,40 @@ export const CHECKS: readonly Check[] = [
           SELECT * FROM sides WHERE issued <> parts
            UNION ALL
           SELECT 'all accounts', sum(issued), sum(parts) FROM sides HAVING sum(issued) <> sum(parts)`,
+  },
+  {
+    id: 'debt-equals-causes',
+    title: 'An account’s debt is what its causes owe and have not repaid, and what the journal says of both',
+    invariant: 3,
+    sql: `WITH told AS (
+            SELECT account_id, sum(coalesce((detail ->> 'owed')::bigint, 0)) AS owed, sum(coalesce((detail ->> 'repaid')::bigint, 0)) AS repaid
+              FROM ledger.journal WHERE detail ?| ARRAY['owed', 'repaid'] AND {account_id} GROUP BY account_id),
+          causes AS (
+            SELECT account_id, sum(owed) AS owed, sum(repaid) AS repaid FROM ledger.debts WHERE {account_id} GROUP BY account_id)
+          SELECT a.account_id, a.debt, c.owed, c.repaid, t.owed AS owed_told, t.repaid AS repaid_told
+            FROM ledger.accounts a LEFT JOIN causes c USING (account_id) LEFT JOIN told t USING (account_id)
+           WHERE (a.debt <> coalesce(c.owed - c.repaid, 0) OR coalesce(t.owed, 0) <> coalesce(c.owed, 0)
+              OR coalesce(t.repaid, 0) <> coalesce(c.repaid, 0)) AND {a.account_id}`,
+  },
+  {
+    id: 'frozen-equals-freezes',
+    title: 'What lots have frozen is what open freezes froze',
+    invariant: 1,
+    sql: `WITH causes AS (
+            SELECT f.account_id, u.lot AS lot_no, sum(u.milli) AS frozen
+              FROM ledger.freezes f CROSS JOIN LATERAL unnest(f.lots, f.amounts) u (lot, milli) WHERE f.open AND {f.account_id}
+             GROUP BY f.account_id, u.lot)
+          SELECT coalesce(l.account_id, c.account_id) AS account_id, coalesce(l.lot_no, c.lot_no) AS lot_no, l.frozen, c.frozen AS by_causes
+            FROM (SELECT * FROM ledger.lots WHERE {account_id}) l FULL JOIN causes c USING (account_id, lot_no)
+           WHERE coalesce(l.frozen, 0) <> coalesce(c.frozen, 0)`,
+  },
+  {
+    id: 'journal-speaks-its-language',
+    title: 'Kinds and account ids are those there are',
+    invariant: 2,
+    sql: `SELECT account_id, seq, kind FROM ledger.journal
+           WHERE (kind NOT IN ('grant', 'reserve', 'charge', 'capture', 'release', 'extend', 'refund', 'expire', 'revoke', 'freeze', 'unfreeze',
+                               'adjust', 'plan') OR account_id !~ '^[A-Za-z0-9_-]{1,64}$') AND {account_id}`,
   },
   {
     id: 'sleepers-sleep',

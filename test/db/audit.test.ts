@@ -45,6 +45,24 @@ async function livelyLedger(database: TestDatabase): Promise<string> {
     source: 'x',
   });
   await ledger.reserve(a, { amount: 999_000_000 });
+  const { plan, pack } = { plan: { source: 'plan' }, pack: { source: 'pack:1' } };
+  await ledger.grant(a, { bucket: 'pack', rank: 3, amount: 40_000, ...pack }); // lot 5, beside the linked lot 4
+  await ledger.charge(a, { amount: 500 });
+  const leased = await ledger.lease(a, { amount: 2_000, ttlSeconds: 60 });
+  await ledger.capture(a, leased, { amount: 700, final: false, phase: 'first' });
+  await ledger.lease(a, { amount: 1_000, ttlSeconds: 600 }); // stays open
+  await ledger.moveClock(a, after(2 * DAY + 120_000)); // the first lease is over
+  await ledger.one(a, { op: 'freeze', key: 'sys:freeze:d', hash: 'f', cause: 'dispute:1', ...pack });
+  await ledger.one(a, {
+    op: 'revoke',
+    key: 'sys:revoke:r',
+    hash: 'r',
+    cause: 'refund:1',
+    amount: milli(500_000),
+    buckets: ['pack', 'plan'],
+    ...plan,
+  });
+  await ledger.grant(a, { bucket: 'pack', rank: 3, amount: 5_000 }); // all of it repays debt
   return a;
 }
 
@@ -116,6 +134,11 @@ const TAMPERINGS: Record<string, string> = {
   'journal-time': "UPDATE ledger.journal SET at = '2020-01-01' WHERE account_id = '$a' AND seq = 4",
   'issued-equals-parts':
     "UPDATE ledger.lots SET granted = granted + 1, spent = spent + 1 WHERE account_id = '$a' AND lot_no = 3",
+  'leases-end': "UPDATE ledger.accounts SET leases_due_at = 'infinity' WHERE account_id = '$a'",
+  'debt-equals-causes': "UPDATE ledger.debts SET repaid = repaid + 1 WHERE account_id = '$a'",
+  'frozen-equals-freezes': "UPDATE ledger.freezes SET open = false WHERE account_id = '$a'",
+  'journal-speaks-its-language':
+    "UPDATE ledger.journal SET kind = 'gift' WHERE account_id = '$a' AND seq = 2",
   'sleepers-sleep': "UPDATE ledger.accounts SET renews_at = '2027-01-01' WHERE account_id = '$a'",
 };
 

@@ -74,7 +74,9 @@ test('a grant that arrives while a reserve waits for the lock is seen by it', as
       amount: 100_000,
       source: 'test',
     };
-    await granting.query('SELECT ledger.apply($1, $2, NULL)', [account, JSON.stringify([grant])]);
+    await granting.query('SELECT ledger.apply($1)', [
+      JSON.stringify([{ account, ops: [grant], settle: null }]),
+    ]);
     const reserving = ledger.reserve(account, { amount: 50_000 });
     await untilWaiting(); // the reserve stands at the row lock
     await granting.query('COMMIT');

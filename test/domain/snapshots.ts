@@ -20,6 +20,7 @@ export function snapshotOf({ rules, ...change }: SnapshotChange = {}): BalanceSn
     debt: milli(0),
     openHolds: 0,
     nextDueAt: '-infinity',
+    endsAt: 'infinity',
     wakeAt: 'infinity',
     rulesVersion: 1,
     settleVersion: 0,

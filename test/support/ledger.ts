@@ -3,7 +3,9 @@ import type { Database } from '../../db/connection';
 import type {
   ApplyResult,
   CaptureOperation,
+  ChargeOperation,
   GrantOperation,
+  LeaseOperation,
   Operation,
   Reply,
   ReserveOperation,
@@ -34,10 +36,8 @@ export function ledgerOf(db: Database, owner: Database = db) {
     operations: Operation[],
     settlement: unknown = null,
   ): Promise<ApplyResult> {
-    const { rows } = await db.pool.query<{ value: ApplyResult }>('SELECT ledger.apply($1, $2, $3) AS value', [
-      account,
-      JSON.stringify(operations),
-      settlement === null ? null : JSON.stringify(settlement),
+    const { rows } = await db.pool.query<{ value: ApplyResult }>('SELECT ledger.apply($1) -> 0 AS value', [
+      JSON.stringify([{ account, ops: operations, settle: settlement }]),
     ]);
     const [row] = rows;
     if (row === undefined) throw new Error('no answer');
@@ -89,6 +89,24 @@ export function ledgerOf(db: Database, owner: Database = db) {
         amount: milli(grant.amount),
       }),
     reserve: (account: string, reserve: Reserve) => one(account, reservation(account, reserve)),
+    /** A leased hold; its id. */
+    async lease(
+      account: string,
+      { amount, ...lease }: Plain<LeaseOperation> & { amount: number },
+    ): Promise<string> {
+      const operation: LeaseOperation = {
+        ...taking(account),
+        ttlSeconds: 60,
+        op: 'reserve',
+        maxOpen: 1000,
+        ...lease,
+        amount: milli(amount),
+      };
+      await one(account, operation);
+      return operation.holdId;
+    },
+    charge: (account: string, { amount, ...charge }: Plain<ChargeOperation> & { amount: number }) =>
+      one(account, { ...taking(account), op: 'charge', ...charge, amount: milli(amount) }),
     capture: (account: string, holdId: string, { amount, ...capture }: Capture = {}) =>
       one(account, {
         op: 'capture',
@@ -151,6 +169,21 @@ export function ledgerOf(db: Database, owner: Database = db) {
 }
 
 export type TestLedger = ReturnType<typeof ledgerOf>;
+
+/** What leases and charges share: under a key of its own, for work that nobody has named. */
+function taking(account: string) {
+  const name = randomBytes(8).toString('hex');
+  return {
+    key: `req:${name}`,
+    hash: 'take',
+    rulesVersion: 1,
+    holdId: `hold_${account}.${name}`,
+    excluded: [],
+    reserveBefore: 'infinity',
+    facts: { excluded: [] },
+    work: {},
+  };
+}
 
 /** A reservation of `amount` millicredits, under a key of its own unless one is given. */
 export function reservation(account: string, options: Reserve): ReserveOperation {

@@ -1,0 +1,136 @@
+import { type Lanes, mayBeOneRequests } from './lanes';
+import type { ApplyResult, Operation, Reply } from './operations';
+import type { Snapshot } from '../domain/account';
+import type { Settlement } from '../domain/settle';
+
+/**
+ * Natural batching on one account: at most one call in flight per account, and what queues meanwhile is the next
+ * call. Nothing waits when the account is idle; the busier it is, the more each commit carries.
+ */
+
+export interface Batches {
+  /** One operation's reply; null: there is no such account. Throws LedgerOverloaded when too much waits already. */
+  submit(account: string, operation: Operation): Promise<Reply | null>;
+}
+
+export interface BatchesOptions {
+  lanes: Lanes;
+  /** The calendar steps that are due, from the account as it is (rule 11). */
+  due: (snapshot: Snapshot) => Promise<Settlement>;
+  /** Told of every result, once it is committed. */
+  onResult: (account: string, result: ApplyResult) => void;
+  maxBatch?: number;
+  /** Operations that may wait on one account, and in the process. */
+  maxWaiting?: number;
+  maxWaitingInAll?: number;
+}
+
+/** The account went on changing under us, or settling it never ends. Retryable. */
+export class LedgerContended extends Error {
+  override readonly name = 'LedgerContended';
+}
+
+/** More waits on this account, or in this process, than is worth waiting for. Nothing was done; try again later. */
+export class LedgerOverloaded extends Error {
+  override readonly name = 'LedgerOverloaded';
+}
+
+interface Waiting {
+  operation: Operation;
+  resolve: (reply: Reply | null) => void;
+  reject: (error: unknown) => void;
+}
+
+/** A settlement grants at most MAX_STEPS slots, so an account that slept for decades needs several. */
+export const MAX_ATTEMPTS = 40;
+const DEFAULT_MAX_BATCH = 256;
+const DEFAULT_MAX_WAITING = 2_048;
+const DEFAULT_MAX_WAITING_IN_ALL = 16_384;
+
+export function createBatches({
+  lanes,
+  due,
+  onResult,
+  maxBatch = DEFAULT_MAX_BATCH,
+  maxWaiting = DEFAULT_MAX_WAITING,
+  maxWaitingInAll = DEFAULT_MAX_WAITING_IN_ALL,
+}: BatchesOptions): Batches {
+  const queues = new Map<string, Waiting[]>();
+  let waitingInAll = 0;
+
+  async function drain(account: string, queue: Waiting[]): Promise<void> {
+    while (queue.length > 0) {
+      let batch: Waiting[] = [];
+      const take = () => {
+        if (batch.length === 0) {
+          batch = queue.splice(0, maxBatch);
+          waitingInAll -= batch.length;
+        }
+        return batch.map(({ operation }) => operation);
+      };
+      try {
+        const replies = await settled(account, take); // which fills the batch
+        answer(batch, replies);
+      } catch (error) {
+        if (batch.length > 1 && mayBeOneRequests(error)) {
+          // One of them spoiled it for all, and none was carried out: each goes on its own.
+          for (const waiting of batch) await single(account, waiting);
+        } else {
+          for (const { reject } of batch) reject(error);
+        }
+      }
+    }
+    queues.delete(account);
+  }
+
+  async function single(account: string, waiting: Waiting): Promise<void> {
+    try {
+      answer([waiting], await settled(account, () => [waiting.operation]));
+    } catch (error) {
+      waiting.reject(error);
+    }
+  }
+
+  /** Calls with the operations, and again with the calendar steps that are due when the ledger asks for them. */
+  async function settled(account: string, take: () => Operation[]): Promise<Reply[] | null> {
+    let settlement: Settlement | null = null;
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
+      const result = await lanes.call(account, () => ({ account, operations: take(), settlement }));
+      onResult(account, result);
+      if (result.result === 'ok') return result.replies;
+      if (result.result === 'unknown_account') return null;
+      settlement = result.result === 'settle_required' ? await due(result.snapshot) : null;
+    }
+    throw new LedgerContended(
+      `account ${account} did not come to rest after ${MAX_ATTEMPTS} attempts; try again`,
+    );
+  }
+
+  return {
+    submit(account, operation) {
+      const queue = queues.get(account) ?? [];
+      if (queue.length >= maxWaiting || waitingInAll >= maxWaitingInAll) {
+        return Promise.reject(
+          new LedgerOverloaded(
+            `${queue.length} operations wait on account ${account} already; try again later`,
+          ),
+        );
+      }
+      return new Promise((resolve, reject) => {
+        queue.push({ operation, resolve, reject });
+        waitingInAll += 1;
+        if (queues.has(account)) return;
+        queues.set(account, queue);
+        void drain(account, queue);
+      });
+    },
+  };
+}
+
+function answer(batch: readonly Waiting[], replies: Reply[] | null): void {
+  batch.forEach(({ resolve, reject }, index) => {
+    const reply = replies === null ? null : replies[index];
+    if (reply === undefined) reject(new Error('ledger.apply answered fewer operations than were asked'));
+    else resolve(reply);
+  });
+}
