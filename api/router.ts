@@ -91,12 +91,14 @@ async function answer({ route, request, response, authenticate, knex }: Arrival)
   const run = route.accept(raw);
   const { id: requestId, receivedAt, logger } = facts;
   const signal = leaving(response);
+  if (route.csv === true) response.vary('Accept');
   const context: BareContext = {
     requestId,
     receivedAt,
     caller,
     logger,
     signal,
+    prefersCsv: request.accepts(['application/json', 'text/csv']) === 'text/csv',
     key,
     hash,
     transaction: null,

@@ -7,6 +7,7 @@ import { type OperationRouteDeps, operationRoutes } from './resources/operations
 import { type PurchaseRouteDeps, purchaseRoutes } from './resources/purchases';
 import { quoteRoutes } from './resources/quoting';
 import { type ReportRouteDeps, reportRoutes } from './resources/reports';
+import { type StatementRouteDeps, statementRoutes } from './resources/statement';
 import type { Route } from './route';
 
 /** What the handlers of all resources need. */
@@ -16,7 +17,8 @@ export type RouteDeps = AccountRouteDeps &
   LedgerRouteDeps &
   OperationRouteDeps &
   PurchaseRouteDeps &
-  ReportRouteDeps;
+  ReportRouteDeps &
+  StatementRouteDeps;
 
 /** The routes table: everything Holdfast answers under /v1, in the order of the docs page. */
 export function createRoutes(deps: RouteDeps): readonly Route[] {
@@ -29,6 +31,7 @@ export function createRoutes(deps: RouteDeps): readonly Route[] {
     ...reportRoutes(deps),
     ...operationRoutes(deps),
     ...ledgerRoutes(deps),
+    ...statementRoutes(deps),
     ...apiKeyRoutes(deps),
   ];
 }
