@@ -23,11 +23,21 @@ export const instantIn = z.iso
   .transform((text) => new Date(text))
   .refine(hasFourDigitYear, 'Years go from 0001 to 9999.');
 
-/** The end of a range of time: a day of the account's calendar, or an instant. `instantOf` makes both instants. */
-export const dayOrInstant = z.union([
-  z.iso.date().refine((text) => hasFourDigitYear(new Date(text)), 'Years go from 0001 to 9999.'),
-  instantIn,
-]);
+const day = z.iso.date().refine((text) => hasFourDigitYear(new Date(text)));
+
+/** The end of a range of time; `instantOf` makes an instant of either. */
+export const dayOrInstant = z
+  .string()
+  .describe('A day of the account’s calendar, 2026-11-21, or an instant')
+  .transform((text, context): string | Date => {
+    const parsed = day.safeParse(text).data ?? instantIn.safeParse(text).data;
+    if (parsed !== undefined) return parsed;
+    context.addIssue({
+      code: 'custom',
+      message: 'This is neither a day, as 2026-11-21, nor an instant by RFC 3339, in the years 0001 to 9999.',
+    });
+    return z.NEVER;
+  });
 
 /** A day begins at its first instant in the account's zone. */
 export function instantOf(given: z.output<typeof dayOrInstant>, zone: string): Date {

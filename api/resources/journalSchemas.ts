@@ -22,7 +22,7 @@ export const journalQuery = z.strictObject({
   lot: z.coerce.number().int().positive().max(MAX_LOT).optional(),
   key: z.string().max(MAX_SHOWN_KEY).optional().describe('As it is shown'),
   from: dayOrInstant.optional(),
-  to: dayOrInstant.optional().describe('Exclusive'),
+  to: dayOrInstant.optional().describe('The same, exclusive'),
   ...csvFields,
 });
 

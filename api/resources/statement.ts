@@ -22,8 +22,12 @@ export interface StatementRouteDeps {
 }
 
 const rangeQuery = z.strictObject({
-  from: dayOrInstant.optional().describe('By default the beginning of the current cycle'),
-  to: dayOrInstant.optional().describe('Exclusive. By default now, and never later than that'),
+  from: dayOrInstant
+    .optional()
+    .describe(
+      'A day of the account’s calendar, or an instant. By default the beginning of the current cycle',
+    ),
+  to: dayOrInstant.optional().describe('The same, exclusive. By default now, and never later than that'),
   ...csvFields,
 });
 

@@ -1,5 +1,5 @@
 import * as fc from 'fast-check';
-import type { Operation, Reply } from '../../db/operations';
+import type { Operation } from '../../db/operations';
 import { milli } from '../../domain/credits';
 import type { TestLedger } from './ledger';
 
@@ -23,6 +23,7 @@ const STEPS = [
   'reserve',
   'reserve',
   'lease',
+  'lease',
   'charge',
   'phase',
   'capture',
@@ -45,7 +46,7 @@ export const steps = fc.array(
     amount: fc.integer({ min: 1, max: 9_000 }),
     hours: fc.integer({ min: 1, max: 30 }),
   }),
-  { minLength: 10, maxLength: 45 },
+  { minLength: 15, maxLength: 45, size: 'max' },
 );
 
 /** Lives through the steps, and returns the account and its clock. Nobody touches it after the last one. */
@@ -65,7 +66,7 @@ export async function live(
   for (const step of life) await take(step);
   return { account, nowMs };
 
-  async function take({ what, which, amount, hours }: Step): Promise<Reply | undefined> {
+  async function take({ what, which, amount, hours }: Step): Promise<void> {
     n += 1;
     const holdId = holds[which % Math.max(1, holds.length)] ?? 'none';
     const source = packs[which % packs.length] ?? 'none';
@@ -78,52 +79,64 @@ export async function live(
         const rank = what === 'daily' ? 1 : 2;
         const graceSeconds = what === 'plan' && which % 2 === 0 ? 5 * 3600 : null;
         const replacing = { source: `${what}:${n}`, replaces: which % 3 === 0 };
-        return ledger.grant(account, { bucket: what, rank, amount, expiresAt, graceSeconds, ...replacing });
+        await ledger.grant(account, { bucket: what, rank, amount, expiresAt, graceSeconds, ...replacing });
+        return;
       }
       case 'pack':
         packs.push(`pack:${n}`);
-        return ledger.grant(account, { bucket: 'pack', rank: 3, amount, source: `pack:${n}` });
+        await ledger.grant(account, { bucket: 'pack', rank: 3, amount, source: `pack:${n}` });
+        return;
       case 'reserve': {
         const reply = await ledger.reserve(account, { amount });
         if (reply.hold != null) holds.push(reply.hold.holdId);
-        return reply;
+        return;
       }
       case 'lease':
         holds.push(await ledger.lease(account, { amount, ttlSeconds: hours * 1800 }));
-        return undefined;
+        return;
       case 'charge': {
         const reply = await ledger.charge(account, { amount });
         if (reply.hold != null) holds.push(reply.hold.holdId);
-        return reply;
+        return;
       }
       case 'phase':
-        return ledger.capture(account, holdId, { final: false, phase: String(n), amount: amount % 700 });
+        await ledger.capture(account, holdId, { final: false, phase: String(n), amount: amount % 700 });
+        return;
       case 'capture':
-        return ledger.capture(account, holdId, { delivered: which % 5, ordered: 4, clamp: true });
+        await ledger.capture(account, holdId, { delivered: which % 5, ordered: 4, clamp: true });
+        return;
       case 'release':
-        return ledger.release(account, holdId, { cause: which % 2 === 0 ? 'customer' : 'provider' });
+        await ledger.release(account, holdId, { cause: which % 2 === 0 ? 'customer' : 'provider' });
+        return;
       case 'refund':
-        return apply({ op: 'refund', ...keyed, holdId, spendableSeconds: hours * 3600 });
+        await apply({ op: 'refund', ...keyed, holdId, spendableSeconds: hours * 3600 });
+        return;
       case 'extend':
-        return apply({ op: 'extend', ...keyed, leased: true, holdId, ttlSeconds: hours * 3600 });
+        await apply({ op: 'extend', ...keyed, leased: true, holdId, ttlSeconds: hours * 3600 });
+        return;
       case 'adjust':
       case 'take': {
         const sign = what === 'take' ? -1 : 1;
         const lot = { bucket: 'pack', rank: 3, source: 'adjustment' };
-        return apply({ op: 'adjust', ...keyed, ...lot, amount: milli(sign * (amount % 2_000 || 1)) });
+        await apply({ op: 'adjust', ...keyed, ...lot, amount: milli(sign * (amount % 2_000 || 1)) });
+        return;
       }
       case 'revoke': {
+        // Enough to leave a debt now and then.
         const from = { cause: `cause-${which % 3}`, source, buckets: ['pack', 'plan'] };
-        return apply({ op: 'revoke', ...keyed, ...from, amount: milli(amount) });
+        await apply({ op: 'revoke', ...keyed, ...from, amount: milli(amount * 3) });
+        return;
       }
       case 'freeze':
-        return apply({ op: 'freeze', ...keyed, cause: `cause-${which % 3}`, source });
+        await apply({ op: 'freeze', ...keyed, cause: `cause-${which % 3}`, source });
+        return;
       case 'unfreeze':
-        return apply({ op: 'unfreeze', ...keyed, cause: `cause-${which % 3}` });
+        await apply({ op: 'unfreeze', ...keyed, cause: `cause-${which % 3}` });
+        return;
       case 'clock':
         nowMs += hours * HOUR;
         await ledger.moveClock(account, iso(nowMs));
-        return undefined;
+        return;
     }
   }
 }
