@@ -1,5 +1,5 @@
 import type { CatalogStore } from '../db/catalogs';
-import type { StoredAnswer } from '../db/reservations';
+import type { PaywallFacts, StoredAnswer } from '../db/reservations';
 import { type MilliCredits, milli, toCredits } from '../domain/credits';
 import { generationBody } from '../domain/generation';
 import { paywall } from '../domain/paywall';
@@ -40,11 +40,21 @@ function accepted({ facts, at, amount, draws }: StoredAnswer): TextAnswer {
   return { status: 201, text: JSON.stringify(body) };
 }
 
-async function refused(answer: StoredAnswer, catalogs: CatalogStore): Promise<TextAnswer> {
-  const { facts, status } = answer;
-  const version = await catalogs.version(facts.catalog, facts.generation.catalogVersion);
-  if (version === undefined)
-    throw new Error(`catalog ${facts.catalog} has lost version ${facts.generation.catalogVersion}`);
+function refused(answer: StoredAnswer, catalogs: CatalogStore): Promise<TextAnswer> {
+  return renderRefusal(catalogs, { ...answer, catalogVersion: answer.facts.generation.catalogVersion });
+}
+
+/** A refusal that was decided under the lock, with everything a paywall shows. */
+export async function renderRefusal(
+  catalogs: CatalogStore,
+  answer: Pick<StoredAnswer, 'status' | 'required' | 'spendable'> & {
+    facts: PaywallFacts;
+    catalogVersion: number;
+  },
+): Promise<TextAnswer> {
+  const { facts, status, catalogVersion } = answer;
+  const version = await catalogs.version(facts.catalog, catalogVersion);
+  if (version === undefined) throw new Error(`catalog ${facts.catalog} has lost version ${catalogVersion}`);
   const code = status === 'applied' ? 'internal' : status;
   const required = milli(answer.required ?? facts.required);
   const spendable = milli(answer.spendable ?? 0);

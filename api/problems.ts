@@ -138,6 +138,30 @@ export const PROBLEMS = {
     retryable: false,
     meaning: 'An adjustment takes at most what the bucket has available.',
   },
+  unknown_hold: {
+    status: 404,
+    title: 'There is no such hold',
+    retryable: false,
+    meaning: 'No hold and no charge has this id.',
+  },
+  hold_expired: {
+    status: 409,
+    title: 'The lease is over',
+    retryable: false,
+    meaning: 'The hold ended at its `expiresAt`, to the instant, and what it held went back.',
+  },
+  hold_closed: {
+    status: 409,
+    title: 'The hold is closed',
+    retryable: false,
+    meaning: 'It was captured or released before; nothing is held any more.',
+  },
+  hold_has_workflow: {
+    status: 409,
+    title: 'A workflow owns this hold',
+    retryable: false,
+    meaning: 'The hold of a generation ends with it: report to the generation, or cancel it.',
+  },
   phase_captured: {
     status: 409,
     title: 'The phase is paid already',

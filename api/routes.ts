@@ -2,6 +2,7 @@ import { type AccountRouteDeps, accountRoutes } from './resources/accounts';
 import { type ApiKeyRouteDeps, apiKeyRoutes } from './resources/apiKeys';
 import { catalogRoutes } from './resources/catalogs';
 import { type GenerationRouteDeps, generationRoutes } from './resources/generations';
+import { type HoldRouteDeps, holdRoutes } from './resources/holds';
 import { type LedgerRouteDeps, ledgerRoutes } from './resources/ledger';
 import { type OperationRouteDeps, operationRoutes } from './resources/operations';
 import { type PurchaseRouteDeps, purchaseRoutes } from './resources/purchases';
@@ -13,6 +14,7 @@ import type { Route } from './route';
 export type RouteDeps = AccountRouteDeps &
   ApiKeyRouteDeps &
   GenerationRouteDeps &
+  HoldRouteDeps &
   LedgerRouteDeps &
   OperationRouteDeps &
   PurchaseRouteDeps &
@@ -27,6 +29,7 @@ export function createRoutes(deps: RouteDeps): readonly Route[] {
     ...quoteRoutes(deps),
     ...generationRoutes(deps),
     ...reportRoutes(deps),
+    ...holdRoutes(deps),
     ...operationRoutes(deps),
     ...ledgerRoutes(deps),
     ...apiKeyRoutes(deps),

@@ -1,5 +1,6 @@
 import { type CatalogStore, createCatalogStore } from './catalogs';
 import type { Database } from './connection';
+import { createLeases, type Leases } from './leases';
 import { createLedger, type Ledger } from './ledger';
 import { createReservations, type ReservationDeps, type Reservations } from './reservations';
 
@@ -7,6 +8,7 @@ export interface Engine {
   catalogs: CatalogStore;
   ledger: Ledger;
   reservations: Reservations;
+  leases: Leases;
 }
 
 export interface EngineDeps extends Pick<ReservationDeps, 'namespaceId' | 'temporalUrl'> {
@@ -15,7 +17,7 @@ export interface EngineDeps extends Pick<ReservationDeps, 'namespaceId' | 'tempo
   ring: (account: string) => void;
 }
 
-/** One of each per process: API and worker stand on the same three. */
+/** One of each per process: API and worker stand on the same ones. */
 export function createEngine({ database, ring, namespaceId, temporalUrl }: EngineDeps): Engine {
   const catalogs = createCatalogStore(database);
   const ledger = createLedger({ pool: database.pool, catalogs, ring });
@@ -26,5 +28,6 @@ export function createEngine({ database, ring, namespaceId, temporalUrl }: Engin
     namespaceId,
     temporalUrl,
   });
-  return { catalogs, ledger, reservations };
+  const leases = createLeases({ ledger, catalogs, knex: database.knex });
+  return { catalogs, ledger, reservations, leases };
 }

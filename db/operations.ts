@@ -38,6 +38,8 @@ interface TakeOperation extends Keyed {
   /** A refusal the snapshot already decided; recorded if the rules have not moved since. */
   refusal?: 'plan_required';
   reserveBefore: Instant;
+  /** Joins `facts` where the answer is a refusal: nobody else needs to store it. */
+  ifRefused?: Record<string, unknown>;
 }
 
 /** A hold for a generation, owned by its workflow. */

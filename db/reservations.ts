@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 import { type Snapshot, toMs } from '../domain/account';
 import { nextRefresh } from '../domain/balance';
+import type { Catalog } from '../domain/catalog';
 import { milli } from '../domain/credits';
 import type { OrderedGeneration } from '../domain/generation';
 import { generationId, holdIdOf, requestHash } from '../domain/ids';
@@ -53,12 +54,15 @@ export interface StoredAnswer {
   facts: ReserveFacts;
 }
 
-export interface ReserveFacts {
+export interface ReserveFacts extends PaywallFacts {
   v: 1;
   generation: OrderedGeneration;
   /** Seconds the work may take before the hold raises an alert. */
   maxDurationSeconds: number;
-  /** What a paywall is made of, should it come to one. */
+}
+
+/** What a paywall is made of, should it come to one. */
+export interface PaywallFacts {
   catalog: string;
   plan: string;
   subscribed: boolean;
@@ -202,9 +206,9 @@ function factsOf(options: {
   const { input, snapshot, terms, decision, workflowId, temporalUrl } = options;
   const { account, key, request } = input;
   const { priced, provider } = decision;
-  const refresh = nextRefresh({ snapshot, catalog: terms.catalog, excluded: decision.excluded });
   return {
     v: 1,
+    ...paywallFacts({ snapshot, catalog: terms.catalog, decision }),
     generation: {
       id: generationId(account, key),
       account,
@@ -224,13 +228,24 @@ function factsOf(options: {
       catalogVersion: decision.catalogVersion,
     },
     maxDurationSeconds: priced.maxDurationSeconds,
-    catalog: terms.catalog.catalog,
+  };
+}
+
+/** What a refusal of this decision would be told with. */
+export function paywallFacts(options: {
+  snapshot: Snapshot;
+  catalog: Catalog;
+  decision: UnderLock;
+}): PaywallFacts {
+  const { snapshot, catalog, decision } = options;
+  return {
+    catalog: catalog.catalog,
     plan: snapshot.rules.plan,
-    subscribed: hasSubscription(terms.catalog, snapshot.rules),
-    requiredPlan: priced.requiredPlan,
+    subscribed: hasSubscription(catalog, snapshot.rules),
+    requiredPlan: decision.priced.requiredPlan,
     excluded: decision.excluded,
-    nextRefresh: refresh,
-    required: priced.ceilingMilli,
+    nextRefresh: nextRefresh({ snapshot, catalog, excluded: decision.excluded }),
+    required: decision.priced.ceilingMilli,
     refusalDetail: decision.gate?.detail ?? null,
   };
 }

@@ -398,7 +398,7 @@ BEGIN
         x := array_position(keys, op ->> 'key');
         IF x IS NOT NULL THEN
           CONTINUE WHEN n <= steps; -- granted before, by another road: the step is done
-          reply := CASE WHEN answers[x].request_hash <> op ->> 'hash' THEN '{"status": "idempotency_conflict"}'
+          reply := CASE WHEN answers[x].request_hash <> op ->> 'hash' THEN '{"status": "idempotency_conflict", "answer": null}'
                         ELSE answers[x].answer::jsonb - 'facts' || jsonb_build_object('answer', answers[x].answer) END;
           replies := replies || (reply || jsonb_build_object('replayed', true,
             'hold', ledger.hold_state(holds[array_position(hold_ids, op ->> 'holdId')])));
@@ -428,7 +428,7 @@ BEGIN
       CASE kind
 
       -- {rulesVersion, amount, holdId, excluded: [bucket], refusal, maxOpen, reserveBefore, overdueSeconds | ttlSeconds, refuseOnly,
-      --  workflowId, namespaceId, facts, generation | work}. The caller decided from a snapshot at rulesVersion what applies (refusal,
+      --  workflowId, namespaceId, facts, ifRefused, generation | work}. The caller decided from a snapshot at rulesVersion what applies (refusal,
       -- excluded buckets); here it is decided whether that still holds, and the balance (rule 9). A charge is reserve and capture in one.
       -- refuseOnly: for a caller without a workflow, who expects a refusal and may not hold anything (rule 10).
       WHEN 'reserve', 'charge' THEN
@@ -449,9 +449,10 @@ BEGIN
           recorded := status NOT IN ('too_many_open_generations', 'would_hold');
           IF status <> 'applied' THEN
             reply := jsonb_build_object('required', amount, 'spendable', taken.taken);
+          op := op || jsonb_build_object('facts', (op -> 'facts') || coalesce(op -> 'ifRefused', '{}'));
           ELSE
             moves := taken.moves;
-            reply := jsonb_build_object('amount', amount, 'draws', taken.draws);
+            reply := jsonb_build_object('amount', amount) || CASE WHEN op ? 'work' THEN '{}' ELSE jsonb_build_object('draws', taken.draws) END;
             detail := CASE WHEN op ? 'generation' THEN jsonb_build_object('generation', op -> 'generation' -> 'id') END;
             IF amount > 0 THEN
               due := at + make_interval(secs => (op ->> 'ttlSeconds')::int);
@@ -485,7 +486,10 @@ BEGIN
         status := coalesce(closed, CASE WHEN op ->> 'phase' = ANY (h.phases) THEN 'phase_captured' ELSE 'applied' END);
         IF status = 'applied' THEN
           -- The delivered share of the whole price, less what phases took already (rule 13).
-          wanted := coalesce(amount, greatest(0, div(h.amount::numeric * (op ->> 'delivered')::int, (op ->> 'ordered')::int)::bigint - h.captured), h.held);
+          wanted := CASE WHEN amount IS NOT NULL THEN amount
+                         WHEN op ? 'delivered' THEN greatest(0,
+                           div(h.amount::numeric * (op ->> 'delivered')::int, (op ->> 'ordered')::int)::bigint - h.captured)
+                         ELSE h.held END;
           IF wanted > h.held AND NOT coalesce((op ->> 'clamp')::boolean, false) THEN
             status := 'exceeds_hold';
           END IF;
@@ -816,7 +820,7 @@ BEGIN
         reply := reply || jsonb_build_object('status', status);
       END IF;
       IF op ? 'hash' AND n > steps THEN
-        replies := replies || (reply || jsonb_build_object('replayed', false, 'hold', ledger.hold_state(h)));
+        replies := replies || (jsonb_build_object('answer', NULL, 'replayed', false, 'hold', ledger.hold_state(h)) || reply);
       END IF;
     END LOOP;
 
