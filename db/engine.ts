@@ -1,7 +1,7 @@
 import { type CatalogStore, createCatalogStore } from './catalogs';
 import type { Database } from './connection';
 import { createLeases, type Leases } from './leases';
-import { createLedger, type Ledger } from './ledger';
+import { createLedger, type Ledger, type LedgerDeps } from './ledger';
 import { createReservations, type ReservationDeps, type Reservations } from './reservations';
 
 export interface Engine {
@@ -15,12 +15,18 @@ export interface EngineDeps extends Pick<ReservationDeps, 'namespaceId' | 'tempo
   database: Database;
   /** Wakes the account's workflow. */
   ring: (account: string) => void;
+  batching?: LedgerDeps['batching'];
 }
 
 /** One of each per process: API and worker stand on the same ones. */
-export function createEngine({ database, ring, namespaceId, temporalUrl }: EngineDeps): Engine {
+export function createEngine({ database, ring, namespaceId, temporalUrl, batching }: EngineDeps): Engine {
   const catalogs = createCatalogStore(database);
-  const ledger = createLedger({ pool: database.pool, catalogs, ring });
+  const ledger = createLedger({
+    pool: database.pool,
+    catalogs,
+    ring,
+    ...(batching === undefined ? {} : { batching }),
+  });
   const reservations = createReservations({
     ledger,
     catalogs,

@@ -172,7 +172,7 @@ test('a priced action and a quote of it take the same', async () => {
   const { catalogs, ledger } = engine;
   const quoting = createQuoting({ db: database.db, ledger, catalogs });
   const { catalog } = await catalogs.inForce('imagineart', Date.parse(T0));
-  const action = catalog.actions.find(({ free }) => free !== true)?.action ?? '';
+  const action = catalog.actions.find(({ free }) => !free)?.action ?? '';
   const quote = await quoting.quote({ account, action });
   const byQuote = await charge({ quote: quote.id });
   const byAction = await charge({ action });
