@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
-import { parseCatalog } from '../../domain/catalog';
 import { toCredits } from '../../domain/credits';
 import { canonicalJson } from '../../domain/ids';
+import { parseCatalog } from '../../domain/parseCatalog';
 import { type PriceRequest, type Priced, price } from '../../domain/prices';
 import type { Refusal } from '../../domain/refusals';
 import { imagineart, parsed, smallest } from './catalogs';
