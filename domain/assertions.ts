@@ -88,8 +88,9 @@ function ratioProblem({ of, to, atLeast, atMost }: Is<'ratio'>, prices: Prices):
   const nothing = selectsNothing({ of: above, to: below });
   if (nothing !== null) return nothing;
   const named = new Set([...Object.keys(of.params), ...Object.keys(to.params)]);
+  const modelsNamed = of.model !== undefined && to.model !== undefined;
   const rest = ({ model, params }: Offer) =>
-    JSON.stringify([model, Object.entries(params).filter(([name]) => !named.has(name))]);
+    JSON.stringify([modelsNamed || model, Object.entries(params).filter(([name]) => !named.has(name))]);
   const pairs = above.flatMap((one) =>
     below.filter((other) => rest(one) === rest(other)).map((other) => [one, other] as const),
   );

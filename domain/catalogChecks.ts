@@ -129,11 +129,15 @@ function checkPhase(options: Omit<Place, 'action'> & { pipeline: Pipeline; phase
   for (const [name, value] of Object.entries(phase.params)) mustBeOption([...path, 'params', name], value);
 }
 
-/** The facts of an object are facts about fields it has. */
+/** The facts of an object are facts about fields it has, or about one entry of a field: `quotas.sites`. */
 function checkFacts({ buckets, quotas, plans, packs, actions, rules }: Catalog, report: Report): void {
   const check = (one: { facts?: Record<string, unknown> | undefined }, path: Path) => {
     for (const name of Object.keys(one.facts ?? {})) {
-      if (!Object.hasOwn(one, name)) report([...path, 'facts', name], `there is no field ${name} beside it`);
+      const [field = '', ...rest] = name.split('.');
+      const entry = rest.join('.');
+      const value: unknown = Object.hasOwn(one, field) ? Reflect.get(one, field) : undefined;
+      if (value === undefined || (entry !== '' && !Object.hasOwn(Object(value) as object, entry)))
+        report([...path, 'facts', name], `there is no field ${name} beside it`);
     }
   };
   for (const [list, members] of Object.entries({ buckets, quotas, plans, packs }))

@@ -15,6 +15,16 @@ describe('an assertion that holds is silent', () => {
     ['less', { assert: 'less', left: { action: 'image' }, right: video }],
     ['less, model by model', { assert: 'less', left: image('1K'), right: image('2K'), sameModel: true }],
     ['ratio', { assert: 'ratio', of: image('2K'), to: image('1K'), atLeast: 2, atMost: 2 }],
+    [
+      'ratio, of two models that are both named',
+      {
+        assert: 'ratio',
+        of: { action: 'video', model: 'clip', params: { seconds: 4, audio: false } },
+        to: { action: 'image', model: 'plain', params: { resolution: '2K' } },
+        atLeast: 25.6,
+        atMost: 25.6,
+      },
+    ],
     ['dearest', { assert: 'dearest', of: { action: 'video', params: { audio: true } } }],
     ['within', { assert: 'within', of: { action: 'image' }, atLeast: 2.5, atMost: 5 }],
     ['sum', { assert: 'sum', of: image('2K'), parts: [{ action: 'image' }, { credits: 2.5 }] }],

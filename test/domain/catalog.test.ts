@@ -136,6 +136,12 @@ describe('a catalog', () => {
       'plans.1.facts.colour: there is no field colour beside it',
     ],
     [
+      'a fact about an entry that is not there',
+      'plans.1.facts',
+      { 'allotments.plan': { illustrative: true }, 'allotments.pack': { illustrative: true } },
+      'plans.1.facts.allotments.pack: there is no field allotments.pack beside it',
+    ],
+    [
       'more combinations than a price list can show',
       'actions.0.models.0.options',
       Object.fromEntries(

@@ -50,7 +50,7 @@ describe('the price of an ImagineArt image', () => {
     const resolutions = catalog.actions
       .find((one) => one.action === 'image')
       ?.models.find((one) => one.model === model)?.options['resolution']?.values;
-    expect(resolutions).toEqual(Object.keys(published));
+    expect(resolutions).toEqual(expect.arrayContaining(Object.keys(published)));
     for (const [resolution, credits] of Object.entries(published)) {
       expect(creditsOf({ action: 'image', model, params: { resolution } })).toBe(credits);
     }
