@@ -4,7 +4,8 @@ import path from 'node:path';
 import type { Knex } from 'knex';
 import type { Pool } from 'pg';
 import { type Instant, toMs } from '../domain/account';
-import { type Catalog, parseCatalog } from '../domain/catalog';
+import type { Catalog } from '../domain/catalog';
+import { parseCatalog } from '../domain/parseCatalog';
 import { canonicalJson } from '../domain/ids';
 
 export interface CatalogVersion {

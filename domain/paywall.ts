@@ -69,12 +69,12 @@ export function paywallWays(standing: Standing): Way[] {
   });
 }
 
-type WaysOut = Pick<Standing, 'role' | 'nextRefresh'> & Record<'canBuy' | 'canUpgrade' | 'canWait', boolean>;
+type WaysOut = Pick<Standing, 'catalog' | 'role' | 'nextRefresh'> &
+  Record<'canBuy' | 'canUpgrade' | 'canWait', boolean>;
 
-function waysOut({ canBuy, canUpgrade, canWait, role, nextRefresh }: WaysOut): Way[] {
+function waysOut({ catalog, canBuy, canUpgrade, canWait, role, nextRefresh }: WaysOut): Way[] {
   const ways: Way[] = [];
-  if (role === 'member') {
-    // Members may not pay.
+  if (role === 'member' && catalog.rules.buyers === 'owners') {
     if (canBuy || canUpgrade) ways.push('ask_owner');
   } else {
     if (canBuy) ways.push('buy_pack');
@@ -98,7 +98,11 @@ function rankOf(catalog: Catalog, plan: string | null): number {
 }
 
 /** What a plan gives per month that may pay for this. */
-function monthlyCredits(options: { catalog: Catalog; plan: string; excluded: string[] }): MilliCredits {
+export function monthlyCredits(options: {
+  catalog: Catalog;
+  plan: string;
+  excluded: string[];
+}): MilliCredits {
   const { catalog, plan, excluded } = options;
   const allotments = planOf(catalog, plan)?.allotments ?? {};
   const monthly = catalog.buckets.filter(
