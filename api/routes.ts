@@ -4,10 +4,12 @@ import { catalogRoutes } from './resources/catalogs';
 import { type GenerationRouteDeps, generationRoutes } from './resources/generations';
 import { type HoldRouteDeps, holdRoutes } from './resources/holds';
 import { type LedgerRouteDeps, ledgerRoutes } from './resources/ledger';
+import { type MemberRouteDeps, memberRoutes } from './resources/members';
 import { type OperationRouteDeps, operationRoutes } from './resources/operations';
 import { type PurchaseRouteDeps, purchaseRoutes } from './resources/purchases';
 import { quoteRoutes } from './resources/quoting';
 import { type ReportRouteDeps, reportRoutes } from './resources/reports';
+import { type StandingRouteDeps, standingRoutes } from './resources/standing';
 import type { Route } from './route';
 
 /** What the handlers of all resources need. */
@@ -16,14 +18,18 @@ export type RouteDeps = AccountRouteDeps &
   GenerationRouteDeps &
   HoldRouteDeps &
   LedgerRouteDeps &
+  MemberRouteDeps &
   OperationRouteDeps &
   PurchaseRouteDeps &
-  ReportRouteDeps;
+  ReportRouteDeps &
+  StandingRouteDeps;
 
 /** The routes table: everything Holdfast answers under /v1, in the order of the docs page. */
 export function createRoutes(deps: RouteDeps): readonly Route[] {
   return [
     ...accountRoutes(deps),
+    ...memberRoutes(deps),
+    ...standingRoutes(deps),
     ...purchaseRoutes(deps),
     ...catalogRoutes(deps),
     ...quoteRoutes(deps),

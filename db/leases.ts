@@ -3,13 +3,22 @@ import { DEFAULT_MAX_OPEN_GENERATIONS, type Instant, type Snapshot } from '../do
 import { nextRefresh } from '../domain/balance';
 import { type MilliCredits, milli } from '../domain/credits';
 import { generationId, holdIdOf } from '../domain/ids';
+import { type Count, countsOf, countsUntil, memberOf } from '../domain/limits';
 import type { Priced } from '../domain/prices';
 import type { Refusal } from '../domain/refusals';
 import { decide, type QuoteTerms, type ReservationRequest } from '../domain/reservation';
 import { hasSubscription } from '../domain/settle';
 import type { CatalogStore, CatalogVersion } from './catalogs';
 import type { Ledger } from './ledger';
-import type { ChargeOperation, Draw, HeldWork, HoldState, LeaseOperation, Reply } from './operations';
+import type {
+  ChargeOperation,
+  Draw,
+  HeldWork,
+  HoldState,
+  KeptRefusal,
+  LeaseOperation,
+  Reply,
+} from './operations';
 import { findQuote } from './quotes';
 import { type PaywallFacts, paywallFacts } from './reservations';
 
@@ -43,13 +52,14 @@ export type TakeOutcome =
 
 /** The stored answer to a hold's or charge's key, and to what was done with a hold afterwards. `v` as in reservations. */
 export interface StoredTake {
-  status: 'applied' | 'insufficient_credits' | 'plan_required';
+  status: 'applied' | KeptRefusal;
   at: Instant;
   available: number;
   held: number;
   debt: number;
   required?: number;
   spendable?: number;
+  limited?: Count & { used: number };
   after?: HoldState & { draws: Draw[] };
   /** The paywall's are there where it was refused. */
   facts: { v: 1; id: string; excluded: string[] } & Partial<PaywallFacts & { catalogVersion: number }>;
@@ -102,6 +112,7 @@ type Taking =
       amount: MilliCredits;
       excluded: string[];
       gated: boolean;
+      counts: Count[];
       maxOpen: number;
       catalogVersion: number;
       paywall: PaywallFacts;
@@ -119,6 +130,7 @@ function takingOf(options: {
 }): Taking {
   const { request, snapshot, terms, quote } = options;
   const { what, kind } = request;
+  const member = request.member ?? null;
   if ('credits' in what) return ofAmount(what.credits, { snapshot, terms, request });
   if ('quote' in what && quote === null) {
     const detail = `There is no quote ${what.quote} for this account; ask for one, or name an action.`;
@@ -152,9 +164,10 @@ function takingOf(options: {
     amount,
     excluded,
     gated: gate !== null,
+    counts: countsOf({ snapshot, catalog: terms.catalog, priced, member, amount }),
     maxOpen,
     catalogVersion,
-    paywall: paywallFacts({ snapshot, catalog: terms.catalog, decision }),
+    paywall: paywallFacts({ snapshot, catalog: terms.catalog, decision, member }),
     work: { ...namesOf(request), action: priced.action, model: priced.model, params: priced.params },
   };
 }
@@ -171,17 +184,20 @@ function ofAmount(
     return { kind: 'refused', refusal: { code: 'account_suspended', detail }, priced: null };
   }
   const { catalog } = terms;
+  const member = request.member ?? null;
   return {
     kind: 'takes',
     amount,
     excluded: [],
     gated: false,
+    counts: countsOf({ snapshot, catalog, priced: null, member, amount }),
     maxOpen: rules.maxOpen ?? DEFAULT_MAX_OPEN_GENERATIONS,
     catalogVersion: terms.version,
     paywall: {
       catalog: catalog.catalog,
       plan: rules.plan,
       subscribed: hasSubscription(catalog, rules),
+      role: memberOf(snapshot, member)?.role ?? null,
       requiredPlan: null,
       excluded: [],
       nextRefresh: nextRefresh({ snapshot, catalog, excluded: [] }),
@@ -207,7 +223,8 @@ function operationOf(
   taking: Extract<Taking, { kind: 'takes' }>,
 ): LeaseOperation | ChargeOperation {
   const { account, key, hash, kind, reserveBefore, ttlSeconds } = request;
-  const { amount, excluded, catalogVersion, maxOpen, paywall, work, gated } = taking;
+  const { amount, excluded, catalogVersion, maxOpen, paywall, work, gated, counts } = taking;
+  const until = countsUntil(counts);
   const holdId = holdIdOf(generationId(account, key));
   const common = {
     key: `req:${key}`,
@@ -219,6 +236,8 @@ function operationOf(
     holdId,
     excluded,
     ...(gated ? { refusal: 'plan_required' as const } : {}),
+    ...(counts.length === 0 ? {} : { counts }),
+    ...(until === null ? {} : { countsUntil: until }),
     reserveBefore,
     work,
   };

@@ -6,6 +6,7 @@ import { milli } from '../domain/credits';
 import type { OrderedGeneration } from '../domain/generation';
 import { generationId, holdIdOf, requestHash } from '../domain/ids';
 import type { Priced } from '../domain/prices';
+import { type Count, countsOf, countsUntil, memberOf } from '../domain/limits';
 import type { Refusal } from '../domain/refusals';
 import { type Decision, decide, type QuoteTerms } from '../domain/reservation';
 import { hasSubscription } from '../domain/settle';
@@ -13,7 +14,7 @@ import type { GenerationInput } from '../workflows/contract';
 import type { CatalogStore, CatalogVersion } from './catalogs';
 import { holdNow } from './holds';
 import type { Ledger } from './ledger';
-import type { ReserveOperation } from './operations';
+import type { KeptRefusal, ReserveOperation } from './operations';
 import { findQuote } from './quotes';
 
 /** From a request to held credits: what the reserve activity does, and the API for free actions and plain refusals. */
@@ -45,11 +46,13 @@ export type ReserveOutcome =
  * version of that rendering: a change of form adds a version, so old answers keep their bytes (api/answers.ts).
  */
 export interface StoredAnswer {
-  status: 'applied' | 'insufficient_credits' | 'plan_required';
+  status: 'applied' | KeptRefusal;
   at: string;
   amount?: number;
   required?: number;
   spendable?: number;
+  /** The counter that was too full. */
+  limited?: Count & { used: number };
   draws?: { bucket: string; milli: number }[];
   facts: ReserveFacts;
 }
@@ -66,6 +69,8 @@ export interface PaywallFacts {
   catalog: string;
   plan: string;
   subscribed: boolean;
+  /** Of the member who asked; absent or null: nobody in particular. */
+  role?: 'owner' | 'member' | null;
   requiredPlan: string | null;
   excluded: string[];
   nextRefresh: { at: string; amountMilli: number } | null;
@@ -129,6 +134,7 @@ export function createReservations(deps: ReservationDeps): Reservations {
         reserveBefore,
         workflowId,
         namespaceId,
+        catalog: terms.catalog,
       });
     });
     if (reply === null) return { kind: 'unknown_account' };
@@ -208,7 +214,7 @@ function factsOf(options: {
   const { priced, provider } = decision;
   return {
     v: 1,
-    ...paywallFacts({ snapshot, catalog: terms.catalog, decision }),
+    ...paywallFacts({ snapshot, catalog: terms.catalog, decision, member: request.member ?? null }),
     generation: {
       id: generationId(account, key),
       account,
@@ -236,12 +242,14 @@ export function paywallFacts(options: {
   snapshot: Snapshot;
   catalog: Catalog;
   decision: UnderLock;
+  member: string | null;
 }): PaywallFacts {
-  const { snapshot, catalog, decision } = options;
+  const { snapshot, catalog, decision, member } = options;
   return {
     catalog: catalog.catalog,
     plan: snapshot.rules.plan,
     subscribed: hasSubscription(catalog, snapshot.rules),
+    role: memberOf(snapshot, member)?.role ?? null,
     requiredPlan: decision.priced.requiredPlan,
     excluded: decision.excluded,
     nextRefresh: nextRefresh({ snapshot, catalog, excluded: decision.excluded }),
@@ -266,15 +274,22 @@ function reserveOperation(options: {
   reserveBefore: string;
   workflowId: string | null;
   namespaceId: string;
+  catalog: Catalog;
 }): ReserveOperation {
-  const { key, hash, facts, decision, snapshot, reserveBefore, workflowId, namespaceId } = options;
+  const { key, hash, facts, decision, snapshot, reserveBefore, workflowId, namespaceId, catalog } = options;
+  const amount = milli(decision.priced.ceilingMilli);
+  const { member } = facts.generation;
+  const counts = countsOf({ snapshot, catalog, priced: decision.priced, member, amount });
+  const until = countsUntil(counts);
   return {
     op: 'reserve',
     key: `req:${key}`,
     hash,
     facts: { ...facts },
     rulesVersion: snapshot.rulesVersion,
-    amount: milli(decision.priced.ceilingMilli),
+    amount,
+    ...(counts.length === 0 ? {} : { counts }),
+    ...(until === null ? {} : { countsUntil: until }),
     holdId: holdIdOf(facts.generation.id),
     excluded: decision.excluded,
     ...(decision.gate === null ? {} : { refusal: 'plan_required' }),

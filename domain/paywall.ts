@@ -21,9 +21,20 @@ export interface PaywallRequest extends Standing {
   requiredPlan: string | null;
   /** Buckets that may not pay for this. */
   excluded?: string[];
+  /** Where a limit stands in the way, not the balance. */
+  limited?: Limited;
+}
+
+export interface Limited {
+  refusal: 'quota_reached' | 'member_limit_reached' | 'account_limit_reached';
+  /** The quota or member. */
+  name: string;
+  limit: number | null;
+  resetsAt: string | null;
 }
 
 export function paywall(request: PaywallRequest) {
+  if (request.limited !== undefined) return limitWall(request, request.limited);
   const { catalog, plan, requiredMilli, availableMilli, requiredPlan, nextRefresh, excluded = [] } = request;
   const shortfall = milli(Math.max(0, requiredMilli - availableMilli));
   const gated = rankOf(catalog, requiredPlan) > rankOf(catalog, plan);
@@ -55,6 +66,36 @@ export function paywall(request: PaywallRequest) {
     nextRefreshAt: nextRefresh?.at ?? null,
     // A refresh sets a bucket anew, so what is left there is not added: this may say "no" where it would just do.
     waitSuffices: !gated && nextRefresh !== null && refreshed >= requiredMilli,
+  };
+}
+
+/** More credits would not help here: a higher plan does where it allows more uses, an owner where a member is limited. */
+function limitWall(request: PaywallRequest, { refusal, name, limit, resetsAt }: Limited) {
+  const { catalog, plan, role, requiredMilli, availableMilli } = request;
+  const allows = (one: Plan) => one.quotas[name] ?? Number.POSITIVE_INFINITY;
+  const plans =
+    refusal === 'quota_reached'
+      ? higherPlans(catalog, plan).filter((one) => allows(one) > (limit ?? Number.POSITIVE_INFINITY))
+      : [];
+  const asks = refusal === 'member_limit_reached' || (role === 'member' && catalog.rules.buyers === 'owners');
+  const ways: Way[] = [];
+  if (asks && (plans.length > 0 || refusal === 'member_limit_reached')) ways.push('ask_owner');
+  else if (plans.length > 0) ways.push('upgrade');
+  if (resetsAt !== null) ways.push('wait');
+  return {
+    ways,
+    required: toCredits(requiredMilli),
+    available: toCredits(availableMilli),
+    shortfall: 0,
+    requiredPlan: plans[0]?.plan ?? null,
+    packs: [],
+    plans: plans.map((one) => ({
+      plan: one.plan,
+      credits: toCredits(monthlyCredits({ catalog, plan: one.plan, excluded: [] })),
+      price: one.prices?.month ?? null,
+    })),
+    nextRefreshAt: resetsAt,
+    waitSuffices: resetsAt !== null,
   };
 }
 
