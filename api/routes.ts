@@ -1,11 +1,13 @@
 import { type AccountRouteDeps, accountRoutes } from './resources/accounts';
 import { type ApiKeyRouteDeps, apiKeyRoutes } from './resources/apiKeys';
-import { catalogRoutes } from './resources/catalogs';
+import { type CatalogRouteDeps, catalogRoutes } from './resources/catalogs';
+import { estimateRoutes } from './resources/estimates';
 import { type GenerationRouteDeps, generationRoutes } from './resources/generations';
 import { type HoldRouteDeps, holdRoutes } from './resources/holds';
 import { type LedgerRouteDeps, ledgerRoutes } from './resources/ledger';
 import { type MemberRouteDeps, memberRoutes } from './resources/members';
 import { type OperationRouteDeps, operationRoutes } from './resources/operations';
+import { type PriceRouteDeps, priceRoutes } from './resources/prices';
 import { type PurchaseRouteDeps, purchaseRoutes } from './resources/purchases';
 import { quoteRoutes } from './resources/quoting';
 import { type ReportRouteDeps, reportRoutes } from './resources/reports';
@@ -15,11 +17,13 @@ import type { Route } from './route';
 /** What the handlers of all resources need. */
 export type RouteDeps = AccountRouteDeps &
   ApiKeyRouteDeps &
+  CatalogRouteDeps &
   GenerationRouteDeps &
   HoldRouteDeps &
   LedgerRouteDeps &
   MemberRouteDeps &
   OperationRouteDeps &
+  PriceRouteDeps &
   PurchaseRouteDeps &
   ReportRouteDeps &
   StandingRouteDeps;
@@ -32,7 +36,9 @@ export function createRoutes(deps: RouteDeps): readonly Route[] {
     ...standingRoutes(deps),
     ...purchaseRoutes(deps),
     ...catalogRoutes(deps),
+    ...priceRoutes(deps),
     ...quoteRoutes(deps),
+    ...estimateRoutes(deps),
     ...generationRoutes(deps),
     ...reportRoutes(deps),
     ...holdRoutes(deps),

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { bucketOf, freePlan, isPaid, packOf, planOf, returnGraceSeconds } from '../../domain/catalog';
 import { isoDurationSeconds } from '../../domain/duration';
 import { parseCatalog } from '../../domain/parseCatalog';
+import { readProduct } from '../products/product';
 import { imagineart, parsed, smallest } from './catalogs';
 
 /** The smallest catalog with one value set, by its path: what is wrong with it. */
@@ -336,13 +337,22 @@ describe('docs/catalogs.md', () => {
       if (Array.isArray(value)) value.forEach(walk);
       else if (value !== null && typeof value === 'object') Object.entries(value).forEach(visit);
     };
-    const named = new Set(['prices', 'allotments', 'options', 'params', 'defaultProvider', 'provider']);
+    const named = new Set([
+      'prices',
+      'allotments',
+      'options',
+      'params',
+      'defaultProvider',
+      'provider',
+      'facts',
+    ]);
     const visit = ([name, value]: [string, unknown]): void => {
       fields.add(name);
       // The keys inside these are ids and names of the catalog's own.
-      if (!named.has(name)) walk(value);
+      const limits = name === 'quotas' && !Array.isArray(value);
+      if (!named.has(name) && !limits) walk(value);
     };
-    walk(imagineart());
+    for (const id of ['imagineart', 'intangible', 'draftly']) walk(readProduct(id));
     walk(parsed(smallest()));
     expect([...fields].filter((name) => !page.includes(`\`${name}\``))).toEqual([]);
   });
