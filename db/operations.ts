@@ -104,8 +104,10 @@ export interface CaptureOperation extends Keyed {
   op: 'capture';
   holdId: string;
   amount?: MilliCredits;
+  /** Of `ordered` outputs; what they cost is the hold's amount unless `price` says less. */
   delivered?: number;
   ordered?: number;
+  price?: MilliCredits;
   clamp?: boolean;
   final: boolean;
   phase?: string;

@@ -62,6 +62,8 @@ export interface ReserveFacts extends PaywallFacts {
   generation: OrderedGeneration;
   /** Seconds the work may take before the hold raises an alert. */
   maxDurationSeconds: number;
+  /** What it costs if all goes as ordered, where less than the ceiling that is held. */
+  planned?: number;
 }
 
 /** What a paywall is made of, should it come to one. */
@@ -234,6 +236,7 @@ function factsOf(options: {
       catalogVersion: decision.catalogVersion,
     },
     maxDurationSeconds: priced.maxDurationSeconds,
+    ...(priced.creditsMilli < priced.ceilingMilli ? { planned: priced.creditsMilli } : {}),
   };
 }
 

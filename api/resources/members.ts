@@ -127,8 +127,9 @@ export function memberRoutes(deps: MemberRouteDeps): Route[] {
       account: accountFrom.param('id'),
       errors: ['unknown_account', 'unknown_member', 'last_owner'],
       params: one,
-      responses: { 204: z.undefined() },
+      responses: { 200: member },
     }).handle(async ({ params }) => {
+      const before = await showOne(deps, params);
       const reply = await change(params.id, ({ snapshot }) => ({
         rulesVersion: snapshot.rulesVersion,
         member: params.member,
@@ -136,7 +137,7 @@ export function memberRoutes(deps: MemberRouteDeps): Route[] {
       }));
       if (reply.status === 'unknown_member') throw unknownMember(params.member);
       if (reply.status === 'last_owner') throw lastOwner();
-      return { status: 204, text: '' };
+      return { status: 200, body: before };
     }),
   ];
 }

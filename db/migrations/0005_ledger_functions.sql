@@ -473,10 +473,10 @@ BEGIN
           recorded := false;
         ELSE
           -- Quotas first, then the member (rule 9): the first that would be exceeded says no.
-          counts := coalesce(op -> 'counts', '[]');
           limited := NULL;
-          FOR i IN 0..jsonb_array_length(counts) - 1 LOOP
-            r := counts -> i;
+          FOR i IN 0..coalesce(jsonb_array_length(op -> 'counts'), 0) - 1 LOOP
+            r := op -> 'counts' -> i;
+            counts := counts || jsonb_build_object('counter', r -> 'counter', 'period', r -> 'period', 'of', r -> 'of', 'units', r -> 'units');
             x := array_position(counters, (r ->> 'counter') || chr(31) || (r ->> 'period'));
             IF x IS NULL THEN
               counters := counters || ((r ->> 'counter') || chr(31) || (r ->> 'period'));
@@ -498,8 +498,10 @@ BEGIN
                          ELSE 'applied' END;
           recorded := status NOT IN ('too_many_open_generations', 'would_hold');
           IF status <> 'applied' THEN
-            reply := jsonb_build_object('required', amount, 'spendable', taken.taken);
-          op := op || jsonb_build_object('facts', (op -> 'facts') || coalesce(op -> 'ifRefused', '{}'));
+            reply := jsonb_build_object('required', amount, 'spendable', taken.taken)
+              || CASE WHEN status = limited ->> 'refusal' THEN jsonb_build_object('limited', limited) ELSE '{}' END;
+            counts := '[]';
+            op := op || jsonb_build_object('facts', (op -> 'facts') || coalesce(op -> 'ifRefused', '{}'));
           ELSE
             moves := taken.moves;
             reply := jsonb_build_object('amount', amount) || CASE WHEN op ? 'work' THEN '{}' ELSE jsonb_build_object('draws', taken.draws) END;
@@ -510,7 +512,7 @@ BEGIN
               h := ROW(a.account_id, op ->> 'holdId', op -> 'generation' ->> 'id', amount, amount, 0, 0, 0, 0, taken.numbers, taken.amounts, none, true, 0,
                 op ->> 'workflowId', op ->> 'namespaceId', at, coalesce(due, at + make_interval(secs => (op ->> 'overdueSeconds')::int), at),
                 NULL, due, '{}'::text[],
-                op -> 'work' || jsonb_build_object('draws', taken.draws), nullif(op -> 'counts', '[]'))::ledger.hold;
+                op -> 'work' || jsonb_build_object('draws', taken.draws), nullif(counts, '[]'))::ledger.hold;
               IF kind = 'charge' THEN
                 h.held := 0;
                 h.captured := amount;
@@ -532,14 +534,14 @@ BEGIN
         END IF;
 
       -- Captures held credits and, when final, gives back the rest in the same operation (rule 13). {holdId, amount | delivered +
-      -- ordered | neither (all), clamp, final, phase, cause, generation}. clamp: take what remains if asked for more (rule 15).
+      -- ordered (of `price`, by default of all) | neither (all), clamp, final, phase, cause, generation}. clamp: take what remains if asked for more (rule 15).
       WHEN 'capture' THEN
         status := coalesce(closed, CASE WHEN op ->> 'phase' = ANY (h.phases) THEN 'phase_captured' ELSE 'applied' END);
         IF status = 'applied' THEN
           -- The delivered share of the whole price, less what phases took already (rule 13).
           wanted := CASE WHEN amount IS NOT NULL THEN amount
                          WHEN op ? 'delivered' THEN greatest(0,
-                           div(h.amount::numeric * (op ->> 'delivered')::int, (op ->> 'ordered')::int)::bigint - h.captured)
+                           div(coalesce((op ->> 'price')::bigint, h.amount)::numeric * (op ->> 'delivered')::int, (op ->> 'ordered')::int)::bigint - h.captured)
                          ELSE h.held END;
           IF wanted > h.held AND NOT coalesce((op ->> 'clamp')::boolean, false) THEN
             status := 'exceeds_hold';
@@ -647,7 +649,7 @@ BEGIN
             'rank', op -> 'rank', 'effectiveAt', at, 'expiresAt', op -> 'expiresAt', 'graceSeconds', op -> 'graceSeconds',
             'source', op -> 'source')));
         END IF;
-        reply := reply || jsonb_build_object('amount', amount) || CASE WHEN amount > 0 THEN jsonb_build_object('lot', a.lot_seq + 1) ELSE '{}' END;
+        reply := reply || jsonb_build_object('amount', amount) || CASE WHEN amount > 0 AND recorded THEN jsonb_build_object('lot', a.lot_seq + 1) ELSE '{}' END;
 
       -- A lot that is over. It comes from the loop above, not from callers.
       WHEN 'expire' THEN

@@ -46,3 +46,12 @@ test('a full regeneration is warned of first: without a confirmation the answer 
   expect(asked.body.quote).toMatchObject({ credits: 282, ceiling: 600, needsConfirmation: true });
   expect((await engine.balance(account)).held).toBe(0);
 });
+
+test('a site that is reported whole, without an amount, costs what was planned and not the ceiling', async () => {
+  const account = await basicAccount();
+  const { body: site } = await engine.generate({ account, action: 'site' });
+  const { body } = await engine.call('POST', `/v1/generations/${site.id}/complete`, {
+    body: { outputs: [{ url: 'https://example.com/site' }] },
+  });
+  expect(body.credits).toMatchObject({ held: 0, captured: 282, refunded: 318 });
+});
