@@ -6,7 +6,7 @@ import type { CaptureOperation, GenerationEnd, Reply } from '../db/operations';
 import { raiseItem } from '../db/operationsItems';
 import { decideReport, keepReport } from '../db/reports';
 import type { Reservations, StoredAnswer } from '../db/reservations';
-import { milli, toCredits } from '../domain/credits';
+import { milli, toCredits, toMilli } from '../domain/credits';
 import { ACCOUNT_ID, generationId, holdIdOf, MAX_KEY_LENGTH, requestHash } from '../domain/ids';
 import { FAILURES, type GenerationInput, type GenerationStatus, type Output } from '../workflows/contract';
 import type { CaptureReply, CaptureRequest, Ended, LedgerActivities, Work } from './types';
@@ -168,6 +168,7 @@ function workOf({ facts, amount, draws }: StoredAnswer, input: GenerationInput):
     input: input.request.input ?? null,
     ordered: generation.ordered,
     creditsHeld: toCredits(milli(amount ?? 0)),
+    ...(facts.planned === undefined ? {} : { creditsPlanned: toCredits(milli(facts.planned)) }),
     draws: (draws ?? []).map(({ bucket, milli: drawn }) => ({ bucket, credits: toCredits(milli(drawn)) })),
     provider: { ...generation.provider, type },
     maxDurationSeconds,
@@ -178,8 +179,11 @@ function workOf({ facts, amount, draws }: StoredAnswer, input: GenerationInput):
 function captureOperation(request: CaptureRequest): CaptureOperation {
   const { work, final, phase, creditsMilli, clamp, outputs } = request;
   const delivered = Math.min(outputs.filter(({ status }) => status === 'succeeded').length, work.ordered);
+  const planned = work.creditsPlanned === undefined ? {} : { price: toMilli(work.creditsPlanned) };
   const share =
-    creditsMilli === undefined ? { delivered, ordered: work.ordered } : { amount: milli(creditsMilli) };
+    creditsMilli === undefined
+      ? { delivered, ordered: work.ordered, ...planned }
+      : { amount: milli(creditsMilli) };
   const step = phase === undefined ? 'final' : `phase:${phase}`; // so that a phase may be called final
   return {
     op: 'capture',

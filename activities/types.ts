@@ -20,6 +20,8 @@ export interface Work {
   /** How many outputs are ordered. */
   ordered: number;
   creditsHeld: number;
+  /** What it costs if all goes as ordered, where that is less than what is held: a pipeline holds its ceiling. */
+  creditsPlanned?: number;
   draws: { bucket: string; credits: number }[];
   provider: { type: string } & Record<string, unknown>;
   maxDurationSeconds: number;

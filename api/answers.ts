@@ -1,5 +1,5 @@
 import type { CatalogStore } from '../db/catalogs';
-import type { StoredAnswer } from '../db/reservations';
+import type { PaywallFacts, StoredAnswer } from '../db/reservations';
 import { type MilliCredits, milli, toCredits } from '../domain/credits';
 import { generationBody } from '../domain/generation';
 import { paywall } from '../domain/paywall';
@@ -40,11 +40,21 @@ function accepted({ facts, at, amount, draws }: StoredAnswer): TextAnswer {
   return { status: 201, text: JSON.stringify(body) };
 }
 
-async function refused(answer: StoredAnswer, catalogs: CatalogStore): Promise<TextAnswer> {
-  const { facts, status } = answer;
-  const version = await catalogs.version(facts.catalog, facts.generation.catalogVersion);
-  if (version === undefined)
-    throw new Error(`catalog ${facts.catalog} has lost version ${facts.generation.catalogVersion}`);
+function refused(answer: StoredAnswer, catalogs: CatalogStore): Promise<TextAnswer> {
+  return renderRefusal(catalogs, { ...answer, catalogVersion: answer.facts.generation.catalogVersion });
+}
+
+/** A refusal that was decided under the lock, with everything a paywall shows. */
+export async function renderRefusal(
+  catalogs: CatalogStore,
+  answer: Pick<StoredAnswer, 'status' | 'required' | 'spendable' | 'limited'> & {
+    facts: PaywallFacts;
+    catalogVersion: number;
+  },
+): Promise<TextAnswer> {
+  const { facts, status, catalogVersion, limited } = answer;
+  const version = await catalogs.version(facts.catalog, catalogVersion);
+  if (version === undefined) throw new Error(`catalog ${facts.catalog} has lost version ${catalogVersion}`);
   const code = status === 'applied' ? 'internal' : status;
   const required = milli(answer.required ?? facts.required);
   const spendable = milli(answer.spendable ?? 0);
@@ -52,7 +62,8 @@ async function refused(answer: StoredAnswer, catalogs: CatalogStore): Promise<Te
     catalog: version.catalog,
     plan: facts.plan,
     subscriptionActive: facts.subscribed,
-    role: null,
+    role: facts.role ?? null,
+    ...(limited === undefined ? {} : { limited }),
     requiredMilli: required,
     availableMilli: spendable,
     requiredPlan: facts.requiredPlan,
@@ -63,14 +74,39 @@ async function refused(answer: StoredAnswer, catalogs: CatalogStore): Promise<Te
         : { at: facts.nextRefresh.at, amountMilli: milli(facts.nextRefresh.amountMilli) },
   });
   const document = problemDocument(code, {
-    detail: facts.refusalDetail ?? shortOf(required, spendable),
+    detail: limited === undefined ? (facts.refusalDetail ?? shortOf(required, spendable)) : limitOf(limited),
     extensions: {
-      ...(code === 'plan_required' ? { requiredPlan: facts.requiredPlan } : balance(required, spendable)),
+      ...factsOf(answer, { required, spendable }),
       paywall: wall,
       retryWithNewKey: true,
     },
   });
   return { status: problemKind(code).status, text: JSON.stringify(document) };
+}
+
+/** What each refusal shows beside its paywall. */
+function factsOf(
+  { status, facts, limited }: Pick<StoredAnswer, 'status' | 'limited'> & { facts: PaywallFacts },
+  { required, spendable }: { required: MilliCredits; spendable: MilliCredits },
+): Record<string, unknown> {
+  if (status === 'plan_required') return { requiredPlan: facts.requiredPlan };
+  if (limited === undefined) return balance(required, spendable);
+  const { name, limit, used, resetsAt, of } = limited;
+  const shown = (amount: number) => (of === 'credits' ? toCredits(milli(amount)) : amount);
+  return {
+    ...(status === 'quota_reached' ? { quota: name } : {}),
+    limit: limit === null ? null : shown(limit),
+    used: shown(used),
+    resetsAt,
+  };
+}
+
+function limitOf({ refusal, name, limit, used, of }: NonNullable<StoredAnswer['limited']>): string {
+  const amount = (units: number) => (of === 'credits' ? `${toCredits(milli(units))} credits` : String(units));
+  const so = `${amount(used)} of ${amount(limit ?? 0)} are used`;
+  if (refusal === 'quota_reached') return `The plan’s quota ${name} does not allow this: ${so}.`;
+  const whose = refusal === 'member_limit_reached' ? `The limit of ${name}` : 'The account’s limit per day';
+  return `${whose} does not allow this: ${so}.`;
 }
 
 function shortOf(required: MilliCredits, spendable: MilliCredits): string {

@@ -47,7 +47,7 @@ async function main(): Promise<void> {
       logger.error({ err: error, account }, 'doorbell'),
     );
   };
-  const { catalogs, ledger, reservations } = createEngine({
+  const { catalogs, ledger, reservations, leases } = createEngine({
     database: db,
     ring,
     namespaceId: await namespaceId(client),
@@ -58,7 +58,7 @@ async function main(): Promise<void> {
   const app = createApp({
     settings: { adminKey, corsOrigins: settings.corsOrigins },
     db,
-    routes: createRoutes({ db, ledger, catalogs, reservations, starter, quoting, ring }),
+    routes: createRoutes({ db, ledger, catalogs, reservations, leases, starter, quoting, ring }),
     readiness: [
       { name: 'database', check: () => db.pool.query('SELECT 1') },
       { name: 'schema', check: () => assertCompatible(db) },

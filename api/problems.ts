@@ -59,6 +59,18 @@ export const PROBLEMS = {
     retryable: false,
     meaning: '`requiredPlan` is the smallest plan that includes what was asked for.',
   },
+  member_limit_reached: {
+    status: 403,
+    title: 'The member’s limit is reached',
+    retryable: false,
+    meaning: 'This member has used what the team lets it use in the period. An owner can raise the limit.',
+  },
+  account_limit_reached: {
+    status: 403,
+    title: 'The account’s daily limit is reached',
+    retryable: false,
+    meaning: 'The account may take so many credits in a day, and has. An administrator can raise the limit.',
+  },
   account_suspended: {
     status: 403,
     title: 'The account is suspended',
@@ -137,6 +149,48 @@ export const PROBLEMS = {
     title: 'More than is available',
     retryable: false,
     meaning: 'An adjustment takes at most what the bucket has available.',
+  },
+  unknown_member: {
+    status: 404,
+    title: 'There is no such member',
+    retryable: false,
+    meaning: 'The account has no member with this id.',
+  },
+  seat_limit_reached: {
+    status: 409,
+    title: 'All seats are taken',
+    retryable: false,
+    meaning: 'The plan has so many seats. Remove a member, or take a plan with more.',
+  },
+  last_owner: {
+    status: 409,
+    title: 'A team keeps an owner',
+    retryable: false,
+    meaning: 'The last owner can neither leave nor become a member while others are in the team.',
+  },
+  unknown_hold: {
+    status: 404,
+    title: 'There is no such hold',
+    retryable: false,
+    meaning: 'No hold and no charge has this id.',
+  },
+  hold_expired: {
+    status: 409,
+    title: 'The lease is over',
+    retryable: false,
+    meaning: 'The hold ended at its `expiresAt`, to the instant, and what it held went back.',
+  },
+  hold_closed: {
+    status: 409,
+    title: 'The hold is closed',
+    retryable: false,
+    meaning: 'It was captured or released before; nothing is held any more.',
+  },
+  hold_has_workflow: {
+    status: 409,
+    title: 'A workflow owns this hold',
+    retryable: false,
+    meaning: 'The hold of a generation ends with it: report to the generation, or cancel it.',
   },
   phase_captured: {
     status: 409,
@@ -240,6 +294,12 @@ export const PROBLEMS = {
     retryable: true,
     meaning: 'Wait until one has ended. The key is not used up.',
     retryAfterSeconds: 5,
+  },
+  quota_reached: {
+    status: 429,
+    title: 'The plan’s quota is used up',
+    retryable: false,
+    meaning: 'The plan includes so many per period. Wait until `resetsAt`, or take a higher plan.',
   },
   overloaded: {
     status: 429,

@@ -104,6 +104,11 @@ interface RouteFacts {
   csv?: true;
   /** Looks for the kept answer to a key before the shape is checked (rule 1). Only for `keptBy: 'account'`. */
   replay?: (request: KeyedRequest) => Promise<TextAnswer | null>;
+  /**
+   * The ledger looks its keys up by itself, so that asking before is only worth a round trip for requests that are
+   * refused before they get there: `replay` is asked then, and its answer comes first all the same.
+   */
+  replayOnRefusal?: true;
 }
 
 interface Definition<

@@ -6,7 +6,7 @@ import { parseJson, requireJsonType, storableBody } from './body';
 import { problemOf } from './failures';
 import { answerOnce, findReplay, readKey } from './idempotent';
 import { problemDocument, problemKind, ProblemError } from './problems';
-import { requestFacts } from './requestLog';
+import { type RequestFacts, requestFacts } from './requestLog';
 import type { BareContext, Method, RawRequest, Route, TextAnswer } from './route';
 
 /** From the routes table to Express. `answer` below is the life of a request, in order. */
@@ -85,9 +85,33 @@ async function answer({ route, request, response, authenticate, knex }: Arrival)
 
   const key = readKey(request.get('idempotency-key'), route.idempotency);
   const hash = requestHash({ method: route.method, route: concretePath(route, raw), body: raw.body ?? {} });
-  const replayed = key === null ? null : await findEarlier({ route, raw, authenticated, knex, key, hash });
-  if (replayed !== null) return replayed;
+  const earlier = async () =>
+    key === null ? null : findEarlier({ route, raw, authenticated, knex, key, hash });
+  if (route.replayOnRefusal !== true) {
+    const replayed = await earlier();
+    if (replayed !== null) return replayed;
+  }
+  try {
+    return await perform({ route, request, raw, facts, response, authenticated, knex, key, hash });
+  } catch (error) {
+    if (route.replayOnRefusal !== true || !(error instanceof ProblemError)) throw error;
+    const replayed = await earlier();
+    if (replayed === null) throw error;
+    return replayed;
+  }
+}
 
+interface Accepted extends Omit<Earlier, 'key'> {
+  key: string | null;
+  facts: RequestFacts;
+  request: Request;
+  response: Response;
+}
+
+/** From the shape to the answer. */
+async function perform(accepted: Accepted): Promise<TextAnswer> {
+  const { route, request, raw, facts, response, authenticated, knex, key, hash } = accepted;
+  const { caller } = authenticated;
   const run = route.accept(raw);
   const { id: requestId, receivedAt, logger } = facts;
   const signal = leaving(response);

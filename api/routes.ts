@@ -1,34 +1,49 @@
 import { type AccountRouteDeps, accountRoutes } from './resources/accounts';
 import { type ApiKeyRouteDeps, apiKeyRoutes } from './resources/apiKeys';
-import { catalogRoutes } from './resources/catalogs';
+import { type CatalogRouteDeps, catalogRoutes } from './resources/catalogs';
+import { estimateRoutes } from './resources/estimates';
 import { type GenerationRouteDeps, generationRoutes } from './resources/generations';
+import { type HoldRouteDeps, holdRoutes } from './resources/holds';
 import { type LedgerRouteDeps, ledgerRoutes } from './resources/ledger';
+import { type MemberRouteDeps, memberRoutes } from './resources/members';
 import { type OperationRouteDeps, operationRoutes } from './resources/operations';
+import { type PriceRouteDeps, priceRoutes } from './resources/prices';
 import { type PurchaseRouteDeps, purchaseRoutes } from './resources/purchases';
 import { quoteRoutes } from './resources/quoting';
 import { type ReportRouteDeps, reportRoutes } from './resources/reports';
+import { type StandingRouteDeps, standingRoutes } from './resources/standing';
 import { type StatementRouteDeps, statementRoutes } from './resources/statement';
 import type { Route } from './route';
 
 /** What the handlers of all resources need. */
 export type RouteDeps = AccountRouteDeps &
   ApiKeyRouteDeps &
+  CatalogRouteDeps &
   GenerationRouteDeps &
+  HoldRouteDeps &
   LedgerRouteDeps &
+  MemberRouteDeps &
   OperationRouteDeps &
+  PriceRouteDeps &
   PurchaseRouteDeps &
   ReportRouteDeps &
+  StandingRouteDeps &
   StatementRouteDeps;
 
 /** The routes table: everything Holdfast answers under /v1, in the order of the docs page. */
 export function createRoutes(deps: RouteDeps): readonly Route[] {
   return [
     ...accountRoutes(deps),
+    ...memberRoutes(deps),
+    ...standingRoutes(deps),
     ...purchaseRoutes(deps),
     ...catalogRoutes(deps),
+    ...priceRoutes(deps),
     ...quoteRoutes(deps),
+    ...estimateRoutes(deps),
     ...generationRoutes(deps),
     ...reportRoutes(deps),
+    ...holdRoutes(deps),
     ...operationRoutes(deps),
     ...ledgerRoutes(deps),
     ...statementRoutes(deps),

@@ -63,6 +63,9 @@ export const creditsOut = z.number().describe('Credits, with at most three decim
 /** Credits as they are sent, above zero, to millicredits. */
 export const creditsIn = creditsAmount((amount) => amount > 0, 'Credits must be above zero.');
 
+/** Credits as they are sent, zero or more, to millicredits. */
+export const creditsFromZero = creditsAmount((amount) => amount >= 0, 'Credits must not be negative.');
+
 /** Credits as they are sent, negative ones take; to millicredits. */
 export const signedCreditsIn = creditsAmount((amount) => amount !== 0, 'Credits must not be zero.');
 

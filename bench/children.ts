@@ -48,11 +48,12 @@ export async function startChild({
   return { stop: () => stop(child) };
 }
 
-/** Runs a process to its end. Throws, with what it said, if that was not a success. */
-export async function runChild(options: ChildOptions): Promise<void> {
+/** Runs a process to its end and returns what it said last. Throws, with that, if it was not a success. */
+export async function runChild(options: ChildOptions): Promise<string> {
   const { child, said } = start(options);
   await once(child, 'close');
   if (child.exitCode !== 0) throw new Error(`${options.entry} failed:\n${said()}`);
+  return said();
 }
 
 function start({ entry, args = [], env = process.env }: ChildOptions): {

@@ -17,6 +17,34 @@ export interface Engine extends HttpOptions {
   createDatabase: (name: string) => Promise<string>;
 }
 
+/** A Postgres of the bench's own, with the settings of `npm start`; databases on it, migrated on request. */
+export interface BenchPostgres {
+  adminUrl: string;
+  createDatabase: (name: string) => Promise<string>;
+  migrated: (name: string) => Promise<string>;
+}
+
+export async function startPostgresAlone(atEnd: AtEnd): Promise<BenchPostgres> {
+  const { startPostgres }: DevPostgres = await import(dev('postgres.mjs'));
+  const { freePort }: DevProcesses = await import(dev('processes.mjs'));
+  const directory = mkdtempSync(path.join(os.tmpdir(), 'holdfast-bench-'));
+  chmodSync(directory, 0o755); // run as root, Postgres is another user and must get in
+  atEnd(() => remove(directory));
+  const postgres = await startPostgres({ dataDir: directory, port: await freePort() });
+  atEnd(() => remove(postgres.dataPath));
+  atEnd(postgres.stop);
+  const make = (name: string) => createDatabase(postgres.adminUrl, name);
+  return {
+    adminUrl: postgres.adminUrl,
+    createDatabase: make,
+    async migrated(name) {
+      const url = await make(name);
+      await runChild({ entry: entry('db/setup.js'), env: { PATH: process.env['PATH'], DATABASE_URL: url } });
+      return url;
+    },
+  };
+}
+
 interface Server {
   stop: () => Promise<void>;
 }

@@ -27,6 +27,11 @@ export function table({ ours, theirs }: Labels, results: readonly Result[]): str
       result.ratio.toFixed(2),
     ]),
   ];
+  return columns(rows);
+}
+
+/** Rows of cells, the first row their headings, each column as wide as its widest cell. */
+export function columns(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
   return rows
     .map((row) => `  ${row.map((cell, column) => cell.padStart(widths[column] ?? 0)).join('   ')}`)

@@ -4,7 +4,8 @@ import path from 'node:path';
 import type { Knex } from 'knex';
 import type { Pool } from 'pg';
 import { type Instant, toMs } from '../domain/account';
-import { type Catalog, parseCatalog } from '../domain/catalog';
+import type { Catalog } from '../domain/catalog';
+import { parseCatalog } from '../domain/parseCatalog';
 import { canonicalJson } from '../domain/ids';
 
 export interface CatalogVersion {
@@ -27,8 +28,13 @@ export class UnknownCatalog extends Error {
   override readonly name = 'UnknownCatalog';
 }
 
+/** A catalog without a plan that accounts are on would take their credits away. */
+export class PlanInUse extends Error {
+  override readonly name = 'PlanInUse';
+}
+
 /** How long a process may go on with the versions it knows after another one was published. */
-const LIST_TTL_MS = 2_000;
+export const LIST_TTL_MS = 2_000;
 
 interface CatalogRow {
   catalog: string;
@@ -62,10 +68,7 @@ export function createCatalogStore({ pool }: { pool: Pool }): CatalogStore {
     if (catalog === undefined) {
       const sql = 'SELECT body FROM holdfast.catalogs WHERE catalog = $1 AND version = $2';
       const { rows } = await pool.query<{ body: unknown }>(sql, [row.catalog, row.version]);
-      const parsed = parseCatalog(rows[0]?.body);
-      if (!parsed.ok)
-        throw new UnknownCatalog(`stored catalog ${id} is not valid: ${describe(parsed.errors)}`);
-      catalog = parsed.catalog;
+      catalog = readStored(rows[0]?.body, id);
       bodies.set(id, catalog);
     }
     return { catalog, version: row.version, effectiveAt: row.effective_at };
@@ -95,21 +98,39 @@ export function createCatalogStore({ pool }: { pool: Pool }): CatalogStore {
   };
 }
 
-/** Publishes a catalog as a new version unless the newest already says the same. */
+export interface Published {
+  catalog: string;
+  version: number;
+  /** False: a version already says the same. */
+  changed: boolean;
+}
+
+interface Publication {
+  catalog: Catalog;
+  effectiveAt?: Instant | undefined;
+  /** Also where an older version said the same, and not only the newest. */
+  unlessEverSaid?: boolean;
+}
+
+/** Publishes a catalog as a new version unless the newest already says the same. Throws PlanInUse. */
 export async function publishCatalog(
   knex: Knex,
-  { catalog, effectiveAt }: { catalog: Catalog; effectiveAt?: Instant },
-): Promise<{ catalog: string; version: number; changed: boolean }> {
+  { catalog, effectiveAt, unlessEverSaid = false }: Publication,
+): Promise<Published> {
   const id = catalog.catalog;
   const hash = createHash('sha256').update(canonicalJson(catalog)).digest('hex');
   return knex.transaction(async (trx) => {
     // Two processes that start at once publish one after the other.
     await trx.raw('SELECT pg_advisory_xact_lock(hashtextextended(?, 0))', [`holdfast catalog ${id}`]);
-    const newest = await trx('holdfast.catalogs')
+    const versions = await trx('holdfast.catalogs')
       .where({ catalog: id })
       .orderBy('version', 'desc')
-      .first<{ version: number; hash: string } | undefined>('version', 'hash');
-    if (newest?.hash === hash) return { catalog: id, version: newest.version, changed: false };
+      .select<{ version: number; hash: string }[]>('version', 'hash');
+    const [newest] = versions;
+    const said = newest?.hash === hash || (unlessEverSaid && versions.some((one) => one.hash === hash));
+    if (newest !== undefined && said) return { catalog: id, version: newest.version, changed: false };
+    const [inUse] = await plansLeftOut(trx, catalog);
+    if (inUse !== undefined) throw new PlanInUse(inUse);
     const version = (newest?.version ?? 0) + 1;
     await trx('holdfast.catalogs').insert({
       catalog: id,
@@ -122,22 +143,65 @@ export async function publishCatalog(
   });
 }
 
-/** Publishes every `*.json` of a folder. Throws, before anything is written, if one of them is not valid. */
-export async function loadCatalogs(
-  { knex }: { knex: Knex },
-  directory: string,
-): Promise<{ catalog: string; version: number; changed: boolean }[]> {
+/** Plans that accounts are on and the catalog no longer has, as sentences that say what to do. */
+export async function plansLeftOut(knex: Knex, { catalog, plans }: Catalog): Promise<string[]> {
+  const rows = await knex('ledger.account_rules')
+    .where({ catalog })
+    .whereNotIn(
+      'plan',
+      plans.map(({ plan }) => plan),
+    )
+    .groupBy('plan')
+    .orderBy('plan')
+    .select<{ plan: string; accounts: number }[]>('plan', knex.raw('count(*)::int AS accounts'));
+  return rows.map(({ plan, accounts }) => `keep plan ${plan}: ${accounts} account(s) are on it`);
+}
+
+/** The newest version of a catalog, in force or not yet; undefined where there is none. */
+export async function newestVersion(
+  knex: Knex,
+  catalog: string,
+): Promise<{ catalog: Catalog; version: number } | undefined> {
+  const row = await knex('holdfast.catalogs')
+    .where({ catalog })
+    .orderBy('version', 'desc')
+    .first<{ version: number; body: unknown } | undefined>('version', 'body');
+  if (row === undefined) return undefined;
+  return { catalog: readStored(row.body, `${catalog}@${row.version}`), version: row.version };
+}
+
+/**
+ * Publishes every `*.json` of a folder. Throws, before anything is written, if one of them is not valid. A file
+ * that was published before stays superseded by what an administrator published since.
+ */
+export async function loadCatalogs({ knex }: { knex: Knex }, directory: string): Promise<Published[]> {
   const files = readdirSync(directory).filter((name) => name.endsWith('.json'));
   const catalogs = files.toSorted().map((name) => readCatalog(path.join(directory, name)));
   const published = [];
-  for (const catalog of catalogs) published.push(await publishCatalog(knex, { catalog }));
+  for (const catalog of catalogs)
+    published.push(await publishCatalog(knex, { catalog, unlessEverSaid: true }));
   return published;
 }
 
 /** Reads and checks one catalog file. Errors name the file and the path inside it. */
 export function readCatalog(file: string): Catalog {
-  const parsed = parseCatalog(JSON.parse(readFileSync(file, 'utf8')));
+  const parsed = parseCatalog(readJson(file));
   if (!parsed.ok) throw new Error(`${file} is not a valid catalog: ${describe(parsed.errors)}`);
+  return parsed.catalog;
+}
+
+function readJson(file: string): unknown {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'));
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new Error(`${file} is not JSON: ${error.message}`, { cause: error });
+  }
+}
+
+function readStored(body: unknown, id: string): Catalog {
+  const parsed = parseCatalog(body);
+  if (!parsed.ok) throw new UnknownCatalog(`stored catalog ${id} is not valid: ${describe(parsed.errors)}`);
   return parsed.catalog;
 }
 

@@ -1,24 +1,32 @@
 import { type CatalogStore, createCatalogStore } from './catalogs';
 import type { Database } from './connection';
-import { createLedger, type Ledger } from './ledger';
+import { createLeases, type Leases } from './leases';
+import { createLedger, type Ledger, type LedgerDeps } from './ledger';
 import { createReservations, type ReservationDeps, type Reservations } from './reservations';
 
 export interface Engine {
   catalogs: CatalogStore;
   ledger: Ledger;
   reservations: Reservations;
+  leases: Leases;
 }
 
 export interface EngineDeps extends Pick<ReservationDeps, 'namespaceId' | 'temporalUrl'> {
   database: Database;
   /** Wakes the account's workflow. */
   ring: (account: string) => void;
+  batching?: LedgerDeps['batching'];
 }
 
-/** One of each per process: API and worker stand on the same three. */
-export function createEngine({ database, ring, namespaceId, temporalUrl }: EngineDeps): Engine {
+/** One of each per process: API and worker stand on the same ones. */
+export function createEngine({ database, ring, namespaceId, temporalUrl, batching }: EngineDeps): Engine {
   const catalogs = createCatalogStore(database);
-  const ledger = createLedger({ pool: database.pool, catalogs, ring });
+  const ledger = createLedger({
+    pool: database.pool,
+    catalogs,
+    ring,
+    ...(batching === undefined ? {} : { batching }),
+  });
   const reservations = createReservations({
     ledger,
     catalogs,
@@ -26,5 +34,6 @@ export function createEngine({ database, ring, namespaceId, temporalUrl }: Engin
     namespaceId,
     temporalUrl,
   });
-  return { catalogs, ledger, reservations };
+  const leases = createLeases({ ledger, catalogs, knex: database.knex });
+  return { catalogs, ledger, reservations, leases };
 }

@@ -13,6 +13,8 @@ export interface OpenHold {
   namespaceId: string | null;
   openedAt: Date;
   overdueAt: Date;
+  /** Of a lease, which no workflow owns: when it is over. */
+  expiresAt: Date | null;
 }
 
 interface Row {
@@ -26,6 +28,7 @@ interface Row {
   namespace_id: string | null;
   opened_at: Date;
   overdue_at: Date;
+  expires_at: Date | null;
 }
 
 /** Whether a hold is open now; undefined: there is none. */
@@ -72,5 +75,6 @@ export async function listOpenHolds(
     namespaceId: row.namespace_id,
     openedAt: row.opened_at,
     overdueAt: row.overdue_at,
+    expiresAt: row.expires_at,
   }));
 }

@@ -1,9 +1,9 @@
 import type { Pool } from 'pg';
 import { type BalanceSnapshot, type Instant, type Snapshot, toMs } from '../domain/account';
 import { settle } from '../domain/settle';
-import { createBatches, LedgerContended, MAX_ATTEMPTS } from './batches';
+import { type BatchesOptions, createBatches, LedgerContended, MAX_ATTEMPTS } from './batches';
 import type { CatalogStore, CatalogVersion } from './catalogs';
-import { createLanes } from './lanes';
+import { createLanes, type LanesOptions } from './lanes';
 import type { ApplyRequest, ApplyResult, Operation, Reply } from './operations';
 
 /** How to make an operation from the account as it is, for those that gates and prices decide; null withdraws. */
@@ -49,12 +49,14 @@ export interface LedgerDeps {
   catalogs: CatalogStore;
   /** Wakes the account's workflow; called after commit when the next boundary moved earlier (rule 24). */
   ring: (account: string) => void;
+  /** How much goes into one call; left out, the defaults of db/batches.ts and db/lanes.ts. */
+  batching?: Omit<LanesOptions, 'send'> & Pick<BatchesOptions, 'maxBatch' | 'maxWaiting' | 'maxWaitingInAll'>;
 }
 
 const MAX_CACHED_SNAPSHOTS = 10_000;
 const SNAPSHOT_TTL_MS = 60_000;
 
-export function createLedger({ pool, catalogs, ring }: LedgerDeps): Ledger {
+export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps): Ledger {
   // Rules change rarely and the database checks their version under the lock, so a cached snapshot saves a
   // round trip and can never decide anything that no longer holds: a stale one is answered with a fresh one.
   const cached = new Map<string, { snapshot: Snapshot; readMs: number }>();
@@ -93,8 +95,9 @@ export function createLedger({ pool, catalogs, ring }: LedgerDeps): Ledger {
     return results;
   }
 
-  const lanes = createLanes({ send });
+  const lanes = createLanes({ send, ...batching });
   const batches = createBatches({
+    ...batching,
     lanes,
     due: (known) => due(known, true),
     onResult(account, result) {
@@ -105,7 +108,7 @@ export function createLedger({ pool, catalogs, ring }: LedgerDeps): Ledger {
 
   async function one<T>(name: string, text: string, values: unknown[]): Promise<T | null> {
     const { rows } = await pool.query<{ value: T | null }>({ name, text, values });
-    return rows[0]?.value ?? null; // the shape is what 0003 builds; its tests hold both ends together
+    return rows[0]?.value ?? null; // the shape is what 0005 builds; its tests hold both ends together
   }
 
   async function run(account: string, operation: Operation | Build): Promise<Reply | null> {

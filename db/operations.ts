@@ -1,6 +1,7 @@
 import type { Instant, Snapshot } from '../domain/account';
 import type { MilliCredits } from '../domain/credits';
 import type { OrderedGeneration } from '../domain/generation';
+import type { Count } from '../domain/limits';
 import type { Settlement } from '../domain/settle';
 
 /**
@@ -28,6 +29,14 @@ export interface GenerationEnd {
   providerCost?: { amount: number; currency: string } | null;
 }
 
+/** Refusals that are decided under the lock and so the answer to their key for ever (rule 2). */
+export type KeptRefusal =
+  | 'insufficient_credits'
+  | 'plan_required'
+  | 'quota_reached'
+  | 'member_limit_reached'
+  | 'account_limit_reached';
+
 /** What reserving and charging have in common: both take credits in spend order, or refuse. */
 interface TakeOperation extends Keyed {
   rulesVersion: number;
@@ -36,8 +45,14 @@ interface TakeOperation extends Keyed {
   /** Buckets that may not pay for this. */
   excluded: string[];
   /** A refusal the snapshot already decided; recorded if the rules have not moved since. */
-  refusal?: 'plan_required';
+  refusal?: KeptRefusal;
+  /** Counted if it is taken, refused if one is too full; in this order. */
+  counts?: Count[];
+  /** A period ends then: what is decided later must be decided anew. */
+  countsUntil?: Instant;
   reserveBefore: Instant;
+  /** Joins `facts` where the answer is a refusal: nobody else needs to store it. */
+  ifRefused?: Record<string, unknown>;
 }
 
 /** A hold for a generation, owned by its workflow. */
@@ -89,8 +104,10 @@ export interface CaptureOperation extends Keyed {
   op: 'capture';
   holdId: string;
   amount?: MilliCredits;
+  /** Of `ordered` outputs; what they cost is the hold's amount unless `price` says less. */
   delivered?: number;
   ordered?: number;
+  price?: MilliCredits;
   clamp?: boolean;
   final: boolean;
   phase?: string;
@@ -153,6 +170,17 @@ export interface UnfreezeOperation extends Keyed {
   cause: string;
 }
 
+export interface MemberOperation extends Keyed {
+  op: 'member';
+  rulesVersion: number;
+  member: string;
+  role?: 'owner' | 'member';
+  monthlyLimit?: MilliCredits | null;
+  remove?: true;
+  /** Seats of the plan; null: any number. */
+  seats?: number | null;
+}
+
 export interface RulesOperation extends Keyed {
   op: 'rules';
   rules: Record<string, unknown>;
@@ -170,6 +198,7 @@ export type Operation =
   | RevokeOperation
   | FreezeOperation
   | UnfreezeOperation
+  | MemberOperation
   | RulesOperation;
 
 export interface HoldState {
@@ -193,8 +222,7 @@ export interface Draw {
 
 export type ReplyStatus =
   | 'applied'
-  | 'insufficient_credits'
-  | 'plan_required'
+  | KeptRefusal
   | 'idempotency_conflict'
   | 'too_late'
   | 'too_many_open_generations'
@@ -210,6 +238,9 @@ export type ReplyStatus =
   | 'adjustment_exceeds_available'
   | 'already_expired'
   | 'already_frozen'
+  | 'unknown_member'
+  | 'last_owner'
+  | 'seat_limit_reached'
   | 'not_frozen'
   | 'stale'
   | 'would_hold'
@@ -235,6 +266,8 @@ export interface Reply {
   returned?: MilliCredits;
   forfeited?: MilliCredits;
   spendable?: MilliCredits;
+  /** The counter that was too full. */
+  limited?: Count & { used: number };
   draws?: Draw[];
   /** Of a hold that no workflow owns: as it was right after the operation. */
   after?: HoldState & { draws: Draw[] };

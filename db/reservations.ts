@@ -1,10 +1,12 @@
 import type { Knex } from 'knex';
 import { type Snapshot, toMs } from '../domain/account';
 import { nextRefresh } from '../domain/balance';
+import type { Catalog } from '../domain/catalog';
 import { milli } from '../domain/credits';
 import type { OrderedGeneration } from '../domain/generation';
 import { generationId, holdIdOf, requestHash } from '../domain/ids';
 import type { Priced } from '../domain/prices';
+import { type Count, countsOf, countsUntil, memberOf } from '../domain/limits';
 import type { Refusal } from '../domain/refusals';
 import { type Decision, decide, type QuoteTerms } from '../domain/reservation';
 import { hasSubscription } from '../domain/settle';
@@ -12,7 +14,7 @@ import type { GenerationInput } from '../workflows/contract';
 import type { CatalogStore, CatalogVersion } from './catalogs';
 import { holdNow } from './holds';
 import type { Ledger } from './ledger';
-import type { ReserveOperation } from './operations';
+import type { KeptRefusal, ReserveOperation } from './operations';
 import { findQuote } from './quotes';
 
 /** From a request to held credits: what the reserve activity does, and the API for free actions and plain refusals. */
@@ -44,24 +46,33 @@ export type ReserveOutcome =
  * version of that rendering: a change of form adds a version, so old answers keep their bytes (api/answers.ts).
  */
 export interface StoredAnswer {
-  status: 'applied' | 'insufficient_credits' | 'plan_required';
+  status: 'applied' | KeptRefusal;
   at: string;
   amount?: number;
   required?: number;
   spendable?: number;
+  /** The counter that was too full. */
+  limited?: Count & { used: number };
   draws?: { bucket: string; milli: number }[];
   facts: ReserveFacts;
 }
 
-export interface ReserveFacts {
+export interface ReserveFacts extends PaywallFacts {
   v: 1;
   generation: OrderedGeneration;
   /** Seconds the work may take before the hold raises an alert. */
   maxDurationSeconds: number;
-  /** What a paywall is made of, should it come to one. */
+  /** What it costs if all goes as ordered, where less than the ceiling that is held. */
+  planned?: number;
+}
+
+/** What a paywall is made of, should it come to one. */
+export interface PaywallFacts {
   catalog: string;
   plan: string;
   subscribed: boolean;
+  /** Of the member who asked; absent or null: nobody in particular. */
+  role?: 'owner' | 'member' | null;
   requiredPlan: string | null;
   excluded: string[];
   nextRefresh: { at: string; amountMilli: number } | null;
@@ -125,6 +136,7 @@ export function createReservations(deps: ReservationDeps): Reservations {
         reserveBefore,
         workflowId,
         namespaceId,
+        catalog: terms.catalog,
       });
     });
     if (reply === null) return { kind: 'unknown_account' };
@@ -202,9 +214,9 @@ function factsOf(options: {
   const { input, snapshot, terms, decision, workflowId, temporalUrl } = options;
   const { account, key, request } = input;
   const { priced, provider } = decision;
-  const refresh = nextRefresh({ snapshot, catalog: terms.catalog, excluded: decision.excluded });
   return {
     v: 1,
+    ...paywallFacts({ snapshot, catalog: terms.catalog, decision, member: request.member ?? null }),
     generation: {
       id: generationId(account, key),
       account,
@@ -224,13 +236,27 @@ function factsOf(options: {
       catalogVersion: decision.catalogVersion,
     },
     maxDurationSeconds: priced.maxDurationSeconds,
-    catalog: terms.catalog.catalog,
+    ...(priced.creditsMilli < priced.ceilingMilli ? { planned: priced.creditsMilli } : {}),
+  };
+}
+
+/** What a refusal of this decision would be told with. */
+export function paywallFacts(options: {
+  snapshot: Snapshot;
+  catalog: Catalog;
+  decision: UnderLock;
+  member: string | null;
+}): PaywallFacts {
+  const { snapshot, catalog, decision, member } = options;
+  return {
+    catalog: catalog.catalog,
     plan: snapshot.rules.plan,
-    subscribed: hasSubscription(terms.catalog, snapshot.rules),
-    requiredPlan: priced.requiredPlan,
+    subscribed: hasSubscription(catalog, snapshot.rules),
+    role: memberOf(snapshot, member)?.role ?? null,
+    requiredPlan: decision.priced.requiredPlan,
     excluded: decision.excluded,
-    nextRefresh: refresh,
-    required: priced.ceilingMilli,
+    nextRefresh: nextRefresh({ snapshot, catalog, excluded: decision.excluded }),
+    required: decision.priced.ceilingMilli,
     refusalDetail: decision.gate?.detail ?? null,
   };
 }
@@ -251,15 +277,22 @@ function reserveOperation(options: {
   reserveBefore: string;
   workflowId: string | null;
   namespaceId: string;
+  catalog: Catalog;
 }): ReserveOperation {
-  const { key, hash, facts, decision, snapshot, reserveBefore, workflowId, namespaceId } = options;
+  const { key, hash, facts, decision, snapshot, reserveBefore, workflowId, namespaceId, catalog } = options;
+  const amount = milli(decision.priced.ceilingMilli);
+  const { member } = facts.generation;
+  const counts = countsOf({ snapshot, catalog, priced: decision.priced, member, amount });
+  const until = countsUntil(counts);
   return {
     op: 'reserve',
     key: `req:${key}`,
     hash,
     facts: { ...facts },
     rulesVersion: snapshot.rulesVersion,
-    amount: milli(decision.priced.ceilingMilli),
+    amount,
+    ...(counts.length === 0 ? {} : { counts }),
+    ...(until === null ? {} : { countsUntil: until }),
     holdId: holdIdOf(facts.generation.id),
     excluded: decision.excluded,
     ...(decision.gate === null ? {} : { refusal: 'plan_required' }),

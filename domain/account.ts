@@ -20,9 +20,17 @@ export interface AccountRules {
   suspended: boolean;
   /** Open generations at one time; null: the default. */
   maxOpen: number | null;
+  /** Credits the account may take per day of its zone; null: no limit. */
+  creditsPerDay: MilliCredits | null;
   email: string | null;
   stripeCustomer: string | null;
   createdAt: Instant;
+}
+
+export interface Member {
+  role: 'owner' | 'member';
+  /** Credits per month; null: no limit. */
+  monthlyLimit: MilliCredits | null;
 }
 
 /** What settle has done so far for one refreshing bucket. */
@@ -54,6 +62,8 @@ export interface Snapshot {
   rulesVersion: number;
   settleVersion: number;
   rules: AccountRules;
+  /** Of a team, by name. */
+  members: Record<string, Member>;
   calendar: CalendarState;
 }
 

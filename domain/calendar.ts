@@ -75,3 +75,10 @@ export function firstResetAfterZoneChange(options: {
   // A reset that is long past would be granted at once anyway; the day it belongs to is today.
   return midnight <= nowMs ? dayStart(nowMs, zone) : midnight;
 }
+
+/** The first instant of the next local month. */
+export function nextMonth(atMs: number, zone: string): number {
+  return startOfDay(
+    DateTime.fromMillis(atMs, { zone }).startOf('month').plus({ months: 1 }).set({ hour: 12 }),
+  );
+}

@@ -1,17 +1,16 @@
-import type { z } from 'zod';
-import type { Action, Catalog, Model } from './catalog';
-import { MAX_OPERATION_MILLI, MILLI_PER_CREDIT } from './credits';
+import type { Action, Catalog, Phase, Pipeline } from './catalog';
+import { checkModel, checkOptions, mustDiffer } from './rateChecks';
 
 /** What no field of a catalog can say by itself: ids are unique, every name that is used exists, prices are one. */
 
-type Path = (string | number)[];
-type Report = (path: Path, message: string) => void;
+export type Path = (string | number)[];
+export type Report = (path: Path, message: string) => void;
 
-export function checkReferences(catalog: Catalog, context: z.RefinementCtx): void {
-  const report: Report = (path, message) => context.addIssue({ code: 'custom', path, message });
-  const { buckets, plans, packs, actions } = catalog;
+export function checkReferences(catalog: Catalog, report: Report): void {
+  const { buckets, quotas, plans, packs, actions } = catalog;
   mustDiffer({ report, path: ['buckets'], what: 'id', values: buckets.map((one) => one.bucket) });
   mustDiffer({ report, path: ['buckets'], what: 'rank', values: buckets.map((one) => one.rank) });
+  mustDiffer({ report, path: ['quotas'], what: 'id', values: quotas.map((one) => one.quota) });
   mustDiffer({ report, path: ['plans'], what: 'id', values: plans.map((one) => one.plan) });
   mustDiffer({ report, path: ['plans'], what: 'rank', values: plans.map((one) => one.rank) });
   mustDiffer({ report, path: ['packs'], what: 'id', values: packs.map((one) => one.pack) });
@@ -20,8 +19,8 @@ export function checkReferences(catalog: Catalog, context: z.RefinementCtx): voi
   checkPlans(catalog, report);
   if (packs.length > 0 && !buckets.some((one) => one.bucket === 'pack'))
     report(['packs'], 'packs need a bucket called pack');
-  const planIds = new Set(plans.map((one) => one.plan));
-  actions.forEach((action, n) => checkAction({ action, path: ['actions', n], planIds, report }));
+  actions.forEach((action, n) => checkAction({ catalog, action, path: ['actions', n], report }));
+  checkFacts(catalog, report);
 }
 
 function checkBuckets({ buckets, actions }: Catalog, report: Report): void {
@@ -39,9 +38,10 @@ function checkBuckets({ buckets, actions }: Catalog, report: Report): void {
   });
 }
 
-function checkPlans({ buckets, plans }: Catalog, report: Report): void {
+function checkPlans({ buckets, quotas, plans }: Catalog, report: Report): void {
   if (!plans.some((one) => one.rank === 0)) report(['plans'], 'one plan must have rank 0: the free plan');
   const refreshing = new Set(buckets.filter((one) => one.refresh !== null).map((one) => one.bucket));
+  const known = new Set(quotas.map((one) => one.quota));
   plans.forEach((one, n) => {
     const cost = Object.values(one.prices ?? { month: null });
     if (one.rank === 0 && cost.some((amount) => amount !== 0))
@@ -50,81 +50,106 @@ function checkPlans({ buckets, plans }: Catalog, report: Report): void {
       if (!refreshing.has(name))
         report(['plans', n, 'allotments', name], `no bucket ${name} is ever refreshed`);
     }
+    for (const name of Object.keys(one.quotas)) {
+      if (!known.has(name)) report(['plans', n, 'quotas', name], noQuota(name, known));
+    }
   });
 }
 
-function checkAction(options: { action: Action; path: Path; planIds: Set<string>; report: Report }): void {
-  const { action, path, planIds, report } = options;
-  const { free, models, defaultModel } = action;
+interface Place {
+  catalog: Catalog;
+  action: Action;
+  path: Path;
+  report: Report;
+}
+
+function checkAction({ catalog, action, path, report }: Place): void {
+  const { free, models, defaultModel, pipeline } = action;
+  const plans = new Set(catalog.plans.map((one) => one.plan));
+  const quotas = new Set(catalog.quotas.map((one) => one.quota));
   const mustBePlan = (at: Path, name: string | undefined) => {
-    if (name !== undefined && !planIds.has(name)) report([...at, 'minimumPlan'], `there is no plan ${name}`);
+    if (name !== undefined && !plans.has(name)) report([...at, 'minimumPlan'], `there is no plan ${name}`);
   };
   mustBePlan(path, action.minimumPlan);
+  action.quotas.forEach((name, n) => {
+    if (!quotas.has(name)) report([...path, 'quotas', n], noQuota(name, quotas));
+  });
   mustDiffer({ report, path: [...path, 'models'], what: 'id', values: models.map((one) => one.model) });
+  if (pipeline !== undefined && (free || models.length > 0))
+    report([...path, 'pipeline'], 'a pipeline is priced by its phases: leave `free` and `models` out');
   if (free && models.length > 0) report([...path, 'models'], 'a free action has no models and no rates');
-  if (!free && models.length === 0)
-    report([...path, 'models'], 'an action that is not free needs a model with a rate');
+  if (!free && models.length === 0 && pipeline === undefined)
+    report([...path, 'models'], 'an action that is not free needs a model with a rate, or a pipeline');
   if (models.length > 0 && !models.some((one) => one.model === defaultModel))
     report([...path, 'defaultModel'], 'must be one of the models');
   models.forEach((model, n) => {
     const at = [...path, 'models', n];
     mustBePlan(at, model.minimumPlan);
     model.rates.forEach((rate, m) => mustBePlan([...at, 'rates', m], rate.minimumPlan));
-    checkOptions({ model, path: at, report });
-    checkRates({ model, maxOutputs: action.maxOutputs, path: [...at, 'rates'], report });
+    checkModel({ model, maxOutputs: action.maxOutputs, path: at, report });
   });
+  if (pipeline !== undefined) checkPipeline({ catalog, action, pipeline, path, report });
 }
 
-function checkOptions({ model, path, report }: { model: Model; path: Path; report: Report }): void {
-  for (const [name, { values, default: first }] of Object.entries(model.options)) {
-    const at = [...path, 'options', name];
-    if (name === 'outputs') report(at, '`outputs` is there already; maxOutputs of the action limits it');
-    if (!values.includes(first)) report([...at, 'default'], 'must be one of the values');
-    mustDiffer({ report, path: [...at, 'values'], what: 'value', values });
-  }
+function noQuota(name: string, known: ReadonlySet<string>): string {
+  return `there is no quota ${name}; use one of: ${[...known].join(', ') || '(none are defined)'}`;
 }
 
-/** Every combination of options has at most one rate, so that no order of rows decides a price. */
-function checkRates(options: { model: Model; maxOutputs: number; path: Path; report: Report }): void {
-  const { model, maxOutputs, path, report } = options;
-  const seconds = model.options['seconds']?.values ?? [];
-  model.rates.forEach((rate, m) => {
-    for (const [name, value] of Object.entries(rate.params)) {
-      if (!(model.options[name]?.values.includes(value) ?? false))
-        report([...path, m, 'params', name], `${value} is not a value of option ${name}`);
-    }
-    const longest = rate.per === 'second' ? Math.max(...seconds.map(Number)) : 1;
-    if (rate.per === 'second' && !isDurations(seconds))
-      report([...path, m, 'per'], 'a rate per second needs an option `seconds` of whole numbers from 1');
-    else if (rate.credits * longest * maxOutputs > MAX_OPERATION_MILLI / MILLI_PER_CREDIT)
-      report([...path, m, 'credits'], 'the dearest order must cost at most 1,000,000,000 credits');
-    const rival = model.rates.findIndex((other, n) => n < m && bothMatch(rate.params, other.params));
-    if (rival >= 0)
-      report([...path, m], `rate ${rival} prices the same combination; tell them apart by params`);
+function checkPipeline({ catalog, action, pipeline, path, report }: Place & { pipeline: Pipeline }): void {
+  const at = [...path, 'pipeline'];
+  if (action.maxOutputs !== 1)
+    report([...path, 'maxOutputs'], 'a pipeline makes one output: its phases are captured one by one');
+  checkOptions({ options: pipeline.options, path: at, report });
+  mustDiffer({
+    report,
+    path: [...at, 'phases'],
+    what: 'id',
+    values: pipeline.phases.map((one) => one.phase),
   });
-  const defaults = Object.fromEntries(
-    Object.entries(model.options).map(([name, option]) => [name, option.default]),
+  pipeline.phases.forEach((phase, n) =>
+    checkPhase({ catalog, pipeline, phase, path: [...at, 'phases', n], report }),
   );
-  if (!model.rates.some((rate) => bothMatch(rate.params, defaults)))
-    report(path, 'the default options must have a rate');
 }
 
-function isDurations(values: readonly (string | number | boolean)[]): boolean {
-  return values.length > 0 && values.every((value) => typeof value === 'number' && value >= 1);
+function checkPhase(options: Omit<Place, 'action'> & { pipeline: Pipeline; phase: Phase }): void {
+  const { catalog, pipeline, phase, path, report } = options;
+  if ((phase.action === undefined) === (phase.credits === undefined))
+    return report(path, 'a phase is priced either as an `action` or by `credits` of its own');
+  if (phase.action === undefined && (phase.model !== undefined || Object.keys(phase.params).length > 0))
+    return report(path, 'a phase with `credits` of its own has no model and no params');
+  const of = catalog.actions.find((one) => one.action === phase.action);
+  if (phase.action !== undefined && of === undefined)
+    return report([...path, 'action'], `there is no action ${phase.action}`);
+  if (of?.pipeline !== undefined) return report([...path, 'action'], 'a phase is not a pipeline itself');
+  const mustBeOption = (at: Path, value: Phase['params'][string] | undefined) => {
+    if (typeof value === 'object' && !Object.hasOwn(pipeline.options, value.option))
+      report(at, `the pipeline has no option ${value.option}`);
+  };
+  mustBeOption([...path, 'model'], phase.model);
+  for (const [name, value] of Object.entries(phase.params)) mustBeOption([...path, 'params', name], value);
 }
 
-function bothMatch(a: Record<string, unknown>, b: Record<string, unknown>): boolean {
-  return Object.keys(a).every((name) => b[name] === undefined || a[name] === b[name]);
-}
-
-function mustDiffer(options: {
-  report: Report;
-  path: Path;
-  what: string;
-  values: readonly (string | number | boolean)[];
-}): void {
-  const { report, path, what, values } = options;
-  values.forEach((value, n) => {
-    if (values.indexOf(value) !== n) report([...path, n], `${what} ${value} is used twice`);
+/** The facts of an object are facts about fields it has, or about one entry of a field: `quotas.sites`. */
+function checkFacts({ buckets, quotas, plans, packs, actions, rules }: Catalog, report: Report): void {
+  const check = (one: { facts?: Record<string, unknown> | undefined }, path: Path) => {
+    for (const name of Object.keys(one.facts ?? {})) {
+      const [field = '', ...rest] = name.split('.');
+      const entry = rest.join('.');
+      const value: unknown = Object.hasOwn(one, field) ? Reflect.get(one, field) : undefined;
+      if (value === undefined || (entry !== '' && !Object.hasOwn(Object(value) as object, entry)))
+        report([...path, 'facts', name], `there is no field ${name} beside it`);
+    }
+  };
+  for (const [list, members] of Object.entries({ buckets, quotas, plans, packs }))
+    members.forEach((one, n) => check(one, [list, n]));
+  actions.forEach((action, n) => {
+    check(action, ['actions', n]);
+    action.models.forEach((model, m) => {
+      check(model, ['actions', n, 'models', m]);
+      model.rates.forEach((rate, k) => check(rate, ['actions', n, 'models', m, 'rates', k]));
+    });
+    action.pipeline?.phases.forEach((phase, m) => check(phase, ['actions', n, 'pipeline', 'phases', m]));
+    if (action.pipeline !== undefined) check(action.pipeline, ['actions', n, 'pipeline']);
   });
+  check(rules, ['rules']);
 }

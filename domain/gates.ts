@@ -1,4 +1,4 @@
-import { type Catalog, planOf } from './catalog';
+import { type Catalog, freePlan, planOf, type Quota } from './catalog';
 import type { Priced } from './prices';
 import type { Refusal } from './refusals';
 
@@ -24,4 +24,25 @@ export function excludedBuckets({ catalog, priced }: { catalog: Catalog; priced:
   return catalog.buckets
     .filter((bucket) => bucket.excludes.some((tag) => priced.tags.includes(tag)))
     .map((bucket) => bucket.bucket);
+}
+
+export interface QuotaUse {
+  quota: string;
+  label: string;
+  period: Quota['period'];
+  /** Uses per period on this plan. */
+  limit: number;
+  /** What this request would use. */
+  uses: number;
+}
+
+/** The quotas that a request counts against on this plan; where the plan sets no limit, there is nothing to count. */
+export function quotaUses(options: { catalog: Catalog; plan: string; priced: Priced }): QuotaUse[] {
+  const { catalog, plan, priced } = options;
+  const limits = (planOf(catalog, plan) ?? freePlan(catalog)).quotas;
+  return catalog.quotas.flatMap(({ quota, label, period }) => {
+    const limit = limits[quota] ?? null;
+    if (limit === null || !priced.quotas.includes(quota)) return [];
+    return [{ quota, label, period, limit, uses: priced.outputs }];
+  });
 }

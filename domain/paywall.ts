@@ -21,9 +21,20 @@ export interface PaywallRequest extends Standing {
   requiredPlan: string | null;
   /** Buckets that may not pay for this. */
   excluded?: string[];
+  /** Where a limit stands in the way, not the balance. */
+  limited?: Limited;
+}
+
+export interface Limited {
+  refusal: 'quota_reached' | 'member_limit_reached' | 'account_limit_reached';
+  /** The quota or member. */
+  name: string;
+  limit: number | null;
+  resetsAt: string | null;
 }
 
 export function paywall(request: PaywallRequest) {
+  if (request.limited !== undefined) return limitWall(request, request.limited);
   const { catalog, plan, requiredMilli, availableMilli, requiredPlan, nextRefresh, excluded = [] } = request;
   const shortfall = milli(Math.max(0, requiredMilli - availableMilli));
   const gated = rankOf(catalog, requiredPlan) > rankOf(catalog, plan);
@@ -58,6 +69,36 @@ export function paywall(request: PaywallRequest) {
   };
 }
 
+/** More credits would not help here: a higher plan does where it allows more uses, an owner where a member is limited. */
+function limitWall(request: PaywallRequest, { refusal, name, limit, resetsAt }: Limited) {
+  const { catalog, plan, role, requiredMilli, availableMilli } = request;
+  const allows = (one: Plan) => one.quotas[name] ?? Number.POSITIVE_INFINITY;
+  const plans =
+    refusal === 'quota_reached'
+      ? higherPlans(catalog, plan).filter((one) => allows(one) > (limit ?? Number.POSITIVE_INFINITY))
+      : [];
+  const asks = refusal === 'member_limit_reached' || (role === 'member' && catalog.rules.buyers === 'owners');
+  const ways: Way[] = [];
+  if (asks && (plans.length > 0 || refusal === 'member_limit_reached')) ways.push('ask_owner');
+  else if (plans.length > 0) ways.push('upgrade');
+  if (resetsAt !== null) ways.push('wait');
+  return {
+    ways,
+    required: toCredits(requiredMilli),
+    available: toCredits(availableMilli),
+    shortfall: 0,
+    requiredPlan: plans[0]?.plan ?? null,
+    packs: [],
+    plans: plans.map((one) => ({
+      plan: one.plan,
+      credits: toCredits(monthlyCredits({ catalog, plan: one.plan, excluded: [] })),
+      price: one.prices?.month ?? null,
+    })),
+    nextRefreshAt: resetsAt,
+    waitSuffices: resetsAt !== null,
+  };
+}
+
 /** The ways that are open to this account, whatever it wants to do, in the order they are shown. */
 export function paywallWays(standing: Standing): Way[] {
   const { catalog, plan } = standing;
@@ -69,12 +110,12 @@ export function paywallWays(standing: Standing): Way[] {
   });
 }
 
-type WaysOut = Pick<Standing, 'role' | 'nextRefresh'> & Record<'canBuy' | 'canUpgrade' | 'canWait', boolean>;
+type WaysOut = Pick<Standing, 'catalog' | 'role' | 'nextRefresh'> &
+  Record<'canBuy' | 'canUpgrade' | 'canWait', boolean>;
 
-function waysOut({ canBuy, canUpgrade, canWait, role, nextRefresh }: WaysOut): Way[] {
+function waysOut({ catalog, canBuy, canUpgrade, canWait, role, nextRefresh }: WaysOut): Way[] {
   const ways: Way[] = [];
-  if (role === 'member') {
-    // Members may not pay.
+  if (role === 'member' && catalog.rules.buyers === 'owners') {
     if (canBuy || canUpgrade) ways.push('ask_owner');
   } else {
     if (canBuy) ways.push('buy_pack');
@@ -98,7 +139,11 @@ function rankOf(catalog: Catalog, plan: string | null): number {
 }
 
 /** What a plan gives per month that may pay for this. */
-function monthlyCredits(options: { catalog: Catalog; plan: string; excluded: string[] }): MilliCredits {
+export function monthlyCredits(options: {
+  catalog: Catalog;
+  plan: string;
+  excluded: string[];
+}): MilliCredits {
   const { catalog, plan, excluded } = options;
   const allotments = planOf(catalog, plan)?.allotments ?? {};
   const monthly = catalog.buckets.filter(

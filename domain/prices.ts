@@ -1,5 +1,8 @@
-import { type Action, type Catalog, isoDurationSeconds, type Model, planOf } from './catalog';
+import { type Action, actionOf, type Catalog, type Model, planOf } from './catalog';
 import { type MilliCredits, milli, toMilli } from './credits';
+import { isoDurationSeconds } from './duration';
+import { chooseOptions, listed, quoted, refuse } from './options';
+import { pricePhases } from './pipelinePrices';
 import type { Refusal } from './refusals';
 
 /** What a request costs, exactly and with its working. Pure; every wrong parameter is a refusal that says what is allowed. */
@@ -12,6 +15,8 @@ export interface PriceLine {
   unit: string;
   rateMilli: MilliCredits;
   creditsMilli: MilliCredits;
+  /** The phase of a pipeline that costs this. */
+  phase?: string;
 }
 
 export interface Priced {
@@ -23,13 +28,14 @@ export interface Priced {
   /** Differ from `creditsMilli` only where the final price is not known beforehand. */
   minMilli: MilliCredits;
   ceilingMilli: MilliCredits;
-  /** How many outputs are ordered. */
+  /** How many outputs are ordered; each uses one of every quota. */
   outputs: number;
   lines: PriceLine[];
   free: boolean;
   /** The highest plan that any gate on the way asks for. */
   requiredPlan: string | null;
   tags: string[];
+  quotas: string[];
   needsConfirmation: boolean;
   maxDurationSeconds: number;
   approximate: boolean;
@@ -47,7 +53,7 @@ export interface PriceRequest {
 }
 
 export function price({ catalog, action: actionId, model: modelId, params = {} }: PriceRequest): PriceResult {
-  const action = catalog.actions.find((one) => one.action === actionId);
+  const action = actionOf(catalog, actionId);
   if (action === undefined) {
     return refuse(
       'unknown_action',
@@ -55,8 +61,19 @@ export function price({ catalog, action: actionId, model: modelId, params = {} }
       `There is no action ${quoted(actionId)}; use ${listed(catalog.actions.map((one) => one.action))}.`,
     );
   }
-  if (action.free) return freeOf({ catalog, action, modelId, params });
+  const request = { catalog, action, modelId, params };
+  if (action.free) return priceOfFree(request);
+  return action.pipeline === undefined ? priceOfModel(request) : priceOfPipeline(request);
+}
 
+interface Asked {
+  catalog: Catalog;
+  action: Action;
+  modelId: string | undefined;
+  params: Record<string, unknown>;
+}
+
+function priceOfModel({ catalog, action, modelId, params }: Asked): PriceResult {
   const wanted = modelId ?? action.defaultModel;
   const model = action.models.find((one) => one.model === wanted);
   if (model === undefined) {
@@ -67,12 +84,11 @@ export function price({ catalog, action: actionId, model: modelId, params = {} }
       `${action.action} has no model ${quoted(wanted)}; use ${models}.`,
     );
   }
-  const chosen = chooseOptions({ action, model, params });
+  const { maxOutputs } = action;
+  const chosen = chooseOptions({ of: model.model, options: model.options, maxOutputs, params });
   if (!chosen.ok) return chosen;
-  const { options, outputs } = chosen;
-  const rate = model.rates.find((row) =>
-    Object.entries(row.params).every(([name, value]) => options[name] === value),
-  );
+  const { values, outputs } = chosen;
+  const rate = rateFor(model, values);
   if (rate === undefined) {
     const offered = model.rates.map((row) => JSON.stringify(row.params)).join(', ');
     return refuse(
@@ -83,7 +99,7 @@ export function price({ catalog, action: actionId, model: modelId, params = {} }
   }
 
   const rateMilli = toMilli(rate.credits);
-  const seconds = rate.per === 'second' ? Number(options['seconds']) : 1;
+  const seconds = rate.per === 'second' ? Number(values['seconds']) : 1;
   const quantity = outputs * seconds;
   const creditsMilli = milli(rateMilli * quantity);
   const unit = rate.per === 'second' ? 'second' : action.unit;
@@ -93,7 +109,7 @@ export function price({ catalog, action: actionId, model: modelId, params = {} }
     priced: {
       action: action.action,
       model: model.model,
-      params: { ...options, outputs },
+      params: { ...values, outputs },
       creditsMilli,
       minMilli: creditsMilli,
       ceilingMilli: creditsMilli,
@@ -108,19 +124,45 @@ export function price({ catalog, action: actionId, model: modelId, params = {} }
   };
 }
 
-function freeOf(request: {
-  catalog: Catalog;
-  action: Action;
-  modelId: string | undefined;
-  params: Record<string, unknown>;
-}): PriceResult {
-  const { catalog, action, modelId, params } = request;
-  if (modelId !== undefined)
-    return refuse(
-      'unknown_model',
-      'model',
-      `${action.action} is free and has no models; leave \`model\` out.`,
-    );
+function rateFor(model: Model, values: Readonly<Record<string, ParamValue>>) {
+  return model.rates.find((row) =>
+    Object.entries(row.params).every(([name, value]) => values[name] === value),
+  );
+}
+
+/** Phases are priced one by one; what is held at most is the published upper end, or their sum if that is more. */
+function priceOfPipeline({ catalog, action, modelId, params }: Asked): PriceResult {
+  const { pipeline } = action;
+  if (pipeline === undefined) throw new Error(`${action.action} is no pipeline`);
+  if (modelId !== undefined) return refuse('unknown_model', 'model', modelless(action, 'a pipeline'));
+  const chosen = chooseOptions({ of: action.action, options: pipeline.options, maxOutputs: 1, params });
+  if (!chosen.ok) return chosen;
+  const phases = pricePhases({ pipeline, values: chosen.values, price: (one) => price({ catalog, ...one }) });
+  if (!phases.ok) return phases;
+  const { lines, plans, tags, approximate } = phases;
+  const creditsMilli = milli(lines.reduce((sum, line) => sum + line.creditsMilli, 0));
+  return {
+    ok: true,
+    priced: {
+      action: action.action,
+      model: null,
+      params: { ...chosen.values, outputs: 1 },
+      creditsMilli,
+      minMilli: creditsMilli,
+      ceilingMilli: milli(Math.max(creditsMilli, toMilli(pipeline.holdAtLeast ?? 0))),
+      outputs: 1,
+      lines,
+      free: false,
+      requiredPlan: highestPlan(catalog, [action.minimumPlan, ...plans]),
+      tags,
+      ...termsOf(catalog, action),
+      approximate,
+    },
+  };
+}
+
+function priceOfFree({ catalog, action, modelId, params }: Asked): PriceResult {
+  if (modelId !== undefined) return refuse('unknown_model', 'model', modelless(action, 'free'));
   const [name] = Object.keys(params);
   if (name !== undefined)
     return refuse('unknown_option', `params.${name}`, `${action.action} is free and has no options.`);
@@ -145,75 +187,22 @@ function freeOf(request: {
   };
 }
 
+function modelless({ action }: Action, kind: string): string {
+  return `${action} is ${kind} and has no models; leave \`model\` out.`;
+}
+
 function termsOf(catalog: Catalog, action: Action) {
   return {
+    quotas: action.quotas,
     needsConfirmation: action.needsConfirmation,
     maxDurationSeconds: isoDurationSeconds(action.maxDuration) ?? 0,
     provider: { ...(action.provider ?? catalog.rules.defaultProvider) },
   };
 }
 
-type Chosen =
-  | { ok: true; options: Record<string, ParamValue>; outputs: number }
-  | { ok: false; refusal: Refusal };
-
-function chooseOptions(request: { action: Action; model: Model; params: Record<string, unknown> }): Chosen {
-  const { action, model, params } = request;
-  const { outputs = 1, ...given } = params;
-  if (
-    typeof outputs !== 'number' ||
-    !Number.isInteger(outputs) ||
-    outputs < 1 ||
-    outputs > action.maxOutputs
-  ) {
-    return refuse(
-      'unknown_option',
-      'params.outputs',
-      `outputs must be a whole number from 1 to ${action.maxOutputs}.`,
-    );
-  }
-  for (const [name, value] of Object.entries(given)) {
-    const option = Object.hasOwn(model.options, name) ? model.options[name] : undefined;
-    if (option === undefined) {
-      const names = listed([...Object.keys(model.options), 'outputs']);
-      return refuse(
-        'unknown_option',
-        `params.${name}`,
-        `${model.model} has no option ${quoted(name)}; it has ${names}.`,
-      );
-    }
-    if (!option.values.some((allowed) => allowed === value)) {
-      return refuse('unknown_option', `params.${name}`, `${name} must be one of ${listed(option.values)}.`);
-    }
-  }
-  // Sorted by name, so that a quote and a request that say the same have the same parameters.
-  const names = Object.keys(model.options).toSorted();
-  const options = Object.fromEntries(
-    names.map((name) => [
-      name,
-      (Object.hasOwn(given, name) ? given[name] : model.options[name]?.default) as ParamValue,
-    ]), // checked above
+function highestPlan(catalog: Catalog, plans: (string | null | undefined)[]): string | null {
+  const gates = plans.flatMap((name) =>
+    name === undefined || name === null ? [] : (planOf(catalog, name) ?? []),
   );
-  return { ok: true, options, outputs };
-}
-
-function highestPlan(catalog: Catalog, plans: (string | undefined)[]): string | null {
-  const gates = plans.flatMap((name) => (name === undefined ? [] : (planOf(catalog, name) ?? [])));
   return gates.toSorted((a, b) => b.rank - a.rank)[0]?.plan ?? null;
-}
-
-function refuse(
-  code: 'unknown_action' | 'unknown_model' | 'unknown_option',
-  path: string,
-  detail: string,
-): { ok: false; refusal: Refusal } {
-  return { ok: false, refusal: { code, path, detail } };
-}
-
-function quoted(value: unknown): string {
-  return typeof value === 'string' ? `"${value.slice(0, 64)}"` : String(value);
-}
-
-function listed(values: readonly (string | number | boolean)[]): string {
-  return values.slice(0, 60).map(String).join(', ');
 }

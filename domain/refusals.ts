@@ -5,6 +5,9 @@
 export const REFUSALS = {
   insufficient_credits: { kept: true },
   plan_required: { kept: true },
+  quota_reached: { kept: true },
+  member_limit_reached: { kept: true },
+  account_limit_reached: { kept: true },
   account_suspended: { kept: false },
   too_many_open_generations: { kept: false },
   confirmation_required: { kept: false },

@@ -1,9 +1,29 @@
 import { z } from 'zod';
-import type { CatalogStore, CatalogVersion } from '../../db/catalogs';
-import { ProblemError } from '../problems';
+import {
+  type CatalogStore,
+  type CatalogVersion,
+  LIST_TTL_MS,
+  newestVersion,
+  PlanInUse,
+  plansLeftOut,
+  publishCatalog,
+} from '../../db/catalogs';
+import type { Database } from '../../db/connection';
+import type { Catalog } from '../../domain/catalog';
+import { catalogChanges } from '../../domain/catalogDiff';
+import { CatalogShape } from '../../domain/catalogSchema';
+import { canonicalJson } from '../../domain/ids';
+import { parseCatalog } from '../../domain/parseCatalog';
+import { type FieldError, ProblemError } from '../problems';
 import { type Route, route } from '../route';
+import { instantIn, instantOut } from '../schemas';
 
 /** The products: plans, packs, buckets, rates, as the data they are. */
+
+export interface CatalogRouteDeps {
+  db: Database;
+  catalogs: CatalogStore;
+}
 
 const catalogEntry = z
   .looseObject({ catalog: z.string(), label: z.string(), version: z.number() })
@@ -12,7 +32,25 @@ const catalogEntry = z
   )
   .meta({ id: 'Catalog' });
 
-export function catalogRoutes({ catalogs }: { catalogs: CatalogStore }): Route[] {
+const newCatalog = CatalogShape.extend({
+  effectiveAt: instantIn
+    .optional()
+    .describe('When accounts begin to use it, on their own clocks; now if left out'),
+  dryRun: z.boolean().default(false).describe('Check it and answer what would change; publish nothing'),
+}).meta({ id: 'NewCatalog' });
+
+const publication = z
+  .object({
+    catalog: z.string(),
+    version: z.number().describe('The version it has, or would have'),
+    effectiveAt: instantOut.nullable().describe('Null: at once'),
+    dryRun: z.boolean(),
+    changed: z.boolean().describe('False: the newest version says the same'),
+    changes: z.array(z.object({ path: z.string(), before: z.unknown(), after: z.unknown() })),
+  })
+  .meta({ id: 'CatalogPublication' });
+
+export function catalogRoutes({ db, catalogs }: CatalogRouteDeps): Route[] {
   const common = { tag: 'Prices', scope: 'read', account: 'shared' } as const;
   return [
     route({
@@ -42,7 +80,61 @@ export function catalogRoutes({ catalogs }: { catalogs: CatalogStore }): Route[]
         throw new ProblemError('not_found', { detail: `There is no catalog ${params.catalog}.` });
       return { status: 200, body: show(found) };
     }),
+    route({
+      ...common,
+      scope: 'admin',
+      method: 'POST',
+      path: '/v1/catalogs',
+      summary: 'A new version of a catalog, checked whole before it counts',
+      description:
+        'Versions are never edited. Accounts use the newest one in force from their next unquoted request; holds and ' +
+        'quotes keep their price, allotments change at the next slot. Answers once every process knows the version.',
+      idempotency: 'optional',
+      keptBy: 'api-key',
+      errors: [],
+      body: newCatalog,
+      responses: { 200: publication, 201: publication },
+    }).handle(async ({ body }) => {
+      const { effectiveAt, dryRun, ...fields } = body;
+      const parsed = parseCatalog(fields);
+      if (!parsed.ok) throw wrongCatalog(parsed.errors);
+      const { catalog } = parsed;
+      const newest = await newestVersion(db.knex, catalog.catalog);
+      const changes = catalogChanges(newest?.catalog ?? null, catalog);
+      const at = effectiveAt?.toISOString();
+      const facts = { catalog: catalog.catalog, effectiveAt: at ?? null, dryRun, changes };
+      if (dryRun) {
+        const [leftOut] = await plansLeftOut(db.knex, catalog);
+        if (leftOut !== undefined) throw wrongCatalog([{ path: 'plans', message: leftOut }]);
+        const changed = canonicalJson(newest?.catalog) !== canonicalJson(catalog);
+        const version = (newest?.version ?? 0) + (changed ? 1 : 0);
+        return { status: 200, body: { ...facts, version, changed } };
+      }
+      const { version, changed } = await publish(db, { catalog, effectiveAt: at });
+      const answer = { ...facts, version, changed };
+      return changed ? { status: 201, body: answer } : { status: 200, body: answer };
+    }),
   ];
+}
+
+/** Outside the request's own transaction, so that it can be waited for: saying the same twice is one version. */
+async function publish({ knex }: Database, options: { catalog: Catalog; effectiveAt: string | undefined }) {
+  try {
+    const published = await publishCatalog(knex, options);
+    if (published.changed) await new Promise((resolve) => setTimeout(resolve, LIST_TTL_MS));
+    return published;
+  } catch (error) {
+    if (!(error instanceof PlanInUse)) throw error;
+    throw wrongCatalog([{ path: 'plans', message: error.message }]);
+  }
+}
+
+function wrongCatalog(errors: readonly FieldError[]): ProblemError {
+  const [first] = errors;
+  return new ProblemError('invalid_request', {
+    detail: first === undefined ? 'The catalog is not valid.' : `${first.path}: ${first.message}`,
+    errors,
+  });
 }
 
 function show({ catalog, version }: CatalogVersion): z.output<typeof catalogEntry> {

@@ -119,7 +119,8 @@ export function operationRoutes({ db, starter }: OperationRouteDeps): Route[] {
       const shown = await Promise.all(
         listed.data.map(async (row) => ({
           ...showHold(row),
-          orphaned: row.workflowId === null || !(await starter.isRunning(row.workflowId)),
+          orphaned:
+            row.expiresAt === null && (row.workflowId === null || !(await starter.isRunning(row.workflowId))),
         })),
       );
       const data =

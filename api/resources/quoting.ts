@@ -7,7 +7,8 @@ import { QUOTE_TTL_MS, saveQuote } from '../../db/quotes';
 import { type BalanceSnapshot, toMs } from '../../domain/account';
 import { nextRefresh } from '../../domain/balance';
 import type { Catalog } from '../../domain/catalog';
-import { add, type MilliCredits, milli, toCredits } from '../../domain/credits';
+import { toCredits } from '../../domain/credits';
+import { drawFrom } from '../../domain/draws';
 import { excludedBuckets, planGate } from '../../domain/gates';
 import { paywall } from '../../domain/paywall';
 import { type Priced, price } from '../../domain/prices';
@@ -53,6 +54,7 @@ export const quote = z
         unit: z.string(),
         rate: creditsOut,
         credits: creditsOut,
+        phase: z.string().optional().describe('The phase of a pipeline that costs this'),
       }),
     ),
     allowed: z.boolean(),
@@ -121,7 +123,8 @@ function verdict({
 }) {
   const { rules } = snapshot;
   const excluded = excludedBuckets({ catalog, priced });
-  const { draws, spendable } = wouldDraw({ snapshot, excluded, priceMilli: priced.ceilingMilli });
+  const { lots, now } = snapshot;
+  const { draws, spendable } = drawFrom({ lots, now, excluded, amount: priced.ceilingMilli });
   const gate = planGate({ catalog, plan: rules.plan, priced });
   const short = spendable < priced.ceilingMilli;
   const reason = rules.suspended
@@ -142,25 +145,8 @@ function verdict({
     allowed: reason === null,
     reason,
     paywall: gate === null && !short ? null : { ...wall },
-    draws: reason === null ? draws : [],
+    draws: reason === null ? draws.map(({ bucket, milli }) => ({ bucket, credits: toCredits(milli) })) : [],
   };
-}
-
-/** The same order the ledger takes them in: rank, expiry, age. The snapshot's lots come in that order. */
-function wouldDraw(options: { snapshot: BalanceSnapshot; excluded: string[]; priceMilli: MilliCredits }) {
-  const { snapshot, excluded, priceMilli } = options;
-  const lots = snapshot.lots.filter(
-    (lot) => !excluded.includes(lot.bucket) && lot.available > 0 && toMs(lot.expiresAt) > toMs(snapshot.now),
-  );
-  const byBucket = new Map<string, number>();
-  let missing: number = priceMilli;
-  for (const lot of lots) {
-    const take = Math.min(missing, lot.available);
-    if (take > 0) byBucket.set(lot.bucket, (byBucket.get(lot.bucket) ?? 0) + take);
-    missing -= take;
-  }
-  const draws = [...byBucket].map(([bucket, amount]) => ({ bucket, credits: toCredits(milli(amount)) }));
-  return { draws, spendable: add(...lots.map((lot) => lot.available)) };
 }
 
 export function quoteRoutes({ quoting }: { quoting: Quoting }): Route[] {

@@ -68,6 +68,28 @@ CREATE TABLE ledger.freezes (
   PRIMARY KEY (account_id, cause)
 );
 
+-- Who is in a team. Deleting a member keeps its counters.
+CREATE TABLE ledger.members (
+  account_id    text   NOT NULL REFERENCES ledger.accounts,
+  member        text   NOT NULL,
+  role          text   NOT NULL CHECK (role IN ('owner', 'member')),
+  monthly_limit bigint CHECK (monthly_limit >= 0), -- null: none
+  added_at      timestamptz NOT NULL,
+  PRIMARY KEY (account_id, member)
+);
+
+-- What is limited per period: uses of a quota, credits of a member or of the account. Keyed by the period in which the
+-- reserve happened, and given back to that period (rule 22). `period` is what the caller calls it; SQL does no calendar.
+CREATE TABLE ledger.counters (
+  account_id text   NOT NULL REFERENCES ledger.accounts,
+  counter    text   NOT NULL,
+  period     text   NOT NULL,
+  used       bigint NOT NULL CHECK (used >= 0),
+  PRIMARY KEY (account_id, counter, period)
+);
+ALTER TABLE ledger.holds ADD COLUMN counts jsonb; -- what it counts against: [{counter, period, of, units}]
+ALTER TABLE ledger.account_rules ADD COLUMN credits_per_day bigint CHECK (credits_per_day >= 0);
+
 -- What a call works on, as plain rows: a table's own row type drags its constraints along wherever it is unpacked,
 -- which costs more than the work itself.
 CREATE TYPE ledger.account AS (
@@ -81,7 +103,7 @@ CREATE TYPE ledger.lot AS (
 CREATE TYPE ledger.hold AS (
   account_id text, hold_id text, generation_id text, amount bigint, held bigint, captured bigint, released bigint, forfeited bigint, refunded bigint,
   lots int[], lots_held bigint[], lots_captured bigint[], open boolean, epoch int, workflow_id text, namespace_id text,
-  opened_at timestamptz, overdue_at timestamptz, closed_at timestamptz, expires_at timestamptz, phases text[], work jsonb);
+  opened_at timestamptz, overdue_at timestamptz, closed_at timestamptz, expires_at timestamptz, phases text[], work jsonb, counts jsonb);
 CREATE TYPE ledger.entry AS (
   account_id text, seq bigint, at timestamptz, recorded_at timestamptz, kind text, status text, key text, hold_id text, credits bigint,
   available_after bigint, held_after bigint, debt_after bigint, moves ledger.move[], detail jsonb, actor text, reason text);
@@ -94,7 +116,7 @@ $$;
 CREATE FUNCTION ledger.as_hold(h ledger.holds) RETURNS ledger.hold LANGUAGE sql IMMUTABLE AS $$
   SELECT ROW(h.account_id, h.hold_id, h.generation_id, h.amount, h.held, h.captured, h.released, h.forfeited, h.refunded,
              h.lots, h.lots_held, h.lots_captured, h.open, h.epoch, h.workflow_id, h.namespace_id,
-             h.opened_at, h.overdue_at, h.closed_at, h.expires_at, h.phases, h.work)::ledger.hold
+             h.opened_at, h.overdue_at, h.closed_at, h.expires_at, h.phases, h.work, h.counts)::ledger.hold
 $$;
 
 -- The lots that pay p_amount: rank, then earliest expiry, then oldest, which is the order of p_lots (invariant 9).
@@ -187,7 +209,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
     'rulesVersion', a.rules_version, 'settleVersion', a.settle_version,
     'rules', jsonb_build_object('catalog', r.catalog, 'plan', r.plan, 'planSource', r.plan_source, 'planInterval', r.plan_interval,
       'paidUntil', r.paid_until, 'timezone', r.timezone, 'anchor', r.anchor, 'suspended', r.suspended, 'maxOpen', r.max_open,
-      'email', r.email, 'stripeCustomer', r.stripe_customer, 'createdAt', r.created_at),
+      'creditsPerDay', r.credits_per_day, 'email', r.email, 'stripeCustomer', r.stripe_customer, 'createdAt', r.created_at),
+    'members', coalesce((SELECT jsonb_object_agg(m.member, jsonb_build_object('role', m.role, 'monthlyLimit', m.monthly_limit))
+                           FROM ledger.members m WHERE m.account_id = p_account), '{}'),
     'calendar', r.calendar)
     FROM ledger.accounts a JOIN ledger.account_rules r USING (account_id)
    WHERE a.account_id = p_account
@@ -280,6 +304,9 @@ BEGIN
       known       int := cardinality(c.answers);      -- keys up to here are in the table already
       replies     jsonb[] := '{}';
       repaid_all  bigint := 0;
+      counters    text[] := '{}';                     -- those that were looked at, and how much of them is used
+      used        bigint[] := '{}';
+      counted     boolean := false;                   -- whether any of them changed
       -- One turn of the loop: what happens next to this account.
       steps       int := coalesce(jsonb_array_length(settlement -> 'steps'), 0);
       ops         int := jsonb_array_length(c.ops);
@@ -293,6 +320,9 @@ BEGIN
       recorded    boolean;                            -- whether it leaves a journal row and uses up its key
       reply       jsonb;
       detail      jsonb;
+      counts      jsonb;                              -- what is counted, or uncounted: [{counter, period, of, units}]
+      limited     jsonb;                              -- the first counter that is too full
+      gave_back   bigint;
       moves       ledger.move[];
       new_lots    jsonb;
       x           int;
@@ -398,7 +428,7 @@ BEGIN
         x := array_position(keys, op ->> 'key');
         IF x IS NOT NULL THEN
           CONTINUE WHEN n <= steps; -- granted before, by another road: the step is done
-          reply := CASE WHEN answers[x].request_hash <> op ->> 'hash' THEN '{"status": "idempotency_conflict"}'
+          reply := CASE WHEN answers[x].request_hash <> op ->> 'hash' THEN '{"status": "idempotency_conflict", "answer": null}'
                         ELSE answers[x].answer::jsonb - 'facts' || jsonb_build_object('answer', answers[x].answer) END;
           replies := replies || (reply || jsonb_build_object('replayed', true,
             'hold', ledger.hold_state(holds[array_position(hold_ids, op ->> 'holdId')])));
@@ -413,6 +443,8 @@ BEGIN
       detail := NULL;
       moves := '{}';
       new_lots := '[]';
+      counts := '[]';
+      gave_back := 0;
       owed := 0;
       repaid := 0;
       at := greatest(a.journal_at, at);
@@ -427,38 +459,60 @@ BEGIN
 
       CASE kind
 
-      -- {rulesVersion, amount, holdId, excluded: [bucket], refusal, maxOpen, reserveBefore, overdueSeconds | ttlSeconds, refuseOnly,
-      --  workflowId, namespaceId, facts, generation | work}. The caller decided from a snapshot at rulesVersion what applies (refusal,
+      -- {rulesVersion, amount, holdId, excluded: [bucket], refusal, counts: [{counter, period, of: uses | credits, units, limit,
+      -- refusal}], countsUntil, maxOpen, reserveBefore, overdueSeconds | ttlSeconds, refuseOnly,
+      --  workflowId, namespaceId, facts, ifRefused, generation | work}. The caller decided from a snapshot at rulesVersion what applies (refusal,
       -- excluded buckets); here it is decided whether that still holds, and the balance (rule 9). A charge is reserve and capture in one.
       -- refuseOnly: for a caller without a workflow, who expects a refusal and may not hold anything (rule 10).
       WHEN 'reserve', 'charge' THEN
-        IF (op ->> 'rulesVersion')::bigint <> a.rules_version THEN
+        IF (op ->> 'rulesVersion')::bigint <> a.rules_version OR at >= (op ->> 'countsUntil')::timestamptz THEN
           status := 'stale';
           recorded := false;
         ELSIF clock_timestamp() > (op ->> 'reserveBefore')::timestamptz THEN
           status := 'too_late'; -- nobody is charged minutes after they left (rule 8)
           recorded := false;
         ELSE
+          -- Quotas first, then the member (rule 9): the first that would be exceeded says no.
+          limited := NULL;
+          FOR i IN 0..coalesce(jsonb_array_length(op -> 'counts'), 0) - 1 LOOP
+            r := op -> 'counts' -> i;
+            counts := counts || jsonb_build_object('counter', r -> 'counter', 'period', r -> 'period', 'of', r -> 'of', 'units', r -> 'units');
+            x := array_position(counters, (r ->> 'counter') || chr(31) || (r ->> 'period'));
+            IF x IS NULL THEN
+              counters := counters || ((r ->> 'counter') || chr(31) || (r ->> 'period'));
+              used := used || coalesce((SELECT o.used FROM ledger.counters o
+                WHERE o.account_id = c.account_id AND o.counter = r ->> 'counter' AND o.period = r ->> 'period'), 0);
+              x := cardinality(used);
+            END IF;
+            IF limited IS NULL AND used[x] + (r ->> 'units')::bigint > (r ->> 'limit')::bigint THEN
+              limited := r || jsonb_build_object('used', used[x]);
+            END IF;
+          END LOOP;
           taken := ledger.take(lots, CASE WHEN op ? 'refusal' THEN 9007199254740991 ELSE amount END,
             CASE kind WHEN 'charge' THEN 'spent'::ledger.part ELSE 'held' END, NULL, op -> 'excluded');
           status := CASE WHEN op ? 'refusal' THEN op ->> 'refusal'
+                         WHEN limited IS NOT NULL THEN limited ->> 'refusal'
                          WHEN kind = 'reserve' AND amount > 0 AND a.open_holds >= (op ->> 'maxOpen')::int THEN 'too_many_open_generations'
                          WHEN taken.taken < amount THEN 'insufficient_credits'
                          WHEN amount > 0 AND (op ->> 'refuseOnly')::boolean THEN 'would_hold'
                          ELSE 'applied' END;
           recorded := status NOT IN ('too_many_open_generations', 'would_hold');
           IF status <> 'applied' THEN
-            reply := jsonb_build_object('required', amount, 'spendable', taken.taken);
+            reply := jsonb_build_object('required', amount, 'spendable', taken.taken)
+              || CASE WHEN status = limited ->> 'refusal' THEN jsonb_build_object('limited', limited) ELSE '{}' END;
+            counts := '[]';
+            op := op || jsonb_build_object('facts', (op -> 'facts') || coalesce(op -> 'ifRefused', '{}'));
           ELSE
             moves := taken.moves;
-            reply := jsonb_build_object('amount', amount, 'draws', taken.draws);
+            reply := jsonb_build_object('amount', amount) || CASE WHEN op ? 'work' THEN '{}' ELSE jsonb_build_object('draws', taken.draws) END;
             detail := CASE WHEN op ? 'generation' THEN jsonb_build_object('generation', op -> 'generation' -> 'id') END;
             IF amount > 0 THEN
               due := at + make_interval(secs => (op ->> 'ttlSeconds')::int);
               none := array_fill(0::bigint, ARRAY[cardinality(moves)]);
               h := ROW(a.account_id, op ->> 'holdId', op -> 'generation' ->> 'id', amount, amount, 0, 0, 0, 0, taken.numbers, taken.amounts, none, true, 0,
                 op ->> 'workflowId', op ->> 'namespaceId', at, coalesce(due, at + make_interval(secs => (op ->> 'overdueSeconds')::int), at),
-                NULL, due, '{}'::text[], op -> 'work' || jsonb_build_object('draws', taken.draws))::ledger.hold;
+                NULL, due, '{}'::text[],
+                op -> 'work' || jsonb_build_object('draws', taken.draws), nullif(counts, '[]'))::ledger.hold;
               IF kind = 'charge' THEN
                 h.held := 0;
                 h.captured := amount;
@@ -480,12 +534,15 @@ BEGIN
         END IF;
 
       -- Captures held credits and, when final, gives back the rest in the same operation (rule 13). {holdId, amount | delivered +
-      -- ordered | neither (all), clamp, final, phase, cause, generation}. clamp: take what remains if asked for more (rule 15).
+      -- ordered (of `price`, by default of all) | neither (all), clamp, final, phase, cause, generation}. clamp: take what remains if asked for more (rule 15).
       WHEN 'capture' THEN
         status := coalesce(closed, CASE WHEN op ->> 'phase' = ANY (h.phases) THEN 'phase_captured' ELSE 'applied' END);
         IF status = 'applied' THEN
           -- The delivered share of the whole price, less what phases took already (rule 13).
-          wanted := coalesce(amount, greatest(0, div(h.amount::numeric * (op ->> 'delivered')::int, (op ->> 'ordered')::int)::bigint - h.captured), h.held);
+          wanted := CASE WHEN amount IS NOT NULL THEN amount
+                         WHEN op ? 'delivered' THEN greatest(0,
+                           div(coalesce((op ->> 'price')::bigint, h.amount)::numeric * (op ->> 'delivered')::int, (op ->> 'ordered')::int)::bigint - h.captured)
+                         ELSE h.held END;
           IF wanted > h.held AND NOT coalesce((op ->> 'clamp')::boolean, false) THEN
             status := 'exceeds_hold';
           END IF;
@@ -540,6 +597,7 @@ BEGIN
           reply := jsonb_build_object('amount', wanted);
           detail := reply;
           h.refunded := h.refunded + wanted;
+          gave_back := wanted;
           from_lots := '{}';
           amounts := '{}';
           FOR i IN REVERSE cardinality(h.lots)..1 LOOP
@@ -591,7 +649,7 @@ BEGIN
             'rank', op -> 'rank', 'effectiveAt', at, 'expiresAt', op -> 'expiresAt', 'graceSeconds', op -> 'graceSeconds',
             'source', op -> 'source')));
         END IF;
-        reply := reply || jsonb_build_object('amount', amount) || CASE WHEN amount > 0 THEN jsonb_build_object('lot', a.lot_seq + 1) ELSE '{}' END;
+        reply := reply || jsonb_build_object('amount', amount) || CASE WHEN amount > 0 AND recorded THEN jsonb_build_object('lot', a.lot_seq + 1) ELSE '{}' END;
 
       -- A lot that is over. It comes from the loop above, not from callers.
       WHEN 'expire' THEN
@@ -677,6 +735,7 @@ BEGIN
                timezone = coalesce(r ->> 'timezone', timezone), anchor = coalesce((r ->> 'anchor')::timestamptz, anchor),
                suspended = coalesce((r ->> 'suspended')::boolean, suspended),
                max_open = CASE WHEN r ? 'maxOpen' THEN (r ->> 'maxOpen')::int ELSE max_open END,
+               credits_per_day = CASE WHEN r ? 'creditsPerDay' THEN (r ->> 'creditsPerDay')::bigint ELSE credits_per_day END,
                email = CASE WHEN r ? 'email' THEN r ->> 'email' ELSE email END,
                calendar = calendar || coalesce(r -> 'calendar', '{}')
          WHERE account_id = c.account_id;
@@ -687,6 +746,31 @@ BEGIN
         recorded := r ? 'plan';
         IF NOT recorded THEN
           reply := '{"op": "rules"}';
+        END IF;
+
+      -- Adds, changes or removes a member: {rulesVersion, member, role, monthlyLimit, remove, seats}. Whether a seat is free and an
+      -- owner is left is decided here, under the lock.
+      WHEN 'member' THEN
+        recorded := false;
+        SELECT count(*) FILTER (WHERE member <> op ->> 'member') AS others, count(*) FILTER (WHERE member = op ->> 'member') AS known,
+               count(*) FILTER (WHERE member <> op ->> 'member' AND role = 'owner') AS owners,
+               count(*) FILTER (WHERE member = op ->> 'member' AND role = 'owner') AS owner INTO taken
+          FROM ledger.members WHERE account_id = c.account_id;
+        status := CASE WHEN (op ->> 'rulesVersion')::bigint <> a.rules_version THEN 'stale'
+                       WHEN op ? 'remove' AND taken.known = 0 THEN 'unknown_member'
+                       WHEN taken.owner = 1 AND taken.owners = 0 AND (op ? 'remove' OR op ->> 'role' <> 'owner')
+                            AND NOT (op ? 'remove' AND taken.others = 0) THEN 'last_owner'
+                       WHEN NOT op ? 'remove' AND taken.known = 0 AND taken.others >= (op ->> 'seats')::int THEN 'seat_limit_reached'
+                       ELSE 'applied' END;
+        IF status = 'applied' THEN
+          a.rules_version := a.rules_version + 1;
+          IF op ? 'remove' THEN
+            DELETE FROM ledger.members WHERE account_id = c.account_id AND member = op ->> 'member';
+          ELSE
+            INSERT INTO ledger.members (account_id, member, role, monthly_limit, added_at)
+            VALUES (c.account_id, op ->> 'member', op ->> 'role', (op ->> 'monthlyLimit')::bigint, at)
+            ON CONFLICT (account_id, member) DO UPDATE SET role = excluded.role, monthly_limit = excluded.monthly_limit;
+          END IF;
         END IF;
 
       ELSE
@@ -700,6 +784,7 @@ BEGIN
           new_lots := back.new_lots;
           reply := reply || jsonb_build_object('returned', back.returned, 'forfeited', back.forfeited);
           h.released := h.released + h.held;
+          gave_back := h.held;
           h.forfeited := h.forfeited + back.forfeited;
           h.held := 0;
           h.lots_held := array_fill(0::bigint, ARRAY[cardinality(h.lots)]);
@@ -712,6 +797,30 @@ BEGIN
       END IF;
 
       IF recorded THEN
+        -- A hold uncounts what it gives back, in the period it was counted in: credits as they come, a use once, if nothing
+        -- was captured (rule 22).
+        FOR i IN 0..CASE WHEN kind IN ('reserve', 'charge') THEN 0 ELSE coalesce(jsonb_array_length(h.counts), 0) END - 1 LOOP
+          r := h.counts -> i;
+          part := CASE WHEN r ->> 'of' = 'credits' THEN gave_back WHEN final AND h.captured = 0 THEN (r ->> 'units')::bigint ELSE 0 END;
+          CONTINUE WHEN part = 0;
+          counts := counts || jsonb_build_object('counter', r -> 'counter', 'period', r -> 'period', 'units', -part);
+        END LOOP;
+        FOR i IN 0..jsonb_array_length(counts) - 1 LOOP
+          r := counts -> i;
+          x := array_position(counters, (r ->> 'counter') || chr(31) || (r ->> 'period'));
+          IF x IS NULL THEN
+            counters := counters || ((r ->> 'counter') || chr(31) || (r ->> 'period'));
+            used := used || (SELECT o.used FROM ledger.counters o
+              WHERE o.account_id = c.account_id AND o.counter = r ->> 'counter' AND o.period = r ->> 'period');
+            x := cardinality(used);
+          END IF;
+          used[x] := used[x] + (r ->> 'units')::bigint;
+          counted := true;
+        END LOOP;
+        IF counts <> '[]' THEN
+          detail := coalesce(detail, '{}') || jsonb_build_object('counts', counts);
+        END IF;
+
         -- New lots first: moves fill them from outside.
         FOR i IN 0..jsonb_array_length(new_lots) - 1 LOOP
           r := new_lots -> i;
@@ -816,7 +925,7 @@ BEGIN
         reply := reply || jsonb_build_object('status', status);
       END IF;
       IF op ? 'hash' AND n > steps THEN
-        replies := replies || (reply || jsonb_build_object('replayed', false, 'hold', ledger.hold_state(h)));
+        replies := replies || (jsonb_build_object('answer', NULL, 'replayed', false, 'hold', ledger.hold_state(h)) || reply);
       END IF;
     END LOOP;
 
@@ -842,6 +951,11 @@ BEGIN
       FOR i IN known + 1..cardinality(answers) LOOP
         answers_new := answers_new || answers[i];
       END LOOP;
+      IF counted THEN
+        INSERT INTO ledger.counters AS o (account_id, counter, period, used)
+        SELECT c.account_id, split_part(u.name, chr(31), 1), split_part(u.name, chr(31), 2), u.used FROM unnest(counters, used) u (name, used)
+        ON CONFLICT (account_id, counter, period) DO UPDATE SET used = excluded.used;
+      END IF;
       IF repaid_all > 0 THEN -- the oldest debt first
         UPDATE ledger.debts d SET repaid = d.repaid + least(o.open, repaid_all - o.before)
           FROM (SELECT cause, owed - repaid AS open,
@@ -868,9 +982,9 @@ BEGIN
     END LOOP;
     FOREACH h IN ARRAY holds_new LOOP
       INSERT INTO ledger.holds (account_id, hold_id, generation_id, amount, held, captured, lots, lots_held, lots_captured, open, workflow_id,
-                                namespace_id, opened_at, overdue_at, closed_at, expires_at, work)
+                                namespace_id, opened_at, overdue_at, closed_at, expires_at, work, counts)
       VALUES (h.account_id, h.hold_id, h.generation_id, h.amount, h.held, h.captured, h.lots, h.lots_held, h.lots_captured, h.open, h.workflow_id,
-              h.namespace_id, h.opened_at, h.overdue_at, h.closed_at, h.expires_at, h.work);
+              h.namespace_id, h.opened_at, h.overdue_at, h.closed_at, h.expires_at, h.work, h.counts);
     END LOOP;
     FOREACH h IN ARRAY holds_moved LOOP
       UPDATE ledger.holds
@@ -901,7 +1015,7 @@ BEGIN
        SET available = v.available, held = v.held, frozen = v.frozen, spent = v.spent, expired = v.expired, revoked = v.revoked, ended_at = v.ended_at
       FROM unnest(lots_moved) v WHERE o.account_id = v.account_id AND o.lot_no = v.lot_no;
     INSERT INTO ledger.holds (account_id, hold_id, generation_id, amount, held, captured, released, forfeited, refunded, lots, lots_held,
-                              lots_captured, open, epoch, workflow_id, namespace_id, opened_at, overdue_at, closed_at, expires_at, phases, work)
+                              lots_captured, open, epoch, workflow_id, namespace_id, opened_at, overdue_at, closed_at, expires_at, phases, work, counts)
     SELECT * FROM unnest(holds_new);
     UPDATE ledger.holds o
        SET held = v.held, captured = v.captured, released = v.released, forfeited = v.forfeited, refunded = v.refunded, lots_held = v.lots_held,

@@ -1,15 +1,9 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import {
-  bucketOf,
-  freePlan,
-  isoDurationSeconds,
-  isPaid,
-  packOf,
-  parseCatalog,
-  planOf,
-  returnGraceSeconds,
-} from '../../domain/catalog';
+import { bucketOf, freePlan, isPaid, packOf, planOf, returnGraceSeconds } from '../../domain/catalog';
+import { isoDurationSeconds } from '../../domain/duration';
+import { parseCatalog } from '../../domain/parseCatalog';
+import { readProduct } from '../products/product';
 import { imagineart, parsed, smallest } from './catalogs';
 
 /** The smallest catalog with one value set, by its path: what is wrong with it. */
@@ -129,6 +123,35 @@ describe('a catalog', () => {
       'actions.2.free',
       false,
       'actions.2.models: an action that is not free needs a model with a rate',
+    ],
+    [
+      'a limit of a quota that is not there',
+      'plans.1.quotas',
+      { sites: 2 },
+      'plans.1.quotas.sites: there is no quota sites; use one of: (none are defined)',
+    ],
+    [
+      'a fact about a field that is not there',
+      'plans.1.facts',
+      { seats: { illustrative: true }, colour: { illustrative: true } },
+      'plans.1.facts.colour: there is no field colour beside it',
+    ],
+    [
+      'a fact about an entry that is not there',
+      'plans.1.facts',
+      { 'allotments.plan': { illustrative: true }, 'allotments.pack': { illustrative: true } },
+      'plans.1.facts.allotments.pack: there is no field allotments.pack beside it',
+    ],
+    [
+      'more combinations than a price list can show',
+      'actions.0.models.0.options',
+      Object.fromEntries(
+        ['resolution', 'a', 'b', 'c'].map((name) => [
+          name,
+          { values: ['1K', '2K', 3, 4, 5, 6, 7], default: '1K' },
+        ]),
+      ),
+      'actions.0.models.0.options: has 2401 combinations; at most 2000 are allowed',
     ],
     ['a field nobody knows', 'colour', 'red', ': Unrecognized key: "colour"'],
     [
@@ -314,13 +337,22 @@ describe('docs/catalogs.md', () => {
       if (Array.isArray(value)) value.forEach(walk);
       else if (value !== null && typeof value === 'object') Object.entries(value).forEach(visit);
     };
-    const named = new Set(['prices', 'allotments', 'options', 'params', 'defaultProvider', 'provider']);
+    const named = new Set([
+      'prices',
+      'allotments',
+      'options',
+      'params',
+      'defaultProvider',
+      'provider',
+      'facts',
+    ]);
     const visit = ([name, value]: [string, unknown]): void => {
       fields.add(name);
       // The keys inside these are ids and names of the catalog's own.
-      if (!named.has(name)) walk(value);
+      const limits = name === 'quotas' && !Array.isArray(value);
+      if (!named.has(name) && !limits) walk(value);
     };
-    walk(imagineart());
+    for (const id of ['imagineart', 'intangible', 'draftly']) walk(readProduct(id));
     walk(parsed(smallest()));
     expect([...fields].filter((name) => !page.includes(`\`${name}\``))).toEqual([]);
   });

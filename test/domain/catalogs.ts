@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { readFileSync } from 'node:fs';
-import { type Catalog, parseCatalog } from '../../domain/catalog';
+import type { Catalog } from '../../domain/catalog';
+import { parseCatalog } from '../../domain/parseCatalog';
 
 /** The catalog that ships, and the smallest one that is valid. */
 

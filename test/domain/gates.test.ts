@@ -1,4 +1,4 @@
-import { excludedBuckets, planGate } from '../../domain/gates';
+import { excludedBuckets, planGate, quotaUses } from '../../domain/gates';
 import { type Priced, price } from '../../domain/prices';
 import { imagineart, parsed, smallest } from './catalogs';
 
@@ -45,5 +45,35 @@ describe('excluded buckets', () => {
     const small = parsed(smallest());
     const result = price({ catalog: small, action: 'rename' });
     expect(result.ok && excludedBuckets({ catalog: small, priced: result.priced })).toEqual([]);
+  });
+});
+
+describe('quotas', () => {
+  const json = smallest();
+  const [image, video, rename] = json.actions;
+  const [free, one, two] = json.plans;
+  const counted = parsed({
+    ...json,
+    quotas: [{ quota: 'images', label: 'Images', period: 'calendar-month' }],
+    plans: [{ ...free, quotas: { images: 0 } }, { ...one, quotas: { images: 7 } }, two],
+    actions: [{ ...image, quotas: ['images'] }, video, rename],
+  });
+  const uses = (plan: string, action: string, outputs = 1) => {
+    const result = price({ catalog: counted, action, ...(outputs > 1 ? { params: { outputs } } : {}) });
+    return result.ok && quotaUses({ catalog: counted, plan, priced: result.priced });
+  };
+
+  it('are used once by each output, up to what the plan says', () => {
+    expect(uses('one', 'image', 3)).toEqual([
+      { quota: 'images', label: 'Images', period: 'calendar-month', limit: 7, uses: 3 },
+    ]);
+  });
+
+  it('may allow nothing at all, also to an account whose plan is gone', () => {
+    expect([uses('free', 'image'), uses('bygone', 'image')]).toMatchObject([[{ limit: 0 }], [{ limit: 0 }]]);
+  });
+
+  it('are not counted where the plan sets no limit, nor by other actions', () => {
+    expect([uses('two', 'image'), uses('one', 'video'), uses('one', 'rename')]).toEqual([[], [], []]);
   });
 });

@@ -93,6 +93,11 @@ describe('a member', () => {
     expect(wall({ role: 'owner' }).ways).toEqual(['upgrade', 'wait']);
   });
 
+  it('pays where the product lets every member', () => {
+    const open = { ...catalog, rules: { ...catalog.rules, buyers: 'everyone' } } as const;
+    expect(wall({ catalog: open, role: 'member' }).ways).toEqual(['upgrade', 'wait']);
+  });
+
   it('only waits where nobody can', () => {
     const stuck = { role: 'member', plan: 'enterprise', subscriptionActive: false } as const;
     expect(wall(stuck).ways).toEqual(['wait']);

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
-import { parseCatalog } from '../../domain/catalog';
 import { toCredits } from '../../domain/credits';
 import { canonicalJson } from '../../domain/ids';
+import { parseCatalog } from '../../domain/parseCatalog';
 import { type PriceRequest, type Priced, price } from '../../domain/prices';
 import type { Refusal } from '../../domain/refusals';
 import { imagineart, parsed, smallest } from './catalogs';
@@ -50,7 +50,7 @@ describe('the price of an ImagineArt image', () => {
     const resolutions = catalog.actions
       .find((one) => one.action === 'image')
       ?.models.find((one) => one.model === model)?.options['resolution']?.values;
-    expect(resolutions).toEqual(Object.keys(published));
+    expect(resolutions).toEqual(expect.arrayContaining(Object.keys(published)));
     for (const [resolution, credits] of Object.entries(published)) {
       expect(creditsOf({ action: 'image', model, params: { resolution } })).toBe(credits);
     }

@@ -25,6 +25,7 @@ export function snapshotOf({ rules, ...change }: SnapshotChange = {}): BalanceSn
     rulesVersion: 1,
     settleVersion: 0,
     calendar: {},
+    members: {},
     lots: [],
     ...change,
     rules: {
@@ -37,6 +38,7 @@ export function snapshotOf({ rules, ...change }: SnapshotChange = {}): BalanceSn
       anchor: OPENED,
       suspended: false,
       maxOpen: null,
+      creditsPerDay: null,
       email: null,
       stripeCustomer: null,
       createdAt: OPENED,

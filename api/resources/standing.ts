@@ -1,0 +1,119 @@
+import { randomBytes } from 'node:crypto';
+import { z } from 'zod';
+import { listGenerations } from '../../db/generations';
+import type { Database } from '../../db/connection';
+import type { Ledger } from '../../db/ledger';
+import { toCredits } from '../../domain/credits';
+import { unknownAccount } from '../commonProblems';
+import type { GenerationStarter } from '../generationStarter';
+import { accountFrom, type Route, route } from '../route';
+import { accountId, creditsFromZero, creditsOut, reason } from '../schemas';
+
+/** What an administrator may do about an account: limit it, suspend it. */
+
+export interface StandingRouteDeps {
+  db: Database;
+  ledger: Ledger;
+  starter: GenerationStarter;
+}
+
+const limits = z
+  .object({ openGenerations: z.number().nullable(), creditsPerDay: creditsOut.nullable() })
+  .meta({ id: 'AccountLimits' });
+const standing = z
+  .object({ account: z.string(), suspended: z.boolean(), canceled: z.number().describe('Generations') })
+  .meta({ id: 'Standing' });
+
+/** Generations are cancelled page by page until none runs; one that starts meanwhile is refused already. */
+const CANCEL_PAGE = 100;
+
+export function standingRoutes({ db, ledger, starter }: StandingRouteDeps): Route[] {
+  const common = {
+    tag: 'Accounts',
+    scope: 'admin',
+    account: accountFrom.param('id'),
+    errors: ['unknown_account'],
+    params: z.strictObject({ id: accountId }),
+  } as const;
+
+  async function changeRules(
+    id: string,
+    options: { rules: Record<string, unknown>; actor: string; reason?: string },
+  ): Promise<void> {
+    const reply = await ledger.run(id, {
+      op: 'rules',
+      key: `sys:rules:${randomBytes(8).toString('hex')}`, // it says how it shall be, so twice is once
+      hash: 'rules',
+      ...options,
+    });
+    if (reply === null) throw unknownAccount(id);
+  }
+
+  async function cancelRunning(account: string, why: string): Promise<number> {
+    let canceled = 0;
+    let before: { createdAt: string; id: string } | undefined;
+    for (;;) {
+      const page = await listGenerations(db.knex, { account, status: 'running', before, limit: CANCEL_PAGE });
+      for (const { id } of page) if (await starter.cancel(id, { by: 'operator', reason: why })) canceled += 1;
+      const last = page.at(-1);
+      if (last === undefined || page.length < CANCEL_PAGE) return canceled;
+      before = { createdAt: last.createdAt, id: last.id };
+    }
+  }
+
+  return [
+    route({
+      ...common,
+      method: 'PUT',
+      path: '/v1/accounts/{id}/limits',
+      summary: 'Limit how many generations may run at once, and how many credits a day may take',
+      description:
+        'Null takes a limit away (generations at once then have the default). What is left out stays.',
+      body: z.strictObject({
+        openGenerations: z.int().min(1).max(1_000_000).nullable().optional(),
+        creditsPerDay: creditsFromZero.nullable().optional(),
+      }),
+      responses: { 200: limits },
+    }).handle(async ({ params, body, caller }) => {
+      const { openGenerations, creditsPerDay } = body;
+      await changeRules(params.id, {
+        rules: {
+          ...(openGenerations === undefined ? {} : { maxOpen: openGenerations }),
+          ...(creditsPerDay === undefined ? {} : { creditsPerDay }),
+        },
+        actor: caller.keyId,
+      });
+      const after = await ledger.snapshot(params.id);
+      if (after === null) throw unknownAccount(params.id);
+      const { maxOpen, creditsPerDay: perDay } = after.rules;
+      return {
+        status: 200,
+        body: { openGenerations: maxOpen, creditsPerDay: perDay === null ? null : toCredits(perDay) },
+      };
+    }),
+    route({
+      ...common,
+      method: 'POST',
+      path: '/v1/accounts/{id}/suspend',
+      summary: 'Refuse new work of this account, and cancel what runs if asked to',
+      idempotency: 'optional',
+      body: z.strictObject({ reason, cancelRunning: z.boolean().default(false) }),
+      responses: { 200: standing },
+    }).handle(async ({ params, body, caller }) => {
+      await changeRules(params.id, { rules: { suspended: true }, actor: caller.keyId, reason: body.reason });
+      const canceled = body.cancelRunning ? await cancelRunning(params.id, body.reason) : 0;
+      return { status: 200, body: { account: params.id, suspended: true, canceled } };
+    }),
+    route({
+      ...common,
+      method: 'POST',
+      path: '/v1/accounts/{id}/unsuspend',
+      summary: 'Let the account work again',
+      idempotency: 'optional',
+      responses: { 200: standing },
+    }).handle(async ({ params, caller }) => {
+      await changeRules(params.id, { rules: { suspended: false }, actor: caller.keyId });
+      return { status: 200, body: { account: params.id, suspended: false, canceled: 0 } };
+    }),
+  ];
+}

@@ -1,0 +1,129 @@
+import type { Instant, Member, Snapshot } from './account';
+import { toMs } from './account';
+import { cycleNumber, cycleStart, localDate, nextMidnight, nextMonth } from './calendar';
+import type { Catalog, Quota } from './catalog';
+import type { MilliCredits } from './credits';
+import { quotaUses } from './gates';
+import type { Priced } from './prices';
+
+/**
+ * What is limited per period beside the balance: uses of a quota, credits of a member, credits of the account in a
+ * day. Here it is worked out which counters a request moves; the ledger compares and moves them under its lock
+ * (rules 9, 22). Pure.
+ */
+
+export type PeriodKind = Quota['period'];
+
+export interface Period {
+  /** What the counter of this period is called in the ledger. */
+  period: string;
+  /** When the next one begins; null: never. */
+  resetsAt: Instant | null;
+}
+
+/** The period that contains the snapshot's now. Days and calendar months are those of the account's zone. */
+export function periodOf(kind: PeriodKind, { now, rules }: Pick<Snapshot, 'now' | 'rules'>): Period {
+  const nowMs = toMs(now);
+  const { timezone } = rules;
+  switch (kind) {
+    case 'day':
+      return {
+        period: `day:${localDate(nowMs, timezone)}`,
+        resetsAt: instant(nextMidnight(nowMs, timezone)),
+      };
+    case 'calendar-month':
+      return {
+        period: `month:${localDate(nowMs, timezone).slice(0, 7)}`,
+        resetsAt: instant(nextMonth(nowMs, timezone)),
+      };
+    case 'cycle': {
+      const anchorMs = toMs(rules.anchor);
+      const n = cycleNumber(anchorMs, nowMs);
+      return {
+        period: `cycle:${instant(cycleStart(anchorMs, n))}`,
+        resetsAt: instant(cycleStart(anchorMs, n + 1)),
+      };
+    }
+    default: // ever
+      return { period: 'ever', resetsAt: null };
+  }
+}
+
+/** One counter that a request moves. */
+export interface Count extends Period {
+  counter: string;
+  /** A use comes back once, if nothing was captured; credits come back as they do. */
+  of: 'uses' | 'credits';
+  units: number;
+  /** Null: counted, not limited. */
+  limit: number | null;
+  refusal: 'quota_reached' | 'member_limit_reached' | 'account_limit_reached';
+  /** The quota or member, as its owner calls it. */
+  name: string;
+}
+
+/** In the order in which they may refuse: quotas, then the member, then the account's own limit. */
+export function countsOf(options: {
+  snapshot: Snapshot;
+  catalog: Catalog;
+  /** Null for a bare amount, which uses no quota. */
+  priced: Priced | null;
+  member: string | null;
+  amount: MilliCredits;
+}): Count[] {
+  const { snapshot, catalog, priced, member, amount } = options;
+  const { plan, creditsPerDay } = snapshot.rules;
+  const counts: Count[] = (priced === null ? [] : quotaUses({ catalog, plan, priced })).map(
+    ({ quota, period, limit, uses }) => ({
+      ...periodOf(period, snapshot),
+      counter: quotaCounter(quota),
+      of: 'uses',
+      units: uses,
+      limit,
+      refusal: 'quota_reached',
+      name: quota,
+    }),
+  );
+  if (member !== null && amount > 0) {
+    counts.push({
+      ...periodOf(catalog.rules.memberLimits, snapshot),
+      counter: memberCounter(member),
+      of: 'credits',
+      units: amount,
+      limit: memberOf(snapshot, member)?.monthlyLimit ?? null,
+      refusal: 'member_limit_reached',
+      name: member,
+    });
+  }
+  if (creditsPerDay !== null && amount > 0) {
+    counts.push({
+      ...periodOf('day', snapshot),
+      counter: ACCOUNT_COUNTER,
+      of: 'credits',
+      units: amount,
+      limit: creditsPerDay,
+      refusal: 'account_limit_reached',
+      name: snapshot.account,
+    });
+  }
+  return counts;
+}
+
+/** When the first of these periods ends: what is decided later must be worked out anew. */
+export function countsUntil(counts: readonly Count[]): Instant | null {
+  const ends = counts.flatMap(({ resetsAt }) => resetsAt ?? []);
+  return ends.toSorted((a, b) => toMs(a) - toMs(b))[0] ?? null;
+}
+
+export const ACCOUNT_COUNTER = 'account';
+export const quotaCounter = (quota: string) => `quota:${quota}`;
+export const memberCounter = (member: string) => `member:${member}`;
+
+/** Undefined: not in the team, which limits nothing. */
+export function memberOf({ members }: Pick<Snapshot, 'members'>, member: string | null): Member | undefined {
+  return member !== null && Object.hasOwn(members, member) ? members[member] : undefined;
+}
+
+function instant(ms: number): Instant {
+  return new Date(ms).toISOString();
+}
