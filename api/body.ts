@@ -33,7 +33,7 @@ export const requireJsonType: RequestHandler = (request, _response, next) => {
 /** The parsed body, undefined when there is none. Throws `invalid_request` for what could never be stored. */
 export function storableBody(request: Request): unknown {
   const body: unknown = request.body;
-  const error = findUnstorable(body, []);
+  const error = findUnstorable(body);
   if (error !== null) throw new ProblemError('invalid_request', { detail: error.message, errors: [error] });
   return body;
 }
@@ -41,7 +41,7 @@ export function storableBody(request: Request): unknown {
 /** Postgres takes neither NUL in text nor half a surrogate pair in JSON. */
 const UNSTORABLE_TEXT = /\0|\p{Surrogate}/u;
 
-function findUnstorable(value: unknown, path: readonly string[]): FieldError | null {
+export function findUnstorable(value: unknown, path: readonly string[] = []): FieldError | null {
   const at = path.join('.');
   if (typeof value === 'string') {
     return UNSTORABLE_TEXT.test(value)

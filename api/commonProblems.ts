@@ -11,3 +11,8 @@ export function keyConflict(): ProblemError {
     detail: 'This Idempotency-Key was used with another request; use a new one.',
   });
 }
+
+/** What the schema of a field cannot know, such as what time it is. */
+export function invalidField(path: string, message: string): ProblemError {
+  return new ProblemError('invalid_request', { detail: `${path}: ${message}`, errors: [{ path, message }] });
+}

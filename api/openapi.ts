@@ -142,7 +142,8 @@ function answers(each: Route, components: Components): Record<string, Json> {
   return Object.fromEntries(
     Object.entries(each.responses).map(([status, schema]) => {
       const type = schema instanceof z.ZodString ? 'text/plain' : 'application/json';
-      const content = { [type]: { schema: components.schemaOf(schema) } };
+      const csv = each.csv === true ? { 'text/csv': { schema: { type: 'string' } } } : {};
+      const content = { [type]: { schema: components.schemaOf(schema) }, ...csv };
       return [status, { description: each.summary, ...replayed, content }];
     }),
   );

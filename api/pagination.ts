@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { findUnstorable } from './body';
 
 /** Lists: `?limit=` and `?cursor=` in, `{ data, nextCursor }` out. A cursor is the place of the last row shown. */
 
@@ -16,8 +17,9 @@ export function listFields<P extends z.ZodType>(place: P) {
       .string()
       .max(1024)
       .transform((text, context): z.output<P> => {
-        const parsed = place.safeParse(decode(text));
-        if (parsed.success) return parsed.data;
+        const decoded = decode(text);
+        const parsed = place.safeParse(decoded);
+        if (parsed.success && findUnstorable(decoded) === null) return parsed.data;
         context.addIssue({ code: 'custom', message: 'This is not a cursor of this list.' });
         return z.NEVER;
       })

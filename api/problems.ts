@@ -270,6 +270,12 @@ export const PROBLEMS = {
     retryable: false,
     meaning: '`GET /v1/catalogs/{catalog}` lists the buckets.',
   },
+  too_many_rows: {
+    status: 422,
+    title: 'More rows than one answer has',
+    retryable: false,
+    meaning: 'A statement, or a list as CSV, has at most 10,000 rows. Ask for a shorter range of time.',
+  },
   quote_mismatch: {
     status: 422,
     title: 'The quote is for something else',

@@ -46,6 +46,8 @@ export interface BareContext {
   logger: Logger;
   /** Aborted when the client goes away before it was answered. */
   signal: AbortSignal;
+  /** By its Accept header, the client would rather have text/csv than JSON. */
+  prefersCsv: boolean;
   key: string | null;
   /** The request's identity for its key (rule 1). */
   hash: string;
@@ -98,6 +100,8 @@ interface RouteFacts {
   account: AccountOf;
   /** The codes this route can answer beyond those that every route can (see `commonErrors`). */
   errors: readonly ProblemCode[];
+  /** Also answers text/csv, to who asks with Accept or `?format=csv` (see csv.ts). */
+  csv?: true;
   /** Looks for the kept answer to a key before the shape is checked (rule 1). Only for `keptBy: 'account'`. */
   replay?: (request: KeyedRequest) => Promise<TextAnswer | null>;
   /**

@@ -114,12 +114,14 @@ async function perform(request: Accepted): Promise<TextAnswer> {
   const run = route.accept(raw);
   const { id: requestId, receivedAt, logger } = facts;
   const signal = leaving(response);
+  if (route.csv === true) response.vary('Accept');
   const context: BareContext = {
     requestId,
     receivedAt,
     caller,
     logger,
     signal,
+    prefersCsv: request.accepts(['application/json', 'text/csv']) === 'text/csv',
     key,
     hash,
     transaction: null,

@@ -12,6 +12,7 @@ import { type PurchaseRouteDeps, purchaseRoutes } from './resources/purchases';
 import { quoteRoutes } from './resources/quoting';
 import { type ReportRouteDeps, reportRoutes } from './resources/reports';
 import { type StandingRouteDeps, standingRoutes } from './resources/standing';
+import { type StatementRouteDeps, statementRoutes } from './resources/statement';
 import type { Route } from './route';
 
 /** What the handlers of all resources need. */
@@ -26,7 +27,8 @@ export type RouteDeps = AccountRouteDeps &
   PriceRouteDeps &
   PurchaseRouteDeps &
   ReportRouteDeps &
-  StandingRouteDeps;
+  StandingRouteDeps &
+  StatementRouteDeps;
 
 /** The routes table: everything Holdfast answers under /v1, in the order of the docs page. */
 export function createRoutes(deps: RouteDeps): readonly Route[] {
@@ -44,6 +46,7 @@ export function createRoutes(deps: RouteDeps): readonly Route[] {
     ...holdRoutes(deps),
     ...operationRoutes(deps),
     ...ledgerRoutes(deps),
+    ...statementRoutes(deps),
     ...apiKeyRoutes(deps),
   ];
 }

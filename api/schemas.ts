@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { dateStart } from '../domain/calendar';
 import { type MilliCredits, MAX_OPERATION_MILLI, toMilli } from '../domain/credits';
 import { ACCOUNT_ID } from '../domain/ids';
 
@@ -16,8 +17,37 @@ export const callerName = z.string().min(1).max(128);
 
 export const reason = z.string().min(1).max(500);
 
-/** An instant as it is sent: RFC 3339, with an offset or Z. */
-export const instantIn = z.iso.datetime({ offset: true }).transform((text) => new Date(text));
+/** An instant as it is sent: RFC 3339, with an offset or Z. Milliseconds count, what is finer is dropped. */
+export const instantIn = z.iso
+  .datetime({ offset: true })
+  .transform((text) => new Date(text))
+  .refine(hasFourDigitYear, 'Years go from 0001 to 9999.');
+
+const day = z.iso.date().refine((text) => hasFourDigitYear(new Date(text)));
+
+/** The end of a range of time; `instantOf` makes an instant of either. */
+export const dayOrInstant = z
+  .string()
+  .describe('A day of the account’s calendar, 2026-11-21, or an instant')
+  .transform((text, context): string | Date => {
+    const parsed = day.safeParse(text).data ?? instantIn.safeParse(text).data;
+    if (parsed !== undefined) return parsed;
+    context.addIssue({
+      code: 'custom',
+      message: 'This is neither a day, as 2026-11-21, nor an instant by RFC 3339, in the years 0001 to 9999.',
+    });
+    return z.NEVER;
+  });
+
+/** A day begins at its first instant in the account's zone. */
+export function instantOf(given: z.output<typeof dayOrInstant>, zone: string): Date {
+  return typeof given === 'string' ? new Date(dateStart(given, zone)) : given;
+}
+
+/** Neither JSON's nor the database's instants go beyond; an offset may carry one across. */
+function hasFourDigitYear(at: Date): boolean {
+  return at.getUTCFullYear() >= 1 && at.getUTCFullYear() <= 9999;
+}
 
 /** An instant as it is shown: RFC 3339 in UTC with milliseconds. */
 export const instantOut = z.iso.datetime({ precision: 3 });

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { findUnstorable } from './body';
 import { type FieldError, PROBLEMS, type ProblemCode, ProblemError } from './problems';
 
 /** From zod's issues to the `errors` of a problem document. */
@@ -9,10 +10,12 @@ export function validate<Q extends z.ZodType, B extends z.ZodType>(
   request: { query: unknown; body: unknown },
 ): { query: z.output<Q>; body: z.output<B> } {
   const query = schemas.query.safeParse(request.query);
+  const unstorable = findUnstorable(request.query);
   // A POST whose fields are all optional may come without a body.
   const body = schemas.body.safeParse(request.body ?? {});
-  if (query.success && body.success) return { query: query.data, body: body.data };
-  const errors = [query.error, body.error].flatMap((error) => (error ? fieldErrors(error.issues) : []));
+  if (query.success && body.success && unstorable === null) return { query: query.data, body: body.data };
+  const issues = [query.error, body.error].flatMap((error) => (error ? fieldErrors(error.issues) : []));
+  const errors = unstorable === null ? issues : [unstorable, ...issues];
   const [first] = errors;
   throw new ProblemError('invalid_request', {
     detail: first ? `${first.path || 'the request'}: ${first.message}` : 'The request has a wrong shape.',

@@ -73,17 +73,12 @@ export function balanceBody(options: { snapshot: BalanceSnapshot; catalog: Catal
     debt: toCredits(snapshot.debt),
     buckets: catalog.buckets
       .toSorted((a, b) => a.rank - b.rank)
-      .map((bucket) =>
-        bucketBody({ bucket, lots: live.filter((lot) => lot.bucket === bucket.bucket), snapshot, catalog }),
-      ),
-    expiringSoon: live
-      .filter((lot) => lot.available > 0 && toMs(lot.expiresAt) <= nowMs + EXPIRING_SOON_MS)
-      .toSorted((a, b) => toMs(a.expiresAt) - toMs(b.expiresAt))
-      .map((lot) => ({
-        bucket: lot.bucket,
-        credits: toCredits(lot.available),
-        expiresAt: rfc3339(lot.expiresAt),
-      })),
+      .map((bucket) => {
+        const next = bucketRefresh({ bucket, snapshot, catalog });
+        const lots = live.filter((lot) => lot.bucket === bucket.bucket);
+        return bucketBody({ bucket, lots, refreshes: next !== null, next });
+      }),
+    expiringSoon: expiringSoon(live, nowMs),
     quotas: [],
     member: null,
     canGenerate: available > 0 && !snapshot.rules.suspended,
@@ -99,9 +94,61 @@ export function balanceBody(options: { snapshot: BalanceSnapshot; catalog: Catal
   };
 }
 
-function bucketBody(options: { bucket: Bucket; lots: LotView[]; snapshot: Snapshot; catalog: Catalog }) {
-  const { bucket, lots, snapshot, catalog } = options;
-  const refresh = bucketRefresh({ bucket, snapshot, catalog });
+/** What a lot of a schedule is granted from; see `settle`. */
+const OF_SCHEDULE = /^(?:daily|plan):/;
+
+/**
+ * The same body of an account as it was. Plan, members, suspension and clock settings are not kept for every instant of
+ * the past, so what follows from them is empty or null; what follows from credits and lots is exact.
+ */
+export function pastBalanceBody(options: {
+  account: string;
+  atMs: number;
+  past: { available: MilliCredits; held: MilliCredits; debt: MilliCredits; lots: LotView[] };
+  /** In force at that instant. */
+  catalog: Catalog;
+  withLots: boolean;
+}) {
+  const { account, atMs, past, catalog, withLots } = options;
+  // A lot that had ended and still held something gave nothing to this period.
+  const live = past.lots.map((lot) => (toMs(lot.expiresAt) <= atMs ? { ...lot, granted: milli(0) } : lot));
+  return {
+    account,
+    asOf: new Date(atMs).toISOString(),
+    available: toCredits(past.available),
+    held: toCredits(past.held),
+    debt: toCredits(past.debt),
+    buckets: catalog.buckets
+      .toSorted((a, b) => a.rank - b.rank)
+      .map((bucket) => {
+        const lots = live.filter((lot) => lot.bucket === bucket.bucket);
+        const refreshes = bucket.refresh !== null && lots.some(({ source }) => OF_SCHEDULE.test(source));
+        return bucketBody({ bucket, lots, refreshes, next: null });
+      }),
+    expiringSoon: expiringSoon(live, atMs),
+    quotas: [],
+    member: null,
+    canGenerate: null,
+    ways: [],
+    nextRefreshAt: null,
+    ...(withLots ? { lots: past.lots.map(lotBody) } : {}),
+  };
+}
+
+function expiringSoon(lots: LotView[], nowMs: number) {
+  return lots
+    .filter((lot) => lot.available > 0 && toMs(lot.expiresAt) <= nowMs + EXPIRING_SOON_MS)
+    .toSorted((a, b) => toMs(a.expiresAt) - toMs(b.expiresAt))
+    .map((lot) => ({
+      bucket: lot.bucket,
+      credits: toCredits(lot.available),
+      expiresAt: rfc3339(lot.expiresAt),
+    }));
+}
+
+/** `refreshes`: whether something fills the bucket again, so that a share of it means something. */
+function bucketBody(options: { bucket: Bucket; lots: LotView[]; refreshes: boolean; next: Refresh | null }) {
+  const { bucket, lots, refreshes, next } = options;
   const available = add(...lots.map((lot) => lot.available));
   const held = add(...lots.map((lot) => lot.held));
   const granted = add(...lots.filter((lot) => lot.source !== 'return').map((lot) => lot.granted));
@@ -113,9 +160,9 @@ function bucketBody(options: { bucket: Bucket; lots: LotView[]; snapshot: Snapsh
     available: toCredits(available),
     held: toCredits(held),
     granted: toCredits(granted),
-    percentLeft: refresh === null || granted === 0 ? null : percent(add(available, held), granted),
+    percentLeft: !refreshes || granted === 0 ? null : percent(add(available, held), granted),
     expiresAt: Number.isFinite(firstEnd) ? new Date(firstEnd).toISOString() : null,
-    nextRefresh: refresh === null ? null : { at: refresh.at, amount: toCredits(refresh.amountMilli) },
+    nextRefresh: next === null ? null : { at: next.at, amount: toCredits(next.amountMilli) },
   };
 }
 

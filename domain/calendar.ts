@@ -39,6 +39,11 @@ export function dayStart(atMs: number, zone: string): number {
   return startOfDay(DateTime.fromMillis(atMs, { zone }));
 }
 
+/** The first instant of a calendar date, `2026-11-21`, in the zone. */
+export function dateStart(date: string, zone: string): number {
+  return startOfDay(DateTime.fromISO(`${date}T12:00:00`, { zone }));
+}
+
 /** Where the clocks go back to midnight it comes twice, as in Havana; the day begins with the first. */
 function startOfDay(local: DateTime): number {
   const midnights = local.startOf('day').getPossibleOffsets();

@@ -56,7 +56,7 @@ export const balance = z
     ),
     quotas: z.array(z.object({})),
     member: z.null(),
-    canGenerate: z.boolean(),
+    canGenerate: z.boolean().nullable().describe('Null of the past'),
     ways: z.array(z.string()),
     nextRefreshAt: instantOut.nullable(),
     lots: z

@@ -1,16 +1,18 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { searchAccounts } from '../../db/accounts';
+import { readBalanceBefore } from '../../db/pastBalance';
 import type { CatalogStore } from '../../db/catalogs';
 import type { Database } from '../../db/connection';
 import type { Ledger } from '../../db/ledger';
 import type { RulesOperation } from '../../db/operations';
 import { type BalanceSnapshot, type CalendarState, rfc3339, type Snapshot, toMs } from '../../domain/account';
-import { balanceBody, currentCycle } from '../../domain/balance';
+import { balanceBody, currentCycle, pastBalanceBody } from '../../domain/balance';
 import { firstResetAfterZoneChange } from '../../domain/calendar';
 import { freePlan, isPaid, planOf } from '../../domain/catalog';
 import { hasSubscription } from '../../domain/settle';
-import { unknownAccount } from '../commonProblems';
+import { bookedAccount } from '../bookedAccount';
+import { invalidField, unknownAccount } from '../commonProblems';
 import { listFields, listOf, page } from '../pagination';
 import { ProblemError } from '../problems';
 import { accountFrom, type Route, route } from '../route';
@@ -151,17 +153,27 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
       method: 'GET',
       path: '/v1/accounts/{id}/balance',
       summary: 'What the account can spend, bucket by bucket',
+      description:
+        'With `at`, as it was at that instant, what ended then being over. What is not kept is then empty or null: ' +
+        'quotas, member, `canGenerate`, `ways`, and when a bucket would have been filled next.',
       tag: 'Balance',
       scope: 'read',
       account: accountFrom.param('id'),
       errors: ['unknown_account'],
       params: byId,
-      query: z.strictObject({ lots: z.enum(['true', 'false']).optional() }),
+      query: z.strictObject({
+        lots: z.enum(['true', 'false']).optional(),
+        at: instantIn.optional().describe('A past instant'),
+      }),
       responses: { 200: balance },
     }).handle(async ({ params, query }) => {
+      const withLots = query.lots === 'true';
+      if (query.at !== undefined) {
+        return { status: 200, body: await pastBalance(deps, { id: params.id, at: query.at, withLots }) };
+      }
       const snapshot = await settled(deps, params.id);
       const { catalog } = await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now));
-      return { status: 200, body: balanceBody({ snapshot, catalog, withLots: query.lots === 'true' }) };
+      return { status: 200, body: balanceBody({ snapshot, catalog, withLots }) };
     }),
   ];
 }
@@ -176,6 +188,19 @@ async function settled({ ledger }: AccountRouteDeps, id: string): Promise<Balanc
   const snapshot = await ledger.balance(id);
   if (snapshot === null) throw unknownAccount(id);
   return snapshot;
+}
+
+async function pastBalance(
+  deps: AccountRouteDeps,
+  { id, at, withLots }: { id: string; at: Date; withLots: boolean },
+) {
+  const { rules, now } = await bookedAccount(deps, id);
+  if (at.getTime() > toMs(now)) throw invalidField('at', 'This instant lies in the future of the account.');
+  const { catalog } = await deps.catalogs.inForce(rules.catalog, at.getTime());
+  // Shown instants end in milliseconds, so what happened within this one has happened by it.
+  const before = new Date(at.getTime() + 1);
+  const past = await readBalanceBefore(deps.db.knex, { account: id, before });
+  return pastBalanceBody({ account: id, atMs: at.getTime(), past, catalog, withLots });
 }
 
 async function show({ ledger, catalogs }: AccountRouteDeps, id: string): Promise<z.output<typeof account>> {

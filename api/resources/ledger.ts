@@ -2,16 +2,18 @@ import { z } from 'zod';
 import { type AuditReport, runAudit } from '../../db/audit';
 import type { CatalogStore } from '../../db/catalogs';
 import type { Database } from '../../db/connection';
-import { type JournalEntry, readJournal } from '../../db/journal';
+import { readJournal } from '../../db/journal';
 import type { Ledger } from '../../db/ledger';
 import { toMs } from '../../domain/account';
 import { bucketOf, returnGraceSeconds } from '../../domain/catalog';
 import { toCredits } from '../../domain/credits';
-import { keyConflict, unknownAccount } from '../commonProblems';
-import { listFields, listOf, page } from '../pagination';
+import { invalidField, keyConflict, unknownAccount } from '../commonProblems';
+import { assertRows, csvAnswer, MAX_ROWS, wantsCsv } from '../csv';
+import { DEFAULT_PAGE, listOf, page } from '../pagination';
 import { ProblemError } from '../problems';
 import { accountFrom, type Route, route } from '../route';
-import { accountId, creditsOut, instantIn, instantOut, reason, signedCreditsIn } from '../schemas';
+import { accountId, creditsOut, instantIn, instantOf, instantOut, reason, signedCreditsIn } from '../schemas';
+import { journalColumns, journalEntry, journalQuery, showEntry } from './journalSchemas';
 
 /** What the ledger shows and what an administrator may do to it. */
 
@@ -20,25 +22,6 @@ export interface LedgerRouteDeps {
   ledger: Ledger;
   catalogs: CatalogStore;
 }
-
-const entry = z
-  .object({
-    seq: z.number(),
-    at: instantOut,
-    recordedAt: instantOut,
-    kind: z.string(),
-    key: z.string().nullable(),
-    status: z.string(),
-    credits: creditsOut.describe('The change of what is available'),
-    availableAfter: creditsOut,
-    heldAfter: creditsOut,
-    debtAfter: creditsOut,
-    lots: z.array(z.object({ lot: z.string(), bucket: z.string(), credits: creditsOut })),
-    generation: z.string().nullable(),
-    actor: z.string().nullable(),
-    reason: z.string().nullable(),
-  })
-  .meta({ id: 'JournalEntry' });
 
 const adjustment = z
   .object({
@@ -67,30 +50,39 @@ export function ledgerRoutes({ db, ledger, catalogs }: LedgerRouteDeps): Route[]
       method: 'GET',
       path: '/v1/accounts/{id}/journal',
       summary: 'Everything that happened to the account’s credits, newest first',
+      description:
+        'Refused operations too; those moved nothing. `key` is shown as it was sent; the engine’s own begin with `sys:`. ' +
+        `As CSV it is not paged: every row that the filters let through, at most ${MAX_ROWS}.`,
       tag: 'Ledger',
       scope: 'read',
       account: accountFrom.param('id'),
-      errors: ['unknown_account'],
+      csv: true,
+      errors: ['unknown_account', 'too_many_rows'],
       params: z.strictObject({ id: accountId }),
-      query: z.strictObject({
-        ...listFields(z.object({ seq: z.int().positive() })),
-        kind: z.string().max(32).optional(),
-        generation: z.string().max(128).optional(),
-        lot: z.coerce.number().int().positive().optional(),
-        key: z.string().max(260).optional(),
-        from: instantIn.optional(),
-        to: instantIn.optional(),
-      }),
-      responses: { 200: listOf(entry) },
-    }).handle(async ({ params, query: { limit, cursor, ...filter } }) => {
-      if ((await ledger.snapshot(params.id)) === null) throw unknownAccount(params.id);
-      const rows = await readJournal(db.knex, {
+      query: journalQuery,
+      responses: { 200: listOf(journalEntry) },
+    }).handle(async ({ params, query, prefersCsv }) => {
+      const { limit, cursor, format, from, to, ...filter } = query;
+      const snapshot = await ledger.snapshot(params.id);
+      if (snapshot === null) throw unknownAccount(params.id);
+      const zone = snapshot.rules.timezone;
+      const wanted = {
         ...filter,
         account: params.id,
-        beforeSeq: cursor?.seq,
-        limit: limit + 1,
-      });
-      return { status: 200, body: page({ rows, limit, place: ({ seq }) => ({ seq }), show: showEntry }) };
+        from: from === undefined ? undefined : instantOf(from, zone),
+        to: to === undefined ? undefined : instantOf(to, zone),
+      };
+      if (wantsCsv({ query: { format }, prefersCsv })) {
+        if (limit !== undefined) throw invalidField('limit', 'CSV is not paged.');
+        if (cursor !== undefined) throw invalidField('cursor', 'CSV is not paged.');
+        const rows = await readJournal(db.knex, { ...wanted, limit: MAX_ROWS + 1 });
+        assertRows(rows);
+        return csvAnswer({ filename: `journal-${params.id}`, columns: journalColumns, rows });
+      }
+      const size = limit ?? DEFAULT_PAGE;
+      const rows = await readJournal(db.knex, { ...wanted, beforeSeq: cursor?.seq, limit: size + 1 });
+      const place = ({ seq }: { seq: number }) => ({ seq });
+      return { status: 200, body: page({ rows, limit: size, place, show: showEntry }) };
     }),
     route({
       method: 'POST',
@@ -178,19 +170,6 @@ export function ledgerRoutes({ db, ledger, catalogs }: LedgerRouteDeps): Route[]
       responses: { 200: auditReport },
     }).handle(async () => ({ status: 200, body: showAudit(await runAudit(db.pool)) })),
   ];
-}
-
-function showEntry(row: JournalEntry): z.output<typeof entry> {
-  return {
-    ...row,
-    at: row.at.toISOString(),
-    recordedAt: row.recordedAt.toISOString(),
-    credits: toCredits(row.credits),
-    availableAfter: toCredits(row.availableAfter),
-    heldAfter: toCredits(row.heldAfter),
-    debtAfter: toCredits(row.debtAfter),
-    lots: row.lots.map(({ lot, bucket, credits }) => ({ lot, bucket, credits: toCredits(credits) })),
-  };
 }
 
 function showAudit({ ok, checkedAt, checks }: AuditReport): z.output<typeof auditReport> {

@@ -1,3 +1,5 @@
+import { JOURNAL_KINDS } from '../journal';
+
 /**
  * The ledger's invariants as queries: each returns the rows that break it, and none when all is well. `{account}` is
  * replaced by a condition on the account (or by nothing): every query names the column it stands for.
@@ -311,8 +313,7 @@ export const CHECKS: readonly Check[] = [
     title: 'Kinds and account ids are those there are',
     invariant: 2,
     sql: `SELECT account_id, seq, kind FROM ledger.journal
-           WHERE (kind NOT IN ('grant', 'reserve', 'charge', 'capture', 'release', 'extend', 'refund', 'expire', 'revoke', 'freeze', 'unfreeze',
-                               'adjust', 'plan') OR account_id !~ '^[A-Za-z0-9_-]{1,64}$') AND {account_id}`,
+           WHERE (kind NOT IN (${JOURNAL_KINDS.map((kind) => `'${kind}'`).join(', ')}) OR account_id !~ '^[A-Za-z0-9_-]{1,64}$') AND {account_id}`,
   },
   {
     id: 'sleepers-sleep',

@@ -66,6 +66,12 @@ test('the OpenAPI document has every code, every route, and only references that
   expect(document).toHaveProperty(['components', 'schemas', 'Problem', 'properties', 'code', 'enum']);
 });
 
+test('the OpenAPI document says where an answer can be CSV', () => {
+  const content = ['get', 'responses', '200', 'content', 'text/csv'];
+  expect(document).toHaveProperty(['paths', '/v1/accounts/{id}/statement', ...content]);
+  expect(document).not.toHaveProperty(['paths', '/v1/accounts/{id}/balance', ...content]);
+});
+
 test('operation ids are unique', () => {
   const ids = Object.values(
     document['paths'] as Record<string, Record<string, { operationId: string }>>,

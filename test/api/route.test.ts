@@ -22,6 +22,7 @@ const context: BareContext = {
   signal: new AbortController().signal,
   key: 'k',
   hash: 'h',
+  prefersCsv: false,
   transaction: null,
 };
 
