@@ -92,7 +92,7 @@ async function answer({ route, request, response, authenticate, knex }: Arrival)
     if (replayed !== null) return replayed;
   }
   try {
-    return await perform({ route, request, raw, facts, response, authenticated, knex, key, hash });
+    return await perform({ route, raw, facts, request, response, authenticated, knex, key, hash });
   } catch (error) {
     if (route.replayOnRefusal !== true || !(error instanceof ProblemError)) throw error;
     const replayed = await earlier();
@@ -110,7 +110,7 @@ interface Accepted extends Omit<Earlier, 'key'> {
 
 /** From the shape to the answer. */
 async function perform(accepted: Accepted): Promise<TextAnswer> {
-  const { route, request, raw, facts, response, authenticated, knex, key, hash } = accepted;
+  const { route, raw, facts, request, response, authenticated, knex, key, hash } = accepted;
   const { caller } = authenticated;
   const run = route.accept(raw);
   const { id: requestId, receivedAt, logger } = facts;
@@ -122,7 +122,7 @@ async function perform(accepted: Accepted): Promise<TextAnswer> {
     caller,
     logger,
     signal,
-    prefersCsv: request.accepts(['application/json', 'text/csv']) === 'text/csv',
+    prefersCsv: route.csv === true && request.accepts(['application/json', 'text/csv']) === 'text/csv',
     key,
     hash,
     transaction: null,
