@@ -1,7 +1,16 @@
 import * as fc from 'fast-check';
 import { z } from 'zod';
 import { listFields, page } from '../../api/pagination';
-import { boundedJson, creditsIn, instantIn, instantOut, shown, signedCreditsIn } from '../../api/schemas';
+import {
+  boundedJson,
+  creditsIn,
+  dayOrInstant,
+  instantIn,
+  instantOf,
+  instantOut,
+  shown,
+  signedCreditsIn,
+} from '../../api/schemas';
 import { seal, unseal } from '../../api/seal';
 
 test.each([
@@ -31,6 +40,19 @@ test('instants come with any offset and are shown in UTC with milliseconds', () 
   expect(instantOut.safeParse(shown(at)).success).toBe(true);
   expect(instantIn.safeParse('2026-03-01').success).toBe(false);
 });
+
+test('the end of a range is a day in the account’s zone, or an instant', () => {
+  const given = (text: string) => shown(instantOf(dayOrInstant.parse(text), 'America/New_York'));
+  expect(given('2026-03-01')).toBe('2026-03-01T05:00:00.000Z');
+  expect(given('2026-03-01T10:00:00Z')).toBe('2026-03-01T10:00:00.000Z');
+});
+
+test.each(['0000-12-31T23:59:59Z', '9999-12-31T23:59:59-00:01', '10000-01-01T00:00:00Z'])(
+  'no instant lies in such a year: %s',
+  (text) => {
+    expect(instantIn.safeParse(text).success).toBe(false);
+  },
+);
 
 test('opaque JSON is bounded by its bytes, not its characters', () => {
   const bounded = boundedJson(z.unknown(), 10);
@@ -62,6 +84,13 @@ test('pages of any size go through a list once, in its order', () => {
       expect(seen).toEqual(all);
     }),
   );
+});
+
+test('a cursor whose text the database could not take is none of this list', () => {
+  const query = z.strictObject(listFields(z.object({ id: z.string() })));
+  const cursor = (id: string) => Buffer.from(JSON.stringify({ id })).toString('base64url');
+  expect(query.parse({ cursor: cursor('a') }).cursor).toEqual({ id: 'a' });
+  expect(query.safeParse({ cursor: cursor('a\0') }).success).toBe(false);
 });
 
 test('a sealed answer opens for the key that sealed it and for no other', () => {

@@ -2,6 +2,7 @@ import * as fc from 'fast-check';
 import {
   cycleNumber,
   cycleStart,
+  dateStart,
   dayStart,
   firstResetAfterZoneChange,
   isTimezone,
@@ -153,6 +154,7 @@ describe('days', () => {
     expect(odd.length).toBeGreaterThan(40);
     for (const { name, start, end } of odd) {
       const date = dateOf(start, name);
+      expect({ name, start: dateStart(date, name) }).toEqual({ name, start });
       expect({ name, last: dateOf(end - 1, name) }).toEqual({ name, last: date });
       expect(dateOf(end, name) > date && dateOf(start - 1, name) < date).toBe(true);
     }
