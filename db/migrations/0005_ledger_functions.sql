@@ -485,7 +485,9 @@ BEGIN
         status := coalesce(closed, CASE WHEN op ->> 'phase' = ANY (h.phases) THEN 'phase_captured' ELSE 'applied' END);
         IF status = 'applied' THEN
           -- The delivered share of the whole price, less what phases took already (rule 13).
-          wanted := coalesce(amount, greatest(0, div(h.amount::numeric * (op ->> 'delivered')::int, (op ->> 'ordered')::int)::bigint - h.captured), h.held);
+          wanted := CASE WHEN amount IS NOT NULL THEN amount
+                         WHEN op ? 'delivered' THEN greatest(0, div(h.amount::numeric * (op ->> 'delivered')::int, (op ->> 'ordered')::int)::bigint - h.captured)
+                         ELSE h.held END;
           IF wanted > h.held AND NOT coalesce((op ->> 'clamp')::boolean, false) THEN
             status := 'exceeds_hold';
           END IF;
@@ -591,7 +593,7 @@ BEGIN
             'rank', op -> 'rank', 'effectiveAt', at, 'expiresAt', op -> 'expiresAt', 'graceSeconds', op -> 'graceSeconds',
             'source', op -> 'source')));
         END IF;
-        reply := reply || jsonb_build_object('amount', amount) || CASE WHEN amount > 0 THEN jsonb_build_object('lot', a.lot_seq + 1) ELSE '{}' END;
+        reply := reply || jsonb_build_object('amount', amount) || CASE WHEN amount > 0 AND recorded THEN jsonb_build_object('lot', a.lot_seq + 1) ELSE '{}' END;
 
       -- A lot that is over. It comes from the loop above, not from callers.
       WHEN 'expire' THEN
