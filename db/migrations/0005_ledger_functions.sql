@@ -97,6 +97,12 @@ CREATE FUNCTION ledger.as_hold(h ledger.holds) RETURNS ledger.hold LANGUAGE sql 
              h.opened_at, h.overdue_at, h.closed_at, h.expires_at, h.phases, h.work)::ledger.hold
 $$;
 
+-- The order lots are spent in, which is the order they are kept in: what is added to them goes where it belongs.
+CREATE FUNCTION ledger.in_spend_order(p_lots ledger.lot[], OUT lots ledger.lot[], OUT numbers int[]) LANGUAGE sql IMMUTABLE AS $$
+  SELECT coalesce(array_agg(o ORDER BY rank, expires_at, lot_no), '{}'), coalesce(array_agg(lot_no ORDER BY rank, expires_at, lot_no), '{}')
+    FROM unnest(p_lots) o
+$$;
+
 -- The lots that pay p_amount: rank, then earliest expiry, then oldest, which is the order of p_lots (invariant 9).
 -- Short of p_amount it is all there is. p_bucket: only from that bucket; p_excluded: from none of these.
 --   draws   what was taken, by bucket, in the order of taking: [{bucket, milli}]
@@ -362,8 +368,8 @@ BEGIN
         cut := cut || holds[i].lots;
       END LOOP;
       IF NOT cut <@ numbers THEN -- lots that holds were cut from, and nothing is left of
-        SELECT lots || array_agg(ledger.as_lot(o)), numbers || array_agg(o.lot_no) INTO lots, numbers
-          FROM ledger.lots o WHERE o.account_id = c.account_id AND o.lot_no = ANY (cut) AND o.lot_no <> ALL (numbers);
+        SELECT s.* INTO lots, numbers FROM ledger.in_spend_order(lots || ARRAY(SELECT ledger.as_lot(o)
+          FROM ledger.lots o WHERE o.account_id = c.account_id AND o.lot_no = ANY (cut) AND o.lot_no <> ALL (numbers))) s;
       END IF;
 
     LOOP
@@ -605,8 +611,8 @@ BEGIN
         wanted := amount;
         SELECT * INTO frozen FROM ledger.freezes WHERE account_id = c.account_id AND cause = op ->> 'cause' AND open;
         IF FOUND THEN
-          SELECT lots || coalesce(array_agg(ledger.as_lot(o)), '{}'), numbers || coalesce(array_agg(o.lot_no), '{}') INTO lots, numbers
-            FROM ledger.lots o WHERE account_id = c.account_id AND lot_no = ANY (frozen.lots) AND lot_no <> ALL (numbers);
+          SELECT s.* INTO lots, numbers FROM ledger.in_spend_order(lots || ARRAY(SELECT ledger.as_lot(o)
+            FROM ledger.lots o WHERE account_id = c.account_id AND lot_no = ANY (frozen.lots) AND lot_no <> ALL (numbers))) s;
           FOR i IN 1..cardinality(frozen.lots) LOOP
             part := least(wanted, frozen.amounts[i]);
             CONTINUE WHEN part = 0;
@@ -659,8 +665,8 @@ BEGIN
         IF NOT recorded THEN
           status := 'not_frozen';
         ELSE
-          SELECT lots || coalesce(array_agg(ledger.as_lot(o)), '{}'), numbers || coalesce(array_agg(o.lot_no), '{}') INTO lots, numbers
-            FROM ledger.lots o WHERE account_id = c.account_id AND lot_no = ANY (frozen.lots) AND lot_no <> ALL (numbers);
+          SELECT s.* INTO lots, numbers FROM ledger.in_spend_order(lots || ARRAY(SELECT ledger.as_lot(o)
+            FROM ledger.lots o WHERE account_id = c.account_id AND lot_no = ANY (frozen.lots) AND lot_no <> ALL (numbers))) s;
           back := ledger.give_back(lots, numbers, at, 'frozen', frozen.lots, frozen.amounts, 'operator', NULL, a.lot_seq);
           moves := back.moves;
           new_lots := back.new_lots;
@@ -776,8 +782,7 @@ BEGIN
         IF jsonb_array_length(new_lots) > 0 THEN
           a.lot_seq := a.lot_seq + jsonb_array_length(new_lots);
           detail := coalesce(detail, '{}') || jsonb_build_object('lots', new_lots);
-          SELECT array_agg(o ORDER BY rank, expires_at, lot_no), array_agg(lot_no ORDER BY rank, expires_at, lot_no)
-            INTO lots, numbers FROM unnest(lots) o;
+          SELECT s.* INTO lots, numbers FROM ledger.in_spend_order(lots) s;
         END IF;
 
         IF status = 'applied' AND h.hold_id IS NOT NULL THEN

@@ -178,7 +178,7 @@ function compareResult({
   deepStrictEqual(actual.replies.map(inModelsWords), expected.replies);
   actual.replies.forEach((reply, n) => {
     const key = operations[n]?.key ?? '';
-    if (reply.answer !== null) keepAnswer(answers, { key, ...reply, answer: reply.answer });
+    if (typeof reply.answer === 'string') keepAnswer(answers, { key, ...reply, answer: reply.answer });
   });
 }
 
