@@ -386,7 +386,8 @@ BEGIN
         END LOOP;
         lease_due := next_lease;
         FOR i IN 1..cardinality(holds) LOOP
-          IF holds[i].open AND holds[i].expires_at < lease_due THEN
+          -- Of leases that end together the one with the lesser id goes first, so that a batch and single calls agree.
+          IF holds[i].open AND (holds[i].expires_at < lease_due OR (holds[i].expires_at = lease_due AND holds[i].hold_id < h.hold_id COLLATE "C")) THEN
             lease_due := holds[i].expires_at;
             h := holds[i];
           END IF;
