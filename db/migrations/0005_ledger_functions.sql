@@ -280,12 +280,11 @@ BEGIN
       hold_ids    text[] := '{}';
       epochs      int[] := '{}';                      -- as they were: a hold that changes moves its epoch
       stored      int;                                -- holds up to here are in the table already
-      next_lease  timestamptz := 'infinity';
+      next_lease  timestamptz := a.leases_due_at;     -- of the leases that are not in `holds`
       answers     ledger.answer[] := c.answers;
       keys        text[] := '{}';
       known       int := cardinality(c.answers);      -- keys up to here are in the table already
       replies     jsonb[] := '{}';
-      repaid_all  bigint := 0;
       -- One turn of the loop: what happens next to this account.
       steps       int := coalesce(jsonb_array_length(settlement -> 'steps'), 0);
       ops         int := jsonb_array_length(c.ops);
@@ -313,7 +312,7 @@ BEGIN
       d_available bigint;
       d_held      bigint;
       owed        bigint;
-      repaid      bigint;
+      repaid_now  bigint;
       due         timestamptz;
       lease_due   timestamptz;
     BEGIN
@@ -421,7 +420,7 @@ BEGIN
       moves := '{}';
       new_lots := '[]';
       owed := 0;
-      repaid := 0;
+      repaid_now := 0;
       at := greatest(a.journal_at, at);
       amount := (op ->> 'amount')::bigint;
       x := array_position(hold_ids, op ->> 'holdId');
@@ -743,15 +742,20 @@ BEGIN
         FOR i IN 1..CASE WHEN a.debt > 0 AND kind <> 'revoke' THEN cardinality(moves) ELSE 0 END LOOP
           m := moves[i];
           CONTINUE WHEN m.target <> 'available' OR lots[array_position(numbers, m.lot)].source LIKE 'daily:%';
-          part := least(m.milli, a.debt - repaid);
+          part := least(m.milli, a.debt - repaid_now);
           CONTINUE WHEN part = 0;
           moves := moves || ROW(m.lot, 'available', 'revoked', part)::ledger.move;
-          repaid := repaid + part;
+          repaid_now := repaid_now + part;
         END LOOP;
-        IF repaid > 0 THEN
-          reply := reply || jsonb_build_object('repaid', repaid);
-          detail := coalesce(detail, '{}') || jsonb_build_object('repaid', repaid);
-          repaid_all := repaid_all + repaid;
+        IF repaid_now > 0 THEN
+          reply := reply || jsonb_build_object('repaid', repaid_now);
+          detail := coalesce(detail, '{}') || jsonb_build_object('repaid', repaid_now);
+          -- The oldest debt first; at once, because a cause may owe again later in the batch.
+          UPDATE ledger.debts d SET repaid = d.repaid + least(o.open, repaid_now - o.before)
+            FROM (SELECT cause, owed - repaid AS open,
+                         coalesce(sum(owed - repaid) OVER (ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
+                    FROM ledger.debts WHERE account_id = c.account_id AND owed > repaid) o
+           WHERE d.account_id = c.account_id AND d.cause = o.cause AND o.before < repaid_now;
         END IF;
 
         d_available := 0;
@@ -807,7 +811,7 @@ BEGIN
         a.seq := a.seq + 1;
         a.available := a.available + d_available;
         a.held := a.held + d_held;
-        a.debt := a.debt + owed - repaid;
+        a.debt := a.debt + owed - repaid_now;
         a.journal_at := at;
         e := ROW(a.account_id, a.seq, at, clock_timestamp(), kind, status, op ->> 'key', CASE WHEN status = 'applied' THEN h.hold_id END,
           d_available, a.available, a.held, a.debt, moves, detail, op ->> 'actor', op ->> 'reason')::ledger.entry;
@@ -850,13 +854,6 @@ BEGIN
       FOR i IN known + 1..cardinality(answers) LOOP
         answers_new := answers_new || answers[i];
       END LOOP;
-      IF repaid_all > 0 THEN -- the oldest debt first
-        UPDATE ledger.debts d SET repaid = d.repaid + least(o.open, repaid_all - o.before)
-          FROM (SELECT cause, owed - repaid AS open,
-                       coalesce(sum(owed - repaid) OVER (ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
-                  FROM ledger.debts WHERE account_id = c.account_id AND owed > repaid) o
-         WHERE d.account_id = c.account_id AND d.cause = o.cause AND o.before < repaid_all;
-      END IF;
       IF a IS DISTINCT FROM was THEN
         accounts := accounts || a;
       END IF;
