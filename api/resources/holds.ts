@@ -1,18 +1,17 @@
 import { z } from 'zod';
 import type { CatalogStore } from '../../db/catalogs';
 import type { Database } from '../../db/connection';
-import { findHold, type Leases, type StoredTake, type TakeRequest } from '../../db/leases';
+import { findHold, type Leases, type TakeRequest } from '../../db/leases';
 import type { Ledger } from '../../db/ledger';
 import type { Operation, Reply } from '../../db/operations';
-import { type MilliCredits, milli, toCredits } from '../../domain/credits';
+import { milli, toCredits } from '../../domain/credits';
 import { accountOf } from '../../domain/ids';
-import { rfc3339 } from '../../domain/account';
-import { renderRefusal } from '../answers';
 import { keyConflict, unknownAccount } from '../commonProblems';
 import { ProblemError, refusalFacts } from '../problems';
 import { accountFrom, type KeyedRequest, type Route, route, type TextAnswer } from '../route';
-import { accountId, callerName, carriedId, creditsIn, creditsOut, instantOut, metadata } from '../schemas';
+import { accountId, callerName, carriedId, creditsIn, metadata } from '../schemas';
 import { optionValues } from './generationSchemas';
+import { hold, renderTake, showHold } from './holdBodies';
 import type { Quoting } from './quoting';
 
 /** Holds and charges without a workflow, for callers that orchestrate themselves and for actions too small for one. */
@@ -29,24 +28,6 @@ const TAG = 'Holds and charges';
 const MAX_TTL_SECONDS = 86_400;
 /** After this nobody may be charged any more for a request that came in now (rule 8). */
 const TAKE_WITHIN_MS = 8_000;
-
-const hold = z
-  .object({
-    id: z.string(),
-    account: z.string(),
-    credits: z.object({
-      held: creditsOut,
-      captured: creditsOut.describe('Less what was refunded'),
-      released: creditsOut.describe('Given back to the lots it came from'),
-      forfeited: creditsOut.describe('Given back into lots that had expired'),
-    }),
-    draws: z.array(z.object({ bucket: z.string(), credits: creditsOut })).describe('Which buckets pay'),
-    expiresAt: instantOut.nullable().describe('From this instant on it is over; null for a charge'),
-    balance: z
-      .object({ available: creditsOut, held: creditsOut, debt: creditsOut })
-      .describe('The account’s, right after'),
-  })
-  .meta({ id: 'Hold' });
 
 const what = {
   account: accountId,
@@ -212,7 +193,7 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
       const found = now === null ? undefined : await findHold(db.knex, { account, id: params.id });
       if (now === null || found === undefined) throw unknownHold(params.id);
       const draws = found.work?.draws ?? [];
-      return { status: 200, body: show({ ...found, account, draws, balance: now }) };
+      return { status: 200, body: showHold({ ...found, account, draws, balance: now }) };
     }),
     route({
       ...ofHold,
@@ -302,77 +283,6 @@ function taken(body: Taken, receivedAt: Date) {
     feature,
     metadata: body.metadata,
     reserveBefore: new Date(receivedAt.getTime() + TAKE_WITHIN_MS).toISOString(),
-  };
-}
-
-/** The answer to a key, from what the ledger kept: the same bytes every time. */
-async function renderTake(options: {
-  catalogs: CatalogStore;
-  account: string;
-  text: string;
-  status: number;
-}): Promise<TextAnswer> {
-  const { catalogs, account, text, status } = options;
-  const stored = JSON.parse(text) as StoredTake; // ledger.apply wrote it, around the facts of db/leases.ts
-  const { after, facts } = stored;
-  if (stored.status !== 'applied') {
-    const { catalogVersion } = facts;
-    if (catalogVersion === undefined) throw new Error(`the refusal ${text} does not say by which catalog`);
-    // What `ifRefused` added is there, as the version shows.
-    return renderRefusal(catalogs, {
-      ...stored,
-      catalogVersion,
-      facts: facts as Parameters<typeof renderRefusal>[1]['facts'],
-    });
-  }
-  const nothing = milli(0);
-  const empty = {
-    held: nothing,
-    captured: nothing,
-    released: nothing,
-    forfeited: nothing,
-    refunded: nothing,
-  };
-  const body = show({
-    ...(after ?? { ...empty, draws: [], expiresAt: null }),
-    id: after?.holdId ?? facts.id,
-    account,
-    balance: {
-      available: milli(stored.available),
-      held: milli(stored.held),
-      debt: milli(stored.debt),
-    },
-  });
-  return { status, text: JSON.stringify(body) };
-}
-
-interface Shown {
-  id: string;
-  account: string;
-  held: MilliCredits;
-  captured: MilliCredits;
-  refunded: MilliCredits;
-  released: MilliCredits;
-  forfeited: MilliCredits;
-  draws: readonly { bucket: string; milli: number }[];
-  expiresAt: string | null;
-  balance: { available: MilliCredits; held: MilliCredits; debt: MilliCredits };
-}
-
-function show(one: Shown): z.output<typeof hold> {
-  const { available, held, debt } = one.balance;
-  return {
-    id: one.id,
-    account: one.account,
-    credits: {
-      held: toCredits(one.held),
-      captured: toCredits(milli(one.captured - one.refunded)),
-      released: toCredits(milli(one.released - one.forfeited)),
-      forfeited: toCredits(one.forfeited),
-    },
-    draws: one.draws.map(({ bucket, milli: drawn }) => ({ bucket, credits: toCredits(milli(drawn)) })),
-    expiresAt: rfc3339(one.expiresAt),
-    balance: { available: toCredits(available), held: toCredits(held), debt: toCredits(debt) },
   };
 }
 

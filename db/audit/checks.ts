@@ -196,12 +196,17 @@ export const CHECKS: readonly Check[] = [
     id: 'nothing-taken-after-expiry',
     title: 'No credit is taken from a lot that has expired, nor before it was granted',
     invariant: 7,
-    sql: `WITH ${MOVES}
-          SELECT m.account_id, m.seq, m.lot, m.at, l.effective_at, l.over_at FROM moves m
-            JOIN (SELECT *, least(expires_at, ended_at) AS over_at FROM ledger.lots) l ON l.account_id = m.account_id AND l.lot_no = m.lot
-           WHERE (m.source = 'available' AND m.target IN ('held', 'spent', 'frozen') AND (m.at >= l.over_at OR m.at < l.effective_at))
-              OR (m.target = 'available' AND m.source <> 'outside' AND m.at >= l.over_at)
-              OR (m.source = 'available' AND m.target = 'expired' AND m.at < l.over_at)`,
+    // A lot that a grant ended is over from that row on: others may bear the same instant before it.
+    sql: `WITH ${MOVES}, ended AS (
+            SELECT j.account_id, e.value::int AS lot, j.seq FROM ledger.journal j
+             CROSS JOIN LATERAL jsonb_array_elements(j.detail -> 'ended') e WHERE j.detail ? 'ended' AND {j.account_id})
+          SELECT m.account_id, m.seq, m.lot, m.at, l.effective_at, l.expires_at, l.ended_at FROM moves m
+            JOIN ledger.lots l ON l.account_id = m.account_id AND l.lot_no = m.lot
+            LEFT JOIN ended e ON e.account_id = m.account_id AND e.lot = m.lot
+           WHERE (m.source = 'available' AND m.target IN ('held', 'spent', 'frozen')
+                  AND (m.at >= l.expires_at OR m.seq >= e.seq OR m.at < l.effective_at))
+              OR (m.target = 'available' AND m.source <> 'outside' AND (m.at >= l.expires_at OR m.seq >= e.seq))
+              OR (m.source = 'available' AND m.target = 'expired' AND m.at < l.expires_at AND m.seq IS DISTINCT FROM e.seq)`,
   },
   {
     id: 'nothing-available-after-expiry',

@@ -119,6 +119,12 @@ CREATE FUNCTION ledger.as_hold(h ledger.holds) RETURNS ledger.hold LANGUAGE sql 
              h.opened_at, h.overdue_at, h.closed_at, h.expires_at, h.phases, h.work, h.counts)::ledger.hold
 $$;
 
+-- The order lots are spent in, which is the order they are kept in: what is added to them goes where it belongs.
+CREATE FUNCTION ledger.in_spend_order(p_lots ledger.lot[], OUT lots ledger.lot[], OUT numbers int[]) LANGUAGE sql IMMUTABLE AS $$
+  SELECT coalesce(array_agg(o ORDER BY rank, expires_at, lot_no), '{}'), coalesce(array_agg(lot_no ORDER BY rank, expires_at, lot_no), '{}')
+    FROM unnest(p_lots) o
+$$;
+
 -- The lots that pay p_amount: rank, then earliest expiry, then oldest, which is the order of p_lots (invariant 9).
 -- Short of p_amount it is all there is. p_bucket: only from that bucket; p_excluded: from none of these.
 --   draws   what was taken, by bucket, in the order of taking: [{bucket, milli}]
@@ -298,12 +304,11 @@ BEGIN
       hold_ids    text[] := '{}';
       epochs      int[] := '{}';                      -- as they were: a hold that changes moves its epoch
       stored      int;                                -- holds up to here are in the table already
-      next_lease  timestamptz := 'infinity';
+      next_lease  timestamptz := a.leases_due_at;     -- of the leases that are not in `holds`
       answers     ledger.answer[] := c.answers;
       keys        text[] := '{}';
       known       int := cardinality(c.answers);      -- keys up to here are in the table already
       replies     jsonb[] := '{}';
-      repaid_all  bigint := 0;
       counters    text[] := '{}';                     -- those that were looked at, and how much of them is used
       used        bigint[] := '{}';
       counted     boolean := false;                   -- whether any of them changed
@@ -337,7 +342,7 @@ BEGIN
       d_available bigint;
       d_held      bigint;
       owed        bigint;
-      repaid      bigint;
+      repaid_now  bigint;
       due         timestamptz;
       lease_due   timestamptz;
     BEGIN
@@ -392,8 +397,8 @@ BEGIN
         cut := cut || holds[i].lots;
       END LOOP;
       IF NOT cut <@ numbers THEN -- lots that holds were cut from, and nothing is left of
-        SELECT lots || array_agg(ledger.as_lot(o)), numbers || array_agg(o.lot_no) INTO lots, numbers
-          FROM ledger.lots o WHERE o.account_id = c.account_id AND o.lot_no = ANY (cut) AND o.lot_no <> ALL (numbers);
+        SELECT s.* INTO lots, numbers FROM ledger.in_spend_order(lots || ARRAY(SELECT ledger.as_lot(o)
+          FROM ledger.lots o WHERE o.account_id = c.account_id AND o.lot_no = ANY (cut) AND o.lot_no <> ALL (numbers))) s;
       END IF;
 
     LOOP
@@ -410,7 +415,8 @@ BEGIN
         END LOOP;
         lease_due := next_lease;
         FOR i IN 1..cardinality(holds) LOOP
-          IF holds[i].open AND holds[i].expires_at < lease_due THEN
+          -- Of leases that end together the one with the lesser id goes first, so that a batch and single calls agree.
+          IF holds[i].open AND (holds[i].expires_at < lease_due OR (holds[i].expires_at = lease_due AND holds[i].hold_id < h.hold_id COLLATE "C")) THEN
             lease_due := holds[i].expires_at;
             h := holds[i];
           END IF;
@@ -446,7 +452,7 @@ BEGIN
       counts := '[]';
       gave_back := 0;
       owed := 0;
-      repaid := 0;
+      repaid_now := 0;
       at := greatest(a.journal_at, at);
       amount := (op ->> 'amount')::bigint;
       x := array_position(hold_ids, op ->> 'holdId');
@@ -661,8 +667,8 @@ BEGIN
         wanted := amount;
         SELECT * INTO frozen FROM ledger.freezes WHERE account_id = c.account_id AND cause = op ->> 'cause' AND open;
         IF FOUND THEN
-          SELECT lots || coalesce(array_agg(ledger.as_lot(o)), '{}'), numbers || coalesce(array_agg(o.lot_no), '{}') INTO lots, numbers
-            FROM ledger.lots o WHERE account_id = c.account_id AND lot_no = ANY (frozen.lots) AND lot_no <> ALL (numbers);
+          SELECT s.* INTO lots, numbers FROM ledger.in_spend_order(lots || ARRAY(SELECT ledger.as_lot(o)
+            FROM ledger.lots o WHERE account_id = c.account_id AND lot_no = ANY (frozen.lots) AND lot_no <> ALL (numbers))) s;
           FOR i IN 1..cardinality(frozen.lots) LOOP
             part := least(wanted, frozen.amounts[i]);
             CONTINUE WHEN part = 0;
@@ -715,8 +721,8 @@ BEGIN
         IF NOT recorded THEN
           status := 'not_frozen';
         ELSE
-          SELECT lots || coalesce(array_agg(ledger.as_lot(o)), '{}'), numbers || coalesce(array_agg(o.lot_no), '{}') INTO lots, numbers
-            FROM ledger.lots o WHERE account_id = c.account_id AND lot_no = ANY (frozen.lots) AND lot_no <> ALL (numbers);
+          SELECT s.* INTO lots, numbers FROM ledger.in_spend_order(lots || ARRAY(SELECT ledger.as_lot(o)
+            FROM ledger.lots o WHERE account_id = c.account_id AND lot_no = ANY (frozen.lots) AND lot_no <> ALL (numbers))) s;
           back := ledger.give_back(lots, numbers, at, 'frozen', frozen.lots, frozen.amounts, 'operator', NULL, a.lot_seq);
           moves := back.moves;
           new_lots := back.new_lots;
@@ -843,15 +849,20 @@ BEGIN
         FOR i IN 1..CASE WHEN a.debt > 0 AND kind <> 'revoke' THEN cardinality(moves) ELSE 0 END LOOP
           m := moves[i];
           CONTINUE WHEN m.target <> 'available' OR lots[array_position(numbers, m.lot)].source LIKE 'daily:%';
-          part := least(m.milli, a.debt - repaid);
+          part := least(m.milli, a.debt - repaid_now);
           CONTINUE WHEN part = 0;
           moves := moves || ROW(m.lot, 'available', 'revoked', part)::ledger.move;
-          repaid := repaid + part;
+          repaid_now := repaid_now + part;
         END LOOP;
-        IF repaid > 0 THEN
-          reply := reply || jsonb_build_object('repaid', repaid);
-          detail := coalesce(detail, '{}') || jsonb_build_object('repaid', repaid);
-          repaid_all := repaid_all + repaid;
+        IF repaid_now > 0 THEN
+          reply := reply || jsonb_build_object('repaid', repaid_now);
+          detail := coalesce(detail, '{}') || jsonb_build_object('repaid', repaid_now);
+          -- The oldest debt first; at once, because a cause may owe again later in the batch.
+          UPDATE ledger.debts d SET repaid = d.repaid + least(o.open, repaid_now - o.before)
+            FROM (SELECT cause, owed - repaid AS open,
+                         coalesce(sum(owed - repaid) OVER (ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
+                    FROM ledger.debts WHERE account_id = c.account_id AND owed > repaid) o
+           WHERE d.account_id = c.account_id AND d.cause = o.cause AND o.before < repaid_now;
         END IF;
 
         d_available := 0;
@@ -883,8 +894,7 @@ BEGIN
         IF jsonb_array_length(new_lots) > 0 THEN
           a.lot_seq := a.lot_seq + jsonb_array_length(new_lots);
           detail := coalesce(detail, '{}') || jsonb_build_object('lots', new_lots);
-          SELECT array_agg(o ORDER BY rank, expires_at, lot_no), array_agg(lot_no ORDER BY rank, expires_at, lot_no)
-            INTO lots, numbers FROM unnest(lots) o;
+          SELECT s.* INTO lots, numbers FROM ledger.in_spend_order(lots) s;
         END IF;
 
         IF status = 'applied' AND h.hold_id IS NOT NULL THEN
@@ -908,7 +918,7 @@ BEGIN
         a.seq := a.seq + 1;
         a.available := a.available + d_available;
         a.held := a.held + d_held;
-        a.debt := a.debt + owed - repaid;
+        a.debt := a.debt + owed - repaid_now;
         a.journal_at := at;
         e := ROW(a.account_id, a.seq, at, clock_timestamp(), kind, status, op ->> 'key', CASE WHEN status = 'applied' THEN h.hold_id END,
           d_available, a.available, a.held, a.debt, moves, detail, op ->> 'actor', op ->> 'reason')::ledger.entry;
@@ -955,13 +965,6 @@ BEGIN
         INSERT INTO ledger.counters AS o (account_id, counter, period, used)
         SELECT c.account_id, split_part(u.name, chr(31), 1), split_part(u.name, chr(31), 2), u.used FROM unnest(counters, used) u (name, used)
         ON CONFLICT (account_id, counter, period) DO UPDATE SET used = excluded.used;
-      END IF;
-      IF repaid_all > 0 THEN -- the oldest debt first
-        UPDATE ledger.debts d SET repaid = d.repaid + least(o.open, repaid_all - o.before)
-          FROM (SELECT cause, owed - repaid AS open,
-                       coalesce(sum(owed - repaid) OVER (ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
-                  FROM ledger.debts WHERE account_id = c.account_id AND owed > repaid) o
-         WHERE d.account_id = c.account_id AND d.cause = o.cause AND o.before < repaid_all;
       END IF;
       IF a IS DISTINCT FROM was THEN
         accounts := accounts || a;

@@ -42,6 +42,8 @@ test('a refusal of one field names the field', () => {
 test.each(codes)('%s says when to try again exactly if trying again by itself can help', (code) => {
   const { status, retryable, retryAfterSeconds } = problemKind(code);
   expect(status).toBeGreaterThanOrEqual(400);
-  expect(retryable).toBe(status === 429 || status >= 500);
-  expect(retryAfterSeconds !== undefined).toBe(status === 429 || status === 503);
+  // What is kept for its key is answered again for ever, so only a new key can help (rule 2).
+  const kept = Object.entries(REFUSALS).some(([refusal, { kept: always }]) => refusal === code && always);
+  expect(retryable).toBe(!kept && (status === 429 || status >= 500));
+  expect(retryAfterSeconds !== undefined).toBe(!kept && (status === 429 || status === 503));
 });

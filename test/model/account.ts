@@ -1,0 +1,258 @@
+import { type Micros, SECOND } from './instants';
+
+/**
+ * What an account is made of, for the model: lots with their parts, holds with what each lot gave them, debts, freezes,
+ * and the journal. Written from the rules, in the plainest way there is; speed and SQL do not matter here.
+ */
+
+export type Part = 'available' | 'held' | 'frozen' | 'spent' | 'expired' | 'revoked';
+
+export interface Lot extends Record<Part, number> {
+  lot: number;
+  bucket: string;
+  rank: number;
+  from: Micros;
+  until: Micros;
+  /** Ended before its time by a grant that took its place. */
+  ended: Micros | null;
+  graceSeconds: number | null;
+  parent: number | null;
+  source: string;
+  granted: number;
+}
+
+/** What one lot gave to a hold, and where that is now. */
+export interface Cut {
+  lot: number;
+  held: number;
+  /** Less what was refunded. */
+  captured: number;
+}
+
+export interface Draw {
+  bucket: string;
+  milli: number;
+}
+
+export interface Hold {
+  holdId: string;
+  generation: string | null;
+  amount: number;
+  released: number;
+  forfeited: number;
+  refunded: number;
+  captured: number;
+  held: number;
+  open: boolean;
+  epoch: number;
+  /** Of a lease: when it is over. */
+  until: Micros | null;
+  closedAt: Micros | null;
+  cuts: Cut[];
+  phases: string[];
+  /** Of holds without a generation. */
+  draws: Draw[] | null;
+}
+
+export interface Move {
+  lot: number;
+  source: Part | 'outside';
+  target: Part;
+  milli: number;
+}
+
+export interface Row {
+  seq: number;
+  at: Micros;
+  kind: string;
+  status: string;
+  key: string | null;
+  holdId: string | null;
+  credits: number;
+  available: number;
+  held: number;
+  debt: number;
+  moves: Move[];
+}
+
+export interface Debt {
+  owed: number;
+  repaid: number;
+  /** Of the operation that first took back: the oldest is repaid first. */
+  seq: number;
+}
+
+export interface Freeze {
+  frozen: Map<number, number>;
+  open: boolean;
+}
+
+export interface Account {
+  now: Micros;
+  journalAt: Micros;
+  rulesVersion: number;
+  settleVersion: number;
+  nextDueAt: Micros;
+  lots: Lot[];
+  holds: Map<string, Hold>;
+  debts: Map<string, Debt>;
+  freezes: Map<string, Freeze>;
+  /** What each key was asked and answered. */
+  answers: Map<string, { hash: string; reply: Record<string, unknown> }>;
+  journal: Row[];
+}
+
+export function newAccount(now: Micros): Account {
+  return {
+    now,
+    journalAt: Number.NEGATIVE_INFINITY,
+    rulesVersion: 1,
+    settleVersion: 0,
+    nextDueAt: Number.NEGATIVE_INFINITY,
+    lots: [],
+    holds: new Map(),
+    debts: new Map(),
+    freezes: new Map(),
+    answers: new Map(),
+    journal: [],
+  };
+}
+
+export const sum = (amounts: Iterable<number>): number => [...amounts].reduce((all, one) => all + one, 0);
+
+export function totals(account: Account): { available: number; held: number; debt: number } {
+  return {
+    available: sum(account.lots.map(({ available }) => available)),
+    held: sum(account.lots.map(({ held }) => held)),
+    debt: sum([...account.debts.values()].map(({ owed, repaid }) => owed - repaid)),
+  };
+}
+
+export function openHolds(account: Account): Hold[] {
+  return [...account.holds.values()].filter(({ open }) => open);
+}
+
+/** Rank, then earliest expiry, then oldest (invariant 9). */
+export function spendOrder(lots: readonly Lot[]): Lot[] {
+  return lots.toSorted((a, b) => a.rank - b.rank || compare(a.until, b.until) || a.lot - b.lot);
+}
+
+/** Two lots that never end are alike, which a difference of infinities would not say. */
+const compare = (a: number, b: number): number => (a === b ? 0 : a < b ? -1 : 1);
+
+export function lotNumbered(account: Account, number: number): Lot {
+  const lot = account.lots[number - 1];
+  if (lot === undefined) throw new Error(`the model has no lot ${number}`);
+  return lot;
+}
+
+/** Moves credits between the parts of one lot, and writes it down. Nothing moves where nothing is. */
+export function move(
+  account: Account,
+  moves: Move[],
+  { lot, source, target, milli }: Omit<Move, 'lot'> & { lot: Lot },
+): void {
+  if (milli === 0) return;
+  if (source === 'outside') lot.granted += milli;
+  else lot[source] -= milli;
+  lot[target] += milli;
+  if (source !== 'outside' && lot[source] < 0)
+    throw new Error(`the model overdrew lot ${lot.lot} of ${account.lots.length}`);
+  moves.push({ lot: lot.lot, source, target, milli });
+}
+
+export type Terms = Pick<Lot, 'bucket' | 'rank' | 'from' | 'until' | 'graceSeconds' | 'parent' | 'source'>;
+
+export function addLot(account: Account, moves: Move[], terms: Terms & { amount: number }): Lot {
+  const { amount, ...rest } = terms;
+  const parts = { available: 0, held: 0, frozen: 0, spent: 0, expired: 0, revoked: 0 };
+  const lot: Lot = { lot: account.lots.length + 1, ended: null, granted: 0, ...parts, ...rest };
+  account.lots.push(lot);
+  move(account, moves, { lot, source: 'outside', target: 'available', milli: amount });
+  return lot;
+}
+
+/** Takes `amount` from these lots, in their order; gives what each lot gave. */
+export function takeFrom(
+  account: Account,
+  moves: Move[],
+  { lots, amount, target }: { lots: readonly Lot[]; amount: number; target: Part },
+): { lot: Lot; milli: number }[] {
+  let left = amount;
+  return lots.flatMap((lot) => {
+    const milli = Math.min(left, lot.available);
+    left -= milli;
+    move(account, moves, { lot, source: 'available', target, milli });
+    return milli > 0 ? [{ lot, milli }] : [];
+  });
+}
+
+/** What was taken, by bucket, in the order of taking. */
+export function drawsOf(taken: readonly { lot: Lot; milli: number }[]): Draw[] {
+  const draws: Draw[] = [];
+  for (const { lot, milli } of taken) {
+    const last = draws.at(-1);
+    if (last?.bucket === lot.bucket) last.milli += milli;
+    else draws.push({ bucket: lot.bucket, milli });
+  }
+  return draws;
+}
+
+/** Where credits return to (rule 14): to their lot while it lives; else they expire, and may come back in a linked lot. */
+export function giveBack(
+  account: Account,
+  moves: Move[],
+  back: {
+    parts: readonly { lot: number; milli: number }[];
+    source: Part;
+    at: Micros;
+    cause: string;
+    /** An administrator's refund always yields spendable credits, for this long. */
+    spendableSeconds?: number;
+  },
+): { returned: number; forfeited: number } {
+  const { parts, source, at, cause, spendableSeconds } = back;
+  let returned = 0;
+  let forfeited = 0;
+  for (const { lot: number, milli } of parts) {
+    if (milli === 0) continue;
+    const lot = lotNumbered(account, number);
+    if (lot.ended === null && lot.until > at) {
+      move(account, moves, { lot, source, target: 'available', milli });
+      returned += milli;
+      continue;
+    }
+    move(account, moves, { lot, source, target: 'expired', milli });
+    const byPolicy = cause === 'customer' || lot.parent !== null ? null : lot.graceSeconds;
+    const grace = spendableSeconds ?? byPolicy;
+    if (grace === null) {
+      forfeited += milli;
+      continue;
+    }
+    const { bucket, rank } = lot;
+    const linked = { from: at, until: at + grace * SECOND, graceSeconds: null, parent: number };
+    addLot(account, moves, { bucket, rank, source: 'return', ...linked, amount: milli });
+    returned += milli;
+  }
+  return { returned, forfeited };
+}
+
+/** Credits that became available repay the oldest debt first, daily ones aside (rule 27). What was repaid. */
+export function repayDebts(account: Account, moves: Move[]): number {
+  const returned = moves.filter(
+    ({ lot, target }) => target === 'available' && !lotNumbered(account, lot).source.startsWith('daily:'),
+  );
+  let repaid = 0;
+  for (const { lot, milli } of returned) {
+    let left = milli;
+    for (const debt of [...account.debts.values()].toSorted((a, b) => a.seq - b.seq)) {
+      const part = Math.min(left, debt.owed - debt.repaid);
+      debt.repaid += part;
+      left -= part;
+    }
+    const paid = { source: 'available', target: 'revoked', milli: milli - left } as const;
+    move(account, moves, { lot: lotNumbered(account, lot), ...paid });
+    repaid += milli - left;
+  }
+  return repaid;
+}

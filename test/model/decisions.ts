@@ -1,0 +1,296 @@
+import type {
+  CaptureOperation,
+  ChargeOperation,
+  LeaseOperation,
+  RefundOperation,
+  ReserveOperation,
+  ReplyStatus,
+  RevokeOperation,
+} from '../../db/operations';
+import * as ledger from './account';
+import type { Account, Hold, Lot, Move } from './account';
+import { type Micros, microsOf, SECOND } from './instants';
+import type { ModelOperation } from './model';
+
+/** What one operation does to an account of the model, and what it says, by kind. */
+
+export interface Decision {
+  kind: string;
+  status: ReplyStatus;
+  /** Whether it leaves a journal row and uses its key up (rule 2). */
+  recorded: boolean;
+  holdId: string | null;
+  reply: Record<string, unknown>;
+  moves: Move[];
+}
+
+/** A hold as callers see it; null: there is none. */
+export function holdState(account: Account, holdId: string): Record<string, unknown> | null {
+  const hold = account.holds.get(holdId);
+  if (hold === undefined) return null;
+  const { amount, held, captured, released, forfeited, refunded, open, epoch, until } = hold;
+  return { holdId, amount, held, captured, released, forfeited, refunded, open, epoch, expiresAt: until };
+}
+
+export function decide(account: Account, operation: ModelOperation, at: Micros): Decision {
+  const context = { account, at, moves: [] };
+  const decided = decideBy(context, operation);
+  return {
+    kind: operation.op,
+    recorded: decided.status === 'applied',
+    holdId: null,
+    reply: {},
+    ...context,
+    ...decided,
+  };
+}
+
+interface Context {
+  account: Account;
+  at: Micros;
+  moves: Move[];
+}
+
+type Decided = Partial<Omit<Decision, 'moves'>> & { status: ReplyStatus };
+
+function decideBy(context: Context, operation: ModelOperation): Decided {
+  const { account, at, moves } = context;
+  switch (operation.op) {
+    case 'reserve':
+    case 'charge':
+      return takeCredits(context, operation);
+    case 'capture':
+      return onHold(context, operation, (hold) => capture(context, operation, hold));
+    case 'release':
+      return onHold(context, operation, (hold) => {
+        if (operation.epoch !== undefined && operation.epoch !== hold.epoch) return { status: 'hold_alive' };
+        return { status: 'applied', reply: close(context, hold, operation.cause) };
+      });
+    case 'extend':
+      return onHold(context, operation, (hold) => {
+        hold.until = Math.max(hold.until ?? at, at + operation.ttlSeconds * SECOND);
+        return { status: 'applied' };
+      });
+    case 'refund':
+      return refund(context, operation);
+    case 'grant':
+    case 'adjust':
+      return grant(context, operation);
+    case 'revoke':
+      return revoke(context, operation);
+    case 'freeze': {
+      const { cause, source, amount = Number.POSITIVE_INFINITY } = operation;
+      if (account.freezes.has(cause)) return { status: 'already_frozen', reply: { amount: 0 } };
+      const lots = ledger.spendOrder(account.lots.filter((lot) => lot.source === source));
+      const taken = ledger.takeFrom(account, moves, { lots, amount, target: 'frozen' });
+      const frozen = new Map(taken.map(({ lot, milli }) => [lot.lot, milli]));
+      account.freezes.set(cause, { frozen, open: true });
+      return { status: 'applied', reply: { amount: ledger.sum(frozen.values()) } };
+    }
+    case 'unfreeze': {
+      const freeze = account.freezes.get(operation.cause);
+      if (freeze?.open !== true) return { status: 'not_frozen' };
+      freeze.open = false;
+      const parts = [...freeze.frozen].map(([lot, milli]) => ({ lot, milli }));
+      const back = { parts, source: 'frozen', at, cause: 'operator' } as const;
+      return { status: 'applied', reply: ledger.giveBack(account, moves, back) };
+    }
+    default: // rules
+      account.rulesVersion += 1;
+      account.nextDueAt = Number.NEGATIVE_INFINITY;
+      return operation.rules['plan'] === undefined
+        ? { status: 'applied', recorded: false, reply: { op: 'rules' } }
+        : { status: 'applied', kind: 'plan' };
+  }
+}
+
+function takeCredits(
+  { account, at, moves }: Context,
+  operation: ReserveOperation | LeaseOperation | ChargeOperation,
+): Decided {
+  const { op, amount, holdId, excluded } = operation;
+  if (operation.rulesVersion !== account.rulesVersion) return { status: 'stale' };
+  if (operation.reserveBefore === '-infinity') return { status: 'too_late' };
+  const lots = ledger.spendOrder(account.lots.filter(({ bucket }) => !excluded.includes(bucket)));
+  const all = ledger.sum(lots.map(({ available }) => available));
+  const refused = { required: amount, spendable: Math.min(all, amount) };
+  const whole = { required: amount, spendable: all };
+  if (operation.refusal !== undefined) return { status: operation.refusal, recorded: true, reply: whole };
+  if (op === 'reserve' && amount > 0 && ledger.openHolds(account).length >= operation.maxOpen)
+    return { status: 'too_many_open_generations', reply: refused };
+  if (all < amount) return { status: 'insufficient_credits', recorded: true, reply: whole };
+  if (amount > 0 && 'refuseOnly' in operation && operation.refuseOnly)
+    return { status: 'would_hold', reply: refused };
+
+  const target = op === 'charge' ? 'spent' : 'held';
+  const taken = ledger.takeFrom(account, moves, { lots, amount, target });
+  const draws = ledger.drawsOf(taken);
+  const reply = 'work' in operation ? { amount } : { amount, draws };
+  if (amount === 0) return { status: 'applied', reply };
+  const charged = op === 'charge';
+  const hold: Hold = {
+    holdId,
+    generation: 'generation' in operation ? operation.generation.id : null,
+    amount,
+    held: charged ? 0 : amount,
+    captured: charged ? amount : 0,
+    released: 0,
+    forfeited: 0,
+    refunded: 0,
+    open: !charged,
+    epoch: 0,
+    until: 'ttlSeconds' in operation ? at + operation.ttlSeconds * SECOND : null,
+    closedAt: charged ? at : null,
+    cuts: taken.map(({ lot, milli }) => ({
+      lot: lot.lot,
+      held: charged ? 0 : milli,
+      captured: charged ? milli : 0,
+    })),
+    phases: [],
+    draws: 'work' in operation ? draws : null,
+  };
+  account.holds.set(holdId, hold);
+  return { status: 'applied', holdId, reply: { ...reply, ...after(account, hold) } };
+}
+
+/** A hold that no generation owns is shown as it was right after. */
+function after(account: Account, hold: Hold): Record<string, unknown> {
+  if (hold.draws === null) return {};
+  return { after: { ...holdState(account, hold.holdId), draws: hold.draws } };
+}
+
+/** What the hold's being closed, unknown or somebody else's refuses; otherwise a sign of life. */
+function onHold(
+  { account }: Context,
+  operation: { holdId: string; leased?: true },
+  decideOpen: (hold: Hold) => Decided,
+): Decided {
+  const hold = account.holds.get(operation.holdId);
+  if (hold === undefined) return { status: 'unknown_hold' };
+  if (operation.leased && hold.generation !== null) return { status: 'not_leased' };
+  if (!hold.open)
+    return {
+      status: hold.closedAt !== null && hold.closedAt === hold.until ? 'hold_expired' : 'hold_closed',
+    };
+  return touched(account, hold, decideOpen(hold));
+}
+
+function touched(account: Account, hold: Hold, decided: Decided): Decided {
+  if (decided.status !== 'applied') return decided;
+  hold.epoch += 1;
+  return { ...decided, holdId: hold.holdId, reply: { ...decided.reply, ...after(account, hold) } };
+}
+
+function capture(context: Context, operation: CaptureOperation, hold: Hold): Decided {
+  const { account, moves } = context;
+  const { amount, delivered, ordered, phase, clamp = false, final, cause } = operation;
+  if (phase !== undefined && hold.phases.includes(phase)) return { status: 'phase_captured' };
+  let wanted = amount ?? hold.held;
+  if (amount === undefined && delivered !== undefined && ordered !== undefined) {
+    // The delivered share of the whole price, down to whole millicredits, less what phases took already.
+    const share = Number((BigInt(hold.amount) * BigInt(delivered)) / BigInt(ordered));
+    wanted = Math.max(0, share - hold.captured);
+  }
+  if (wanted > hold.held && !clamp) return { status: 'exceeds_hold' };
+  const captured = Math.min(wanted, hold.held);
+  let left = captured;
+  for (const cut of hold.cuts) {
+    const milli = Math.min(left, cut.held);
+    cut.held -= milli;
+    cut.captured += milli;
+    left -= milli;
+    const lot = ledger.lotNumbered(account, cut.lot);
+    ledger.move(account, moves, { lot, source: 'held', target: 'spent', milli });
+  }
+  hold.held -= captured;
+  hold.captured += captured;
+  if (phase !== undefined) hold.phases.push(phase);
+  const rest = final ? close(context, hold, cause) : {};
+  return { status: 'applied', reply: { captured, clamped: wanted > captured, ...rest } };
+}
+
+/** Gives back what the hold still holds, lot by lot, and closes it. */
+function close({ account, at, moves }: Context, hold: Hold, cause: string) {
+  const parts = hold.cuts.map(({ lot, held }) => ({ lot, milli: held }));
+  const back = ledger.giveBack(account, moves, { parts, source: 'held', at, cause });
+  for (const cut of hold.cuts) cut.held = 0;
+  hold.released += hold.held;
+  hold.forfeited += back.forfeited;
+  hold.held = 0;
+  hold.open = false;
+  hold.closedAt = at;
+  return back;
+}
+
+function refund({ account, at, moves }: Context, operation: RefundOperation): Decided {
+  const hold = account.holds.get(operation.holdId);
+  if (hold === undefined) return { status: 'unknown_hold' };
+  const { amount = hold.captured - hold.refunded, spendableSeconds } = operation;
+  if (amount <= 0 || amount > hold.captured - hold.refunded) return { status: 'refund_exceeds_captured' };
+  let left = amount;
+  const parts = hold.cuts.toReversed().map((cut) => {
+    const milli = Math.min(left, cut.captured);
+    cut.captured -= milli;
+    left -= milli;
+    return { lot: cut.lot, milli };
+  });
+  ledger.giveBack(account, moves, { parts, source: 'spent', at, cause: 'operator', spendableSeconds });
+  hold.refunded += amount;
+  return touched(account, hold, { status: 'applied', reply: { amount } });
+}
+
+function grant(context: Context, operation: Extract<ModelOperation, { op: 'grant' | 'adjust' }>): Decided {
+  const { account, at, moves } = context;
+  const { amount, bucket, rank, source, graceSeconds = null } = operation;
+  const until = microsOf(operation.expiresAt ?? 'infinity');
+  if (amount < 0) {
+    const lots = ledger.spendOrder(account.lots.filter((lot) => lot.bucket === bucket));
+    const spendable = ledger.sum(lots.map(({ available }) => available));
+    if (spendable < -amount) return { status: 'adjustment_exceeds_available', reply: { amount, spendable } };
+    ledger.takeFrom(account, moves, { lots, amount: -amount, target: 'revoked' });
+    return { status: 'applied', reply: { amount } };
+  }
+  if (until <= at) return { status: 'already_expired', reply: { amount } };
+  if ('replaces' in operation) endSchedule(context, { bucket, source });
+  const terms = { bucket, rank, source, graceSeconds, from: at, until, parent: null };
+  const { lot } = ledger.addLot(account, moves, { ...terms, amount });
+  return { status: 'applied', reply: { amount, lot } };
+}
+
+/** What the same schedule granted before is over now: credits of a period are set, not added. */
+function endSchedule(
+  { account, at, moves }: Context,
+  { bucket, source }: Pick<Lot, 'bucket' | 'source'>,
+): void {
+  const [schedule] = source.split(':');
+  for (const lot of ledger.spendOrder(account.lots)) {
+    const same = lot.bucket === bucket && lot.source.split(':')[0] === schedule;
+    if (!same || lot.ended !== null || lot.until <= at) continue;
+    lot.ended = at;
+    ledger.move(account, moves, { lot, source: 'available', target: 'expired', milli: lot.available });
+  }
+}
+
+/** What the dispute froze first, then the lot itself, then lots of the buckets; the rest is debt (rule 27). */
+function revoke({ account, moves }: Context, operation: RevokeOperation): Decided {
+  const { amount, cause, source, buckets } = operation;
+  let left: number = amount;
+  const freeze = account.freezes.get(cause);
+  for (const [number, milli] of freeze?.open === true ? freeze.frozen : []) {
+    const part = Math.min(left, milli);
+    freeze?.frozen.set(number, milli - part);
+    left -= part;
+    const lot = ledger.lotNumbered(account, number);
+    ledger.move(account, moves, { lot, source: 'frozen', target: 'revoked', milli: part });
+  }
+  const own = account.lots.filter((lot) => lot.source === source);
+  const others = account.lots.filter((lot) => lot.source !== source && buckets.includes(lot.bucket));
+  const lots = [...ledger.spendOrder(own), ...ledger.spendOrder(others)];
+  const taken = ledger.takeFrom(account, moves, { lots, amount: left, target: 'revoked' });
+  const owed = left - ledger.sum(taken.map(({ milli }) => milli));
+  if (owed > 0) {
+    const debt = account.debts.get(cause) ?? { owed: 0, repaid: 0, seq: account.journal.length + 1 };
+    account.debts.set(cause, { ...debt, owed: debt.owed + owed });
+  }
+  return { status: 'applied', reply: { amount, owed } };
+}
