@@ -1,8 +1,9 @@
 import { JOURNAL_KINDS } from '../journal';
 
 /**
- * The ledger's invariants as queries: each returns the rows that break it, and none when all is well. `{account}` is
- * replaced by a condition on the account (or by nothing): every query names the column it stands for.
+ * The ledger's invariants as queries: each returns the rows that break it, and none when all is well. What stands in
+ * braces is filled in by db/audit/scope.ts: `{x.account_id}` by a condition on the accounts that are looked at, the
+ * tables by themselves or by what of them changed since the audit looked last, `{openings}` by what history begins with.
  */
 export interface Check {
   id: string;
@@ -15,8 +16,14 @@ export interface Check {
 /** Every move of the journal, with the row it belongs to. */
 const MOVES = `moves AS (
   SELECT j.account_id, j.seq, j.at, j.kind, j.status, j.hold_id, m.lot, m.source, m.target, m.milli, m.n
-    FROM ledger.journal j CROSS JOIN LATERAL unnest(j.moves) WITH ORDINALITY m (lot, source, target, milli, n)
-   WHERE {j.account_id})`;
+    FROM {journal} j CROSS JOIN LATERAL unnest(j.moves) WITH ORDINALITY m (lot, source, target, milli, n)
+   WHERE {j.account_id}
+   UNION ALL
+  SELECT o.account_id, o.seq, o.at, 'opening', 'applied', m.hold_id, m.lot, m.source, m.target, m.milli, 0
+    FROM {openings} o CROSS JOIN LATERAL ledger.opening_moves(ROW(o.*)::ledger.openings) m WHERE {o.account_id})`;
+
+/** Where the history that is still here begins. */
+const OPENINGS = `openings AS (SELECT * FROM {openings} o WHERE {o.account_id})`;
 
 /** What each lot must hold by the journal alone. */
 const REBUILT_LOTS = `rebuilt AS (
@@ -46,16 +53,18 @@ export const CHECKS: readonly Check[] = [
     id: 'journal-gapless',
     title: 'The journal of an account is numbered from 1 without gaps, up to the account’s own number',
     invariant: 2,
-    sql: `SELECT a.account_id, a.seq, count(j.seq) AS rows, min(j.seq) AS first, max(j.seq) AS last
-            FROM ledger.accounts a LEFT JOIN ledger.journal j USING (account_id) WHERE {a.account_id}
-           GROUP BY a.account_id, a.seq
-          HAVING count(j.seq) <> a.seq OR count(DISTINCT j.seq) <> a.seq OR coalesce(max(j.seq), 0) <> a.seq`,
+    sql: `WITH ${OPENINGS}
+          SELECT a.account_id, a.seq, coalesce(o.seq, 0) AS opening, count(j.seq) AS rows, min(j.seq) AS first, max(j.seq) AS last
+            FROM ledger.accounts a LEFT JOIN openings o USING (account_id) LEFT JOIN {journal} j USING (account_id) WHERE {a.account_id}
+           GROUP BY a.account_id, a.seq, o.seq
+          HAVING count(j.seq) <> a.seq - coalesce(o.seq, 0) OR count(DISTINCT j.seq) <> count(j.seq)
+              OR coalesce(max(j.seq), o.seq, 0) <> a.seq`,
   },
   {
     id: 'journal-refused-moves-nothing',
     title: 'A refused operation moves nothing, an applied one moves amounts above zero',
     invariant: 2,
-    sql: `SELECT account_id, seq, kind, status, credits, moves::text FROM ledger.journal
+    sql: `SELECT account_id, seq, kind, status, credits, moves::text FROM {journal} j
            WHERE ((status <> 'applied' AND (moves <> '{}' OR credits <> 0))
               OR EXISTS (SELECT FROM unnest(moves) m WHERE m.milli <= 0 OR m.source = m.target OR m.target = 'outside')) AND {account_id}`,
   },
@@ -63,13 +72,14 @@ export const CHECKS: readonly Check[] = [
     id: 'journal-running-totals',
     title: 'Each row’s balance after it is the one before it plus what moved',
     invariant: 3,
-    sql: `WITH ${MOVES}, sums AS (
+    sql: `WITH ${MOVES}, ${OPENINGS}, sums AS (
             SELECT account_id, seq, sum(milli * ((target = 'available')::int - (source = 'available')::int)) AS available,
                    sum(milli * ((target = 'held')::int - (source = 'held')::int)) AS held FROM moves GROUP BY account_id, seq),
           running AS (
             SELECT j.account_id, j.seq, j.kind, j.credits, coalesce(s.available, 0) AS moved, j.available_after, j.held_after,
-                   sum(coalesce(s.available, 0)) OVER w AS available, sum(coalesce(s.held, 0)) OVER w AS held
-              FROM ledger.journal j LEFT JOIN sums s USING (account_id, seq) WHERE {j.account_id}
+                   coalesce(o.available, 0) + sum(coalesce(s.available, 0)) OVER w AS available,
+                   coalesce(o.held, 0) + sum(coalesce(s.held, 0)) OVER w AS held
+              FROM {journal} j LEFT JOIN sums s USING (account_id, seq) LEFT JOIN openings o USING (account_id) WHERE {j.account_id}
             WINDOW w AS (PARTITION BY j.account_id ORDER BY j.seq))
           SELECT * FROM running WHERE credits <> moved OR available_after <> available OR held_after <> held`,
   },
@@ -95,9 +105,13 @@ export const CHECKS: readonly Check[] = [
     id: 'totals-equal-journal',
     title: 'An account’s totals equal those of its last journal row',
     invariant: 3,
-    sql: `SELECT a.account_id, a.available, a.held, a.debt, j.available_after, j.held_after, j.debt_after
-            FROM ledger.accounts a JOIN ledger.journal j ON j.account_id = a.account_id AND j.seq = a.seq
-           WHERE (a.available, a.held, a.debt) IS DISTINCT FROM (j.available_after, j.held_after, j.debt_after) AND {a.account_id}`,
+    sql: `WITH ${OPENINGS}
+          SELECT a.account_id, a.available, a.held, a.debt, coalesce(j.available_after, o.available) AS available_after,
+                 coalesce(j.held_after, o.held) AS held_after, coalesce(j.debt_after, o.debt) AS debt_after
+            FROM ledger.accounts a LEFT JOIN {journal} j ON j.account_id = a.account_id AND j.seq = a.seq
+            LEFT JOIN openings o ON o.account_id = a.account_id AND o.seq = a.seq
+           WHERE (a.available, a.held, a.debt) IS DISTINCT FROM (coalesce(j.available_after, o.available, 0), coalesce(j.held_after, o.held, 0),
+                                                                 coalesce(j.debt_after, o.debt, 0)) AND {a.account_id}`,
   },
   {
     id: 'rebuild-lots',
@@ -113,26 +127,31 @@ export const CHECKS: readonly Check[] = [
     id: 'rebuild-lot-terms',
     title: 'Each lot’s bucket, rank, expiry and return policy are those it was granted with',
     invariant: 3,
-    sql: `WITH granted AS (
-            SELECT j.account_id, n.* FROM ledger.journal j
+    // Of lots that an opening carries, the row that granted them is no longer here.
+    sql: `WITH ${OPENINGS}, carried AS (
+            SELECT o.account_id, c.lot, c.ended FROM openings o CROSS JOIN LATERAL jsonb_to_recordset(o.lots) c (lot int, ended timestamptz)),
+          granted AS (
+            SELECT j.account_id, n.* FROM {journal} j
              CROSS JOIN LATERAL jsonb_to_recordset(j.detail -> 'lots') n (lot int, bucket text, rank smallint,
                    "effectiveAt" timestamptz, "expiresAt" timestamptz, "graceSeconds" double precision, parent int, source text)
              WHERE j.detail ? 'lots' AND {j.account_id}),
           ended AS (
-            SELECT j.account_id, e.value::int AS lot, j.at FROM ledger.journal j
+            SELECT j.account_id, e.value::int AS lot, j.at FROM {journal} j
              CROSS JOIN LATERAL jsonb_array_elements(j.detail -> 'ended') e WHERE j.detail ? 'ended' AND {j.account_id})
           SELECT coalesce(l.account_id, g.account_id) AS account_id, coalesce(l.lot_no, g.lot) AS lot_no, l.bucket, g.bucket AS granted_as
             FROM (SELECT * FROM ledger.lots WHERE {account_id}) l FULL JOIN granted g ON g.account_id = l.account_id AND g.lot = l.lot_no
             LEFT JOIN ended e ON e.account_id = l.account_id AND e.lot = l.lot_no
-           WHERE l.ended_at IS DISTINCT FROM e.at
-              OR (l.bucket, l.rank, l.effective_at, l.expires_at, l.return_grace, l.parent_lot, l.source) IS DISTINCT FROM
+            LEFT JOIN carried c ON c.account_id = l.account_id AND c.lot = l.lot_no
+           WHERE l.ended_at IS DISTINCT FROM coalesce(e.at, c.ended)
+              OR c.lot IS NULL AND (l.bucket, l.rank, l.effective_at, l.expires_at, l.return_grace, l.parent_lot, l.source) IS DISTINCT FROM
                  (g.bucket, g.rank, g."effectiveAt", coalesce(g."expiresAt", 'infinity'), make_interval(secs => g."graceSeconds"), g.parent, g.source)`,
   },
   {
     id: 'rebuild-holds',
     title: 'Holds rebuilt from the journal alone differ in nothing',
     invariant: 3,
-    sql: `WITH ${MOVES}, rebuilt AS (
+    // A hold whose beginning was archived is rebuilt if it was open then; of one that was closed only refunds can follow.
+    sql: `WITH ${MOVES}, ${OPENINGS}, parts AS (
             SELECT account_id, hold_id,
                    coalesce(sum(milli) FILTER (WHERE source = 'available' AND target IN ('held', 'spent')), 0) AS amount,
                    sum(milli * ((target = 'held')::int - (source = 'held')::int)) AS held,
@@ -141,19 +160,28 @@ export const CHECKS: readonly Check[] = [
                    coalesce(sum(milli) FILTER (WHERE source = 'spent'), 0) AS refunded,
                    coalesce(sum(milli) FILTER (WHERE source = 'held' AND target = 'expired'), 0)
                      - coalesce(sum(milli) FILTER (WHERE source = 'outside' AND kind <> 'refund'), 0) AS forfeited
-              FROM moves WHERE hold_id IS NOT NULL GROUP BY account_id, hold_id)
+              FROM moves WHERE hold_id IS NOT NULL GROUP BY account_id, hold_id
+             UNION ALL
+            SELECT o.account_id, h.hold, h.amount, h.held, h.captured, h.released, h.refunded, h.forfeited FROM openings o
+             CROSS JOIN LATERAL jsonb_to_recordset(o.holds) h (hold text, amount bigint, held bigint, captured bigint, released bigint,
+                                                               refunded bigint, forfeited bigint)),
+          rebuilt AS (
+            SELECT account_id, hold_id, sum(amount) AS amount, sum(held) AS held, sum(captured) AS captured, sum(released) AS released,
+                   sum(refunded) AS refunded, sum(forfeited) AS forfeited FROM parts GROUP BY account_id, hold_id)
           SELECT coalesce(h.account_id, r.account_id) AS account_id, coalesce(h.hold_id, r.hold_id) AS hold_id,
                  row(h.amount, h.held, h.captured, h.released, h.forfeited, h.refunded)::text AS stored,
                  row(r.amount, r.held, r.captured, r.released, r.forfeited, r.refunded)::text AS rebuilt
-            FROM (SELECT * FROM ledger.holds WHERE {account_id}) h FULL JOIN rebuilt r USING (account_id, hold_id)
+            FROM (SELECT * FROM {holds} q WHERE {q.account_id}) h FULL JOIN rebuilt r USING (account_id, hold_id)
+            LEFT JOIN openings o ON o.account_id = coalesce(h.account_id, r.account_id)
            WHERE (h.amount, h.held, h.captured, h.released, h.forfeited, h.refunded) IS DISTINCT FROM
-                 (r.amount, r.held, r.captured, r.released, r.forfeited, r.refunded)`,
+                 (r.amount, r.held, r.captured, r.released, r.forfeited, r.refunded)
+             AND NOT (o.account_id IS NOT NULL AND coalesce(r.amount, 0) = 0 AND h.open IS NOT TRUE)`,
   },
   {
     id: 'hold-conservation',
     title: 'Every hold: amount = captured + released + held, by lot as in sum; a closed one holds nothing',
     invariant: 4,
-    sql: `SELECT account_id, hold_id, amount, captured, released, held, open FROM ledger.holds
+    sql: `SELECT account_id, hold_id, amount, captured, released, held, open FROM {holds} h
            WHERE (amount <> captured + released + held OR (NOT open AND held > 0) OR cardinality(lots) <> cardinality(lots_held)
               OR held <> (SELECT coalesce(sum(u), 0) FROM unnest(lots_held) u)
               OR captured - refunded <> (SELECT coalesce(sum(u), 0) FROM unnest(lots_captured) u)) AND {account_id}`,
@@ -162,10 +190,10 @@ export const CHECKS: readonly Check[] = [
     id: 'one-hold-per-generation',
     title: 'A generation has at most one hold, and its hold is its own',
     invariant: 5,
-    sql: `SELECT account_id, generation_id, count(*) AS holds FROM ledger.holds WHERE generation_id IS NOT NULL AND {account_id}
+    sql: `SELECT account_id, generation_id, count(*) AS holds FROM {holds} h WHERE generation_id IS NOT NULL AND {account_id}
            GROUP BY account_id, generation_id HAVING count(*) > 1
            UNION ALL
-          SELECT h.account_id, h.generation_id, 0 FROM ledger.holds h
+          SELECT h.account_id, h.generation_id, 0 FROM {holds} h
             LEFT JOIN ledger.generations g ON g.account_id = h.account_id AND g.generation_id = h.generation_id AND g.hold_id = h.hold_id
            WHERE h.generation_id IS NOT NULL AND g.account_id IS NULL AND {h.account_id}`,
   },
@@ -174,10 +202,10 @@ export const CHECKS: readonly Check[] = [
     title: 'Each phase of a hold is captured at most once, and a hold closes once',
     invariant: 5,
     sql: `SELECT account_id, hold_id, detail ->> 'phase' AS phase, count(*) AS captures
-            FROM ledger.journal WHERE kind = 'capture' AND detail ? 'phase' AND {account_id}
+            FROM {journal} j WHERE kind = 'capture' AND detail ? 'phase' AND {account_id}
            GROUP BY account_id, hold_id, detail ->> 'phase' HAVING count(*) > 1
            UNION ALL
-          SELECT account_id, hold_id, 'closing', count(*) FROM ledger.journal
+          SELECT account_id, hold_id, 'closing', count(*) FROM {journal} j
            WHERE status = 'applied' AND (kind IN ('release', 'charge') OR (kind = 'capture' AND (detail ->> 'final')::boolean))
              AND hold_id IS NOT NULL AND {account_id}
            GROUP BY account_id, hold_id HAVING count(*) > 1`,
@@ -186,11 +214,13 @@ export const CHECKS: readonly Check[] = [
     id: 'keys-equal-journal',
     title: 'Every key names the one journal row that bears it',
     invariant: 6,
-    sql: `SELECT coalesce(k.account_id, j.account_id) AS account_id, coalesce(k.key, j.key) AS key, k.seq AS of_key, j.seq AS of_journal
-            FROM (SELECT * FROM ledger.op_keys WHERE {account_id}) k
-            FULL JOIN (SELECT * FROM ledger.journal WHERE key IS NOT NULL AND {account_id}) j
+    sql: `WITH ${OPENINGS}
+          SELECT coalesce(k.account_id, j.account_id) AS account_id, coalesce(k.key, j.key) AS key, k.seq AS of_key, j.seq AS of_journal
+            FROM (SELECT * FROM {op_keys} q WHERE {q.account_id}) k
+            FULL JOIN (SELECT * FROM {journal} q WHERE key IS NOT NULL AND {q.account_id}) j
               ON j.account_id = k.account_id AND j.key = k.key AND j.seq = k.seq
-           WHERE k.key IS NULL OR j.key IS NULL`,
+            LEFT JOIN openings o ON o.account_id = k.account_id
+           WHERE k.key IS NULL OR (j.key IS NULL AND k.seq > coalesce(o.seq, 0))`,
   },
   {
     id: 'nothing-taken-after-expiry',
@@ -198,15 +228,15 @@ export const CHECKS: readonly Check[] = [
     invariant: 7,
     // A lot that a grant ended is over from that row on: others may bear the same instant before it.
     sql: `WITH ${MOVES}, ended AS (
-            SELECT j.account_id, e.value::int AS lot, j.seq FROM ledger.journal j
+            SELECT j.account_id, e.value::int AS lot, j.seq FROM {journal} j
              CROSS JOIN LATERAL jsonb_array_elements(j.detail -> 'ended') e WHERE j.detail ? 'ended' AND {j.account_id})
           SELECT m.account_id, m.seq, m.lot, m.at, l.effective_at, l.expires_at, l.ended_at FROM moves m
             JOIN ledger.lots l ON l.account_id = m.account_id AND l.lot_no = m.lot
             LEFT JOIN ended e ON e.account_id = m.account_id AND e.lot = m.lot
-           WHERE (m.source = 'available' AND m.target IN ('held', 'spent', 'frozen')
+           WHERE m.kind <> 'opening' AND ((m.source = 'available' AND m.target IN ('held', 'spent', 'frozen')
                   AND (m.at >= l.expires_at OR m.seq >= e.seq OR m.at < l.effective_at))
               OR (m.target = 'available' AND m.source <> 'outside' AND (m.at >= l.expires_at OR m.seq >= e.seq))
-              OR (m.source = 'available' AND m.target = 'expired' AND m.at < l.expires_at AND m.seq IS DISTINCT FROM e.seq)`,
+              OR (m.source = 'available' AND m.target = 'expired' AND m.at < l.expires_at AND m.seq IS DISTINCT FROM e.seq))`,
   },
   {
     id: 'nothing-available-after-expiry',
@@ -248,7 +278,7 @@ export const CHECKS: readonly Check[] = [
           last_taken AS (
             SELECT DISTINCT ON (t.account_id, t.seq) t.account_id, t.seq, t.rank, t.expires_at, t.lot,
                    coalesce(k.answer::jsonb #> '{facts,excluded}', '[]') AS excluded
-              FROM taken t JOIN ledger.journal j ON j.account_id = t.account_id AND j.seq = t.seq
+              FROM taken t JOIN {journal} j ON j.account_id = t.account_id AND j.seq = t.seq
               LEFT JOIN ledger.op_keys k ON k.account_id = j.account_id AND k.key = j.key
              ORDER BY t.account_id, t.seq, t.rank DESC, t.expires_at DESC, t.lot DESC),
           history AS (
@@ -270,7 +300,7 @@ export const CHECKS: readonly Check[] = [
     title: 'Journal time never runs backwards within an account',
     invariant: 10,
     sql: `SELECT * FROM (SELECT account_id, seq, at, lag(at) OVER w AS at_before, recorded_at, lag(recorded_at) OVER w AS recorded_before
-            FROM ledger.journal WHERE {account_id} WINDOW w AS (PARTITION BY account_id ORDER BY seq)) t
+            FROM {journal} j WHERE {account_id} WINDOW w AS (PARTITION BY account_id ORDER BY seq)) t
            WHERE at < at_before`,
   },
   {
@@ -291,15 +321,36 @@ export const CHECKS: readonly Check[] = [
     id: 'debt-equals-causes',
     title: 'An account’s debt is what its causes owe and have not repaid, and what the journal says of both',
     invariant: 3,
-    sql: `WITH told AS (
-            SELECT account_id, sum(coalesce((detail ->> 'owed')::bigint, 0)) AS owed, sum(coalesce((detail ->> 'repaid')::bigint, 0)) AS repaid
-              FROM ledger.journal WHERE detail ?| ARRAY['owed', 'repaid'] AND {account_id} GROUP BY account_id),
+    sql: `WITH ${OPENINGS}, told AS (
+            SELECT account_id, sum(owed) AS owed, sum(repaid) AS repaid FROM (
+              SELECT account_id, coalesce((detail ->> 'owed')::bigint, 0) AS owed, coalesce((detail ->> 'repaid')::bigint, 0) AS repaid
+                FROM {journal} j WHERE detail ?| ARRAY['owed', 'repaid'] AND {j.account_id}
+               UNION ALL
+              SELECT account_id, owed, repaid FROM openings) t GROUP BY account_id),
           causes AS (
             SELECT account_id, sum(owed) AS owed, sum(repaid) AS repaid FROM ledger.debts WHERE {account_id} GROUP BY account_id)
           SELECT a.account_id, a.debt, c.owed, c.repaid, t.owed AS owed_told, t.repaid AS repaid_told
             FROM ledger.accounts a LEFT JOIN causes c USING (account_id) LEFT JOIN told t USING (account_id)
            WHERE (a.debt <> coalesce(c.owed - c.repaid, 0) OR coalesce(t.owed, 0) <> coalesce(c.owed, 0)
               OR coalesce(t.repaid, 0) <> coalesce(c.repaid, 0)) AND {a.account_id}`,
+  },
+  {
+    id: 'counters-equal-journal',
+    title: 'Quotas and members have used what the journal counted',
+    invariant: 3,
+    sql: `WITH ${OPENINGS}, told AS (
+            SELECT account_id, counter, period, sum(units) AS used FROM (
+              SELECT j.account_id, c.counter, c.period, c.units FROM {journal} j
+               CROSS JOIN LATERAL jsonb_to_recordset(j.detail -> 'counts') c (counter text, period text, units bigint)
+               WHERE j.detail ? 'counts' AND {j.account_id}
+               UNION ALL
+              SELECT o.account_id, c.counter, c.period, c.used FROM openings o
+               CROSS JOIN LATERAL jsonb_to_recordset(o.counters) c (counter text, period text, used bigint)) t
+             GROUP BY account_id, counter, period)
+          SELECT coalesce(c.account_id, t.account_id) AS account_id, coalesce(c.counter, t.counter) AS counter, coalesce(c.period, t.period) AS period,
+                 c.used, t.used AS by_journal
+            FROM (SELECT * FROM ledger.counters WHERE {account_id}) c FULL JOIN told t USING (account_id, counter, period)
+           WHERE coalesce(c.used, 0) <> coalesce(t.used, 0)`,
   },
   {
     id: 'frozen-equals-freezes',
@@ -317,7 +368,7 @@ export const CHECKS: readonly Check[] = [
     id: 'journal-speaks-its-language',
     title: 'Kinds and account ids are those there are',
     invariant: 2,
-    sql: `SELECT account_id, seq, kind FROM ledger.journal
+    sql: `SELECT account_id, seq, kind FROM {journal} j
            WHERE (kind NOT IN (${JOURNAL_KINDS.map((kind) => `'${kind}'`).join(', ')}) OR account_id !~ '^[A-Za-z0-9_-]{1,64}$') AND {account_id}`,
   },
   {

@@ -1,10 +1,15 @@
-import type { Pool } from 'pg';
+import type { Pool, PoolClient } from 'pg';
 import { CHECKS, type Check } from './checks';
+import { EVERYTHING, ofAccount, type Scope, scoped } from './scope';
 
 export interface CheckResult {
   id: string;
   title: string;
   violations: number;
+  /** Whose rows they are. */
+  accounts: string[];
+  /** Milliseconds it took. */
+  ms: number;
   /** Some of the rows that break it. */
   sample: Record<string, unknown>[];
 }
@@ -27,27 +32,13 @@ export interface AuditOptions {
 /** Runs every check on one snapshot of the database, so that what is being written meanwhile cannot be half seen. */
 export async function runAudit(pool: Pool, options: AuditOptions = {}): Promise<AuditReport> {
   const { account, sample = 5, checks = CHECKS } = options;
+  const scope = account === undefined ? EVERYTHING : ofAccount(account);
   const client = await pool.connect();
   try {
     await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
     await client.query('SET LOCAL statement_timeout = 0');
     const { rows: clock } = await client.query<{ now: Date }>('SELECT clock_timestamp() AS now');
-    const results: CheckResult[] = [];
-    for (const check of checks) {
-      const sql = limitedTo(check.sql, account);
-      const { rows } = await client.query<{ violations: number; sample: Record<string, unknown>[] | null }>(
-        `WITH broken AS (${sql})
-         SELECT (SELECT count(*) FROM broken)::int AS violations, (SELECT json_agg(b) FROM (SELECT * FROM broken LIMIT ${sample}) b) AS sample`,
-        account === undefined ? [] : [account],
-      );
-      const [row] = rows;
-      results.push({
-        id: check.id,
-        title: check.title,
-        violations: row?.violations ?? 0,
-        sample: row?.sample ?? [],
-      });
-    }
+    const results = await runChecks(client, { checks, scope, sample });
     await client.query('COMMIT');
     const ok = results.every(({ violations }) => violations === 0);
     return { ok, checkedAt: (clock[0]?.now ?? new Date()).toISOString(), checks: results };
@@ -59,9 +50,34 @@ export async function runAudit(pool: Pool, options: AuditOptions = {}): Promise<
   }
 }
 
-/** `{j.account_id}` becomes `j.account_id = $1`, or `true` for all accounts. */
-function limitedTo(sql: string, account: string | undefined): string {
-  return sql.replaceAll(/\{((?:\w+\.)?account_id)\}/g, (_, column: string) =>
-    account === undefined ? 'true' : `${column} = $1`,
-  );
+/** The checks one after the other, in the transaction the client is in. */
+export async function runChecks(
+  client: PoolClient,
+  { checks, scope, sample }: { checks: readonly Check[]; scope: Scope; sample: number },
+): Promise<CheckResult[]> {
+  const results: CheckResult[] = [];
+  for (const check of checks) {
+    const startedMs = performance.now();
+    const { text, values } = scoped(check.sql, scope);
+    const { rows } = await client.query<{
+      violations: number;
+      accounts: string[] | null;
+      sample: Record<string, unknown>[] | null;
+    }>(
+      `WITH broken AS (${text})
+       SELECT (SELECT count(*) FROM broken)::int AS violations, (SELECT array_agg(DISTINCT account_id) FROM broken) AS accounts,
+              (SELECT json_agg(b) FROM (SELECT * FROM broken LIMIT ${sample}) b) AS sample`,
+      values,
+    );
+    const [row] = rows;
+    results.push({
+      id: check.id,
+      title: check.title,
+      violations: row?.violations ?? 0,
+      accounts: row?.accounts ?? [],
+      sample: row?.sample ?? [],
+      ms: Math.round(performance.now() - startedMs),
+    });
+  }
+  return results;
 }

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { runAudit } from '../../db/audit';
 import { CHECKS } from '../../db/audit/checks';
+import { explainAccount } from '../../db/audit/explain';
 import { milli } from '../../domain/credits';
 import { type TestDatabase, testDatabase } from '../support/database';
 import { ledgerOf, reservation } from '../support/ledger';
@@ -47,7 +48,17 @@ async function livelyLedger(database: TestDatabase): Promise<string> {
   await ledger.reserve(a, { amount: 999_000_000 });
   const { plan, pack } = { plan: { source: 'plan' }, pack: { source: 'pack:1' } };
   await ledger.grant(a, { bucket: 'pack', rank: 3, amount: 40_000, ...pack }); // lot 5, beside the linked lot 4
-  await ledger.charge(a, { amount: 500 });
+  const max = {
+    counter: 'member:max',
+    period: 'month:2026-03',
+    of: 'credits',
+    units: 500,
+    limit: null,
+    refusal: 'member_limit_reached',
+    name: 'max',
+    resetsAt: null,
+  } as const;
+  await ledger.charge(a, { amount: 500, counts: [max] });
   const leased = await ledger.lease(a, { amount: 2_000, ttlSeconds: 60 });
   await ledger.capture(a, leased, { amount: 700, final: false, phase: 'first' });
   await ledger.lease(a, { amount: 1_000, ttlSeconds: 600 }); // stays open
@@ -136,6 +147,7 @@ const TAMPERINGS: Record<string, string> = {
     "UPDATE ledger.lots SET granted = granted + 1, spent = spent + 1 WHERE account_id = '$a' AND lot_no = 3",
   'leases-end': "UPDATE ledger.accounts SET leases_due_at = 'infinity' WHERE account_id = '$a'",
   'debt-equals-causes': "UPDATE ledger.debts SET repaid = repaid + 1 WHERE account_id = '$a'",
+  'counters-equal-journal': "UPDATE ledger.counters SET used = used + 1 WHERE account_id = '$a'",
   'frozen-equals-freezes': "UPDATE ledger.freezes SET open = false WHERE account_id = '$a'",
   'journal-speaks-its-language':
     "UPDATE ledger.journal SET kind = 'gift' WHERE account_id = '$a' AND seq = 2",
@@ -164,4 +176,14 @@ test('the page on the audit explains each check, and no other', () => {
   const page = readFileSync(path.join(__dirname, '..', '..', 'docs', 'audit.md'), 'utf8');
   const explained = [...page.matchAll(/^\| `([a-z-]+)` \|/gm)].map((match) => match[1]);
   expect(explained).toEqual(CHECKS.map(({ id }) => id));
+});
+
+test('one account is explained in words: what it has, what is open, what happened last', async () => {
+  const told = await explainAccount(database.db.knex, a);
+  expect(told).toContain(`Account ${a}: catalog none, plan free (free), zone UTC`);
+  expect(told).toMatch(/Open holds \(2\):/);
+  expect(told).toMatch(/refund:1: [\d,.]+ owed, 5 repaid/);
+  expect(told).toMatch(/charge -0\.5 → /);
+  expect(told).toContain('refused, insufficient_credits');
+  expect(await explainAccount(database.db.knex, 'nobody')).toBeNull();
 });

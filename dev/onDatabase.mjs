@@ -3,7 +3,10 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** `npm run audit`: on the database of DATABASE_URL, or without one on that of a Holdfast that `npm start` runs here. */
+/**
+ * `npm run audit`, `npm run archive`: a command of db/ on the database of DATABASE_URL, or without one on that of a
+ * Holdfast that `npm start` runs here. The first argument names it.
+ */
 
 const ROOT = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
 
@@ -18,9 +21,10 @@ function localDatabase() {
   return `postgres://postgres:${readFileSync(password, 'utf8').trim()}@127.0.0.1:${postgres}/holdfast`;
 }
 
+const [command, ...rest] = process.argv.slice(2);
 const { status } = spawnSync(
   process.execPath,
-  [path.join(ROOT, 'dist', 'db', 'audit-cli.js'), ...process.argv.slice(2)],
+  [path.join(ROOT, 'dist', 'db', `${command}-cli.js`), ...rest],
   { stdio: 'inherit', env: { ...process.env, DATABASE_URL: process.env.DATABASE_URL || localDatabase() } },
 );
 process.exit(status ?? 2);

@@ -1,0 +1,63 @@
+import { type TestDatabase, testDatabase } from '../support/database';
+
+/** What a database that is spread over servers by account could not keep is not in the schema (docs/growth.md). */
+
+let database: TestDatabase;
+
+beforeAll(async () => {
+  database = await testDatabase();
+});
+afterAll(() => database.close());
+
+/** Tables that belong to no account: few rows, rarely written, the same everywhere. */
+const NOT_BY_ACCOUNT = [
+  'holdfast.api_keys',
+  'holdfast.catalogs',
+  'holdfast.migrations',
+  'holdfast.migrations_lock',
+  'holdfast.request_keys',
+  'holdfast.schema_compatibility',
+  'ledger.archives',
+];
+
+async function found(sql: string): Promise<string[]> {
+  const { rows } = await database.owner.pool.query<{ found: string }>(sql);
+  return rows.map((row) => row.found);
+}
+
+test('every primary and unique key begins with the account, but for tables that belong to none', async () => {
+  const without = await found(
+    `SELECT DISTINCT c.relnamespace::regnamespace || '.' || c.relname AS found
+       FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+       JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
+      WHERE c.relnamespace::regnamespace::text IN ('ledger', 'holdfast') AND i.indisunique AND a.attname <> 'account_id' ORDER BY 1`,
+  );
+  expect(without.filter((table) => !NOT_BY_ACCOUNT.includes(table))).toEqual([]);
+});
+
+test('every foreign key carries the account', async () => {
+  const without = await found(
+    `SELECT conrelid::regclass || ' ' || conname AS found FROM pg_constraint k
+      WHERE k.contype = 'f' AND k.connamespace::regnamespace::text IN ('ledger', 'holdfast')
+        AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey) AND a.attname = 'account_id')`,
+  );
+  expect(without).toEqual([]);
+});
+
+test('there are no sequences, exclusion constraints or deferred ones', async () => {
+  const constraints = await found(
+    `SELECT conrelid::regclass || ' ' || conname AS found FROM pg_constraint
+      WHERE connamespace::regnamespace::text IN ('ledger', 'holdfast') AND (contype = 'x' OR condeferrable)`,
+  );
+  const sequences = await found(
+    "SELECT relname::text AS found FROM pg_class WHERE relkind = 'S' AND relnamespace::regnamespace::text IN ('ledger', 'holdfast') AND relname NOT LIKE 'migrations%'",
+  );
+  expect([...constraints, ...sequences]).toEqual([]);
+});
+
+test('the function that writes notifies nobody, takes no advisory lock and catches no exception', async () => {
+  const [body] = await found(
+    "SELECT prosrc AS found FROM pg_proc WHERE oid = 'ledger.apply(jsonb)'::regprocedure",
+  );
+  expect(body).not.toMatch(/advisory|notify|EXCEPTION\s+WHEN|nextval|TEMP TABLE/i);
+});
