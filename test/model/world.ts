@@ -187,15 +187,16 @@ function keepAnswer(
   answers: Map<string, string>,
   { key, ...reply }: Reply & { key: string; answer: string },
 ) {
-  const { answer, replayed: _, hold: __, ...told } = reply;
-  const { facts: ___, ...stored } = JSON.parse(answer) as Record<string, unknown>; // the ledger's own text
-  deepStrictEqual(told, stored);
+  const { answer, replayed: _replayed, hold: _hold, ...told } = reply;
+  const stored: Record<string, unknown> = JSON.parse(answer);
+  const { facts } = stored; // what was asked to be kept beside the decision
+  deepStrictEqual({ ...told, ...(facts === undefined ? {} : { facts }) }, stored);
   deepStrictEqual(answer, answers.get(key) ?? answer);
   answers.set(key, answer);
 }
 
 /** A reply with instants in microseconds and without the stored text, which is looked at by itself. */
-export function inModelsWords({ answer: _, ...reply }: Reply): Record<string, unknown> {
+export function inModelsWords({ answer: _answer, ...reply }: Reply): Record<string, unknown> {
   const hold = <T extends HoldState>(state: T) => ({
     ...state,
     expiresAt: state.expiresAt === null ? null : microsOf(state.expiresAt),
