@@ -64,5 +64,6 @@ export function createFakeLedger(names: readonly string[]): FakeLedger {
 export const isPoison = ({ key }: { key: string }): boolean => key.startsWith('req:poison');
 
 // The batcher reads nothing of a reply or of a snapshot but what is put into them here.
-const asReply = (reply: ModelReply): Reply => ({ replayed: false, answer: null, ...reply }) as Reply;
-const snapshotOf = (account: string) => ({ account }) as Extract<ApplyResult, { result: 'stale' }>['snapshot'];
+const asReply = (reply: ModelReply): Reply => ({ replayed: false, answer: null, ...reply });
+const snapshotOf = (account: string) =>
+  ({ account }) as Extract<ApplyResult, { result: 'stale' }>['snapshot'];
