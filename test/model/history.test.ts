@@ -17,7 +17,7 @@ import { inModelsWords } from './world';
 /** As processes that know nothing of each other: each ledger has its own pool, queues and lanes. */
 const PROCESSES = 3;
 const CLIENTS = 24;
-const CALLS_EACH = 150;
+const CALLS_EACH = 100;
 
 let database: TestDatabase;
 let processes: { ledger: Ledger; db: Database }[];
@@ -42,7 +42,13 @@ interface Event {
   returnedMs: number;
 }
 
-const mix = (weights: Partial<Record<Kind, number>>) => ({ ...USUAL, rules: 0, ...weights });
+const mix = (weights: Partial<Record<Kind, number>>) => ({
+  ...USUAL,
+  rules: 0,
+  grant: 8,
+  revoke: 1,
+  ...weights,
+});
 
 test.each([
   ['of everything', mix({})],
@@ -65,7 +71,10 @@ test.each([
       hand.asked.push(operation);
       const invokedMs = performance.now();
       const reply = await ledger.run(account, operation);
-      if (reply !== null) events.push({ operation, reply, invokedMs, returnedMs: performance.now() });
+      if (reply === null) throw new Error(`no account ${account}`);
+      events.push({ operation, reply, invokedMs, returnedMs: performance.now() });
+      if (operation.op === 'reserve' || operation.op === 'charge')
+        forgetRefused(hand, operation.holdId, reply);
     }
   };
   await Promise.all(Array.from({ length: CLIENTS }, (__, n) => client(n)));
@@ -78,11 +87,16 @@ test.each([
   expect(checks.filter(({ violations }) => violations > 0)).toEqual([]);
 });
 
+/** Holds that came to nothing are of no more interest. */
+function forgetRefused(hand: Hand, holdId: string, { status }: Reply): void {
+  if (status !== 'applied') hand.holds = hand.holds.filter((hold) => hold.holdId !== holdId);
+}
+
 /** What a client believes of the account: wrong most of the time, which is why it must ask. */
 function imagined(): Account {
   const model = newAccount(Date.now() * 1000);
   const terms = { bucket: 'pack', rank: 3, source: 'pack:1', graceSeconds: null, parent: null };
-  addLot(model, [], { ...terms, from: model.now, until: Number.POSITIVE_INFINITY, amount: 30_000 });
+  addLot(model, [], { ...terms, from: model.now, until: Number.POSITIVE_INFINITY, amount: 5_000 });
   return model;
 }
 
