@@ -314,8 +314,7 @@ BEGIN
       counted     boolean := false;                   -- whether any of them changed
       -- One turn of the loop: what happens next to this account.
       steps       int := coalesce(jsonb_array_length(settlement -> 'steps'), 0);
-      ops         int := jsonb_array_length(c.ops);
-      replay_only boolean := settlement IS NULL AND known = ops AND ops > 0;
+      replay_only boolean := false;
       n           int := 0;
       op          jsonb;
       at          timestamptz;
@@ -358,6 +357,9 @@ BEGIN
       t := greatest(coalesce(c.clock_at, clock_timestamp()), a.journal_at);
 
       -- A key that is known is answered before anything else is looked at, also before settling (rule 1).
+      IF known > 0 AND settlement IS NULL THEN
+        replay_only := known = (SELECT count(DISTINCT o.value ->> 'key') FROM jsonb_array_elements(c.ops) o);
+      END IF;
       IF settlement IS NULL THEN
         IF t >= a.next_due_at AND NOT replay_only THEN
           results := results || jsonb_build_object('account', c.account_id, 'result', 'settle_required', 'snapshot', ledger.snapshot(c.account_id));

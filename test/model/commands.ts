@@ -12,10 +12,10 @@ export interface Weights {
   settle: number;
 }
 
-type Command = fc.AsyncCommand<object, World, false>;
+type Command = fc.AsyncCommand<object, World>;
 
 const CALLS = 10;
-export const MAX_COMMANDS = 120;
+const MAX_COMMANDS = 60;
 
 export function commands(weights: Weights): fc.Arbitrary<Iterable<Command>> {
   const account = fc.nat(2);

@@ -1,5 +1,8 @@
 import type {
   CaptureOperation,
+  FreezeOperation,
+  RulesOperation,
+  UnfreezeOperation,
   ChargeOperation,
   LeaseOperation,
   RefundOperation,
@@ -54,7 +57,7 @@ interface Context {
 type Decided = Partial<Omit<Decision, 'moves'>> & { status: ReplyStatus };
 
 function decideBy(context: Context, operation: ModelOperation): Decided {
-  const { account, at, moves } = context;
+  const { at } = context;
   switch (operation.op) {
     case 'reserve':
     case 'charge':
@@ -78,29 +81,12 @@ function decideBy(context: Context, operation: ModelOperation): Decided {
       return grant(context, operation);
     case 'revoke':
       return revoke(context, operation);
-    case 'freeze': {
-      const { cause, source, amount = Number.POSITIVE_INFINITY } = operation;
-      if (account.freezes.has(cause)) return { status: 'already_frozen', reply: { amount: 0 } };
-      const lots = ledger.spendOrder(account.lots.filter((lot) => lot.source === source));
-      const taken = ledger.takeFrom(account, moves, { lots, amount, target: 'frozen' });
-      const frozen = new Map(taken.map(({ lot, milli }) => [lot.lot, milli]));
-      account.freezes.set(cause, { frozen, open: true });
-      return { status: 'applied', reply: { amount: ledger.sum(frozen.values()) } };
-    }
-    case 'unfreeze': {
-      const freeze = account.freezes.get(operation.cause);
-      if (freeze?.open !== true) return { status: 'not_frozen' };
-      freeze.open = false;
-      const parts = [...freeze.frozen].map(([lot, milli]) => ({ lot, milli }));
-      const back = { parts, source: 'frozen', at, cause: 'operator' } as const;
-      return { status: 'applied', reply: ledger.giveBack(account, moves, back) };
-    }
-    default: // rules
-      account.rulesVersion += 1;
-      account.nextDueAt = Number.NEGATIVE_INFINITY;
-      return operation.rules['plan'] === undefined
-        ? { status: 'applied', recorded: false, reply: { op: 'rules' } }
-        : { status: 'applied', kind: 'plan' };
+    case 'freeze':
+      return freeze(context, operation);
+    case 'unfreeze':
+      return unfreeze(context, operation);
+    default:
+      return changeRules(context, operation);
   }
 }
 
@@ -246,8 +232,9 @@ function grant(context: Context, operation: Extract<ModelOperation, { op: 'grant
   if (amount < 0) {
     const lots = ledger.spendOrder(account.lots.filter((lot) => lot.bucket === bucket));
     const spendable = ledger.sum(lots.map(({ available }) => available));
-    if (spendable < -amount) return { status: 'adjustment_exceeds_available', reply: { amount, spendable } };
-    ledger.takeFrom(account, moves, { lots, amount: -amount, target: 'revoked' });
+    const taken = Math.abs(amount);
+    if (spendable < taken) return { status: 'adjustment_exceeds_available', reply: { amount, spendable } };
+    ledger.takeFrom(account, moves, { lots, amount: taken, target: 'revoked' });
     return { status: 'applied', reply: { amount } };
   }
   if (until <= at) return { status: 'already_expired', reply: { amount } };
@@ -293,4 +280,33 @@ function revoke({ account, moves }: Context, operation: RevokeOperation): Decide
     account.debts.set(cause, { ...debt, owed: debt.owed + owed });
   }
   return { status: 'applied', reply: { amount, owed } };
+}
+
+/** What is left of the lot is set aside while the dispute lasts, once per dispute (rule 28). */
+function freeze({ account, moves }: Context, operation: FreezeOperation): Decided {
+  const { cause, source, amount = Number.POSITIVE_INFINITY } = operation;
+  if (account.freezes.has(cause)) return { status: 'already_frozen', reply: { amount: 0 } };
+  const lots = ledger.spendOrder(account.lots.filter((lot) => lot.source === source));
+  const taken = ledger.takeFrom(account, moves, { lots, amount, target: 'frozen' });
+  const frozen = new Map(taken.map(({ lot, milli }) => [lot.lot, milli]));
+  account.freezes.set(cause, { frozen, open: true });
+  return { status: 'applied', reply: { amount: ledger.sum(frozen.values()) } };
+}
+
+/** Exactly what the dispute froze and still has frozen returns, as every return does. */
+function unfreeze({ account, at, moves }: Context, operation: UnfreezeOperation): Decided {
+  const frozen = account.freezes.get(operation.cause);
+  if (frozen?.open !== true) return { status: 'not_frozen' };
+  frozen.open = false;
+  const parts = [...frozen.frozen].map(([lot, milli]) => ({ lot, milli }));
+  const back = { parts, source: 'frozen', at, cause: 'operator' } as const;
+  return { status: 'applied', reply: ledger.giveBack(account, moves, back) };
+}
+
+/** Everything decided by the rules as they were is stale, and the next use settles first. Only a plan is history. */
+function changeRules({ account }: Context, { rules }: RulesOperation): Decided {
+  account.rulesVersion += 1;
+  account.nextDueAt = Number.NEGATIVE_INFINITY;
+  if (rules['plan'] === undefined) return { status: 'applied', recorded: false, reply: { op: 'rules' } };
+  return { status: 'applied', kind: 'plan' };
 }

@@ -125,10 +125,7 @@ export function operationOf(draft: Draft, hand: Hand): ModelOperation | null {
     case 'lease':
     case 'charge':
       return taking(draft, hand, { ...keyed, name });
-    case 'capture':
-    case 'release':
-    case 'extend':
-    case 'refund':
+    default:
       return onHold(draft, hand, keyed);
   }
 }
@@ -178,7 +175,7 @@ function onAccount(
     }
     case 'unfreeze':
       return { ...keyed, op: 'unfreeze', cause: `c${draft.cause}` };
-    case 'rules':
+    default:
       return { ...keyed, op: 'rules', rules: draft.plan ? { plan: keyed.key } : { email: keyed.key } };
   }
 }
@@ -250,7 +247,7 @@ function onHold(
     }
     case 'extend':
       return { ...named, op: 'extend', leased: true, ttlSeconds: pick(TTL_SECONDS, draft.ttl) };
-    case 'refund': {
+    default: {
       const size = ofAll((known?.captured ?? 100) - (known?.refunded ?? 0), draft.amount);
       const much = draft.whole ? {} : { amount: size };
       return { ...named, op: 'refund', spendableSeconds: draft.spendable, ...much };

@@ -1,12 +1,18 @@
 import fc from 'fast-check';
 import { runAudit } from '../../db/audit';
 import { type TestDatabase, testDatabase } from '../support/database';
-import { commands, type Weights } from './commands';
-import { USUAL } from './drafts';
-import { createWorld } from './world';
+import { ledgerOf } from '../support/ledger';
+import { commands } from './commands';
+import { type Draft, drafts, type Hand, operationOf, USUAL } from './drafts';
+import { newAccount } from './account';
+import { instantText, DAY } from './instants';
+import { applyCall, type ModelOperation } from './model';
+import { createWorld, START } from './world';
 
-/** At least so many operations, in runs of some hundred each: the budget of every run of the tests. */
-const RUNS = 60;
+/** The budget of every run of the tests: so many runs, of more operations than this on average. */
+const RUNS = 500;
+const OPERATIONS_EACH = 200;
+/** Runs that go on beside each other, so that the database always has something to do. */
 const AT_ONE_TIME = 4;
 
 let database: TestDatabase;
@@ -18,16 +24,48 @@ afterAll(() => database.close());
 
 test('whatever is asked of it, the ledger answers and keeps what the rules say', async () => {
   let operations = 0;
-  const weights: Weights = { kinds: USUAL, clock: 3, settle: 1 };
-  const property = fc.asyncProperty(commands(weights), async (steps) => {
+  const property = fc.asyncProperty(commands({ kinds: USUAL, clock: 3, settle: 1 }), async (steps) => {
     const world = await createWorld(database.db.pool, 3);
     await fc.asyncModelRun(() => ({ model: {}, real: world }), steps);
     await world.compare();
     operations += world.operations();
   });
-  const one = () => fc.assert(property, { numRuns: RUNS / AT_ONE_TIME });
-  await Promise.all(Array.from({ length: AT_ONE_TIME }, one));
-  expect(operations).toBeGreaterThan(RUNS * 200);
+  const some = () => fc.assert(property, { numRuns: RUNS / AT_ONE_TIME });
+  await Promise.all(Array.from({ length: AT_ONE_TIME }, some));
+  expect(operations).toBeGreaterThan(RUNS * OPERATIONS_EACH);
+
   const { checks } = await runAudit(database.db.pool);
   expect(checks.filter(({ violations }) => violations > 0)).toEqual([]);
 }, 600_000);
+
+test('a batch of operations answers as the same operations one by one', async () => {
+  const ledger = ledgerOf(database.db, database.owner);
+  const property = fc.asyncProperty(
+    fc.array(drafts(USUAL), { minLength: 2, maxLength: 40, size: 'max' }),
+    async (plan) => {
+      const operations = operationsOf(plan);
+      const [whole, parts] = [
+        await ledger.open({ clockAt: instantText(START) }),
+        await ledger.open({ clockAt: instantText(START) }),
+      ];
+      const together = await ledger.apply(whole, operations);
+      const apart = [];
+      for (const operation of operations) apart.push(await ledger.one(parts, operation));
+      expect(together).toMatchObject({ result: 'ok', replies: apart });
+    },
+  );
+  await fc.assert(property, { numRuns: 60 });
+}, 120_000);
+
+/** As they are in any account, without changes of rules, after which single calls would have to settle first. */
+function operationsOf(plan: readonly Draft[]): ModelOperation[] {
+  const model = { ...newAccount(START), nextDueAt: START + DAY };
+  const hand: Hand = { account: 'twins', model, asked: [], holds: [] };
+  return plan.flatMap((draft) => {
+    const operation = draft.kind === 'rules' ? null : operationOf(draft, hand);
+    if (operation === null) return [];
+    hand.asked.push(operation);
+    applyCall(model, { operations: [operation], settlement: null });
+    return [operation];
+  });
+}

@@ -117,7 +117,7 @@ function storedState(stored: Stored) {
       from: microsOf(l.effective_at),
       until: microsOf(l.expires_at),
       ended: orNever(l.ended_at),
-      graceSeconds: l.grace === null ? null : Number(l.grace),
+      graceSeconds: l.grace,
       parent: l.parent_lot,
       source: l.source,
       granted: l.granted,

@@ -187,9 +187,10 @@ function keepAnswer(
   answers: Map<string, string>,
   { key, ...reply }: Reply & { key: string; answer: string },
 ) {
-  const { answer, replayed: _, hold: __, ...told } = reply;
-  const { facts: ___, ...stored } = JSON.parse(answer) as Record<string, unknown>; // the ledger's own text
-  deepStrictEqual(told, stored);
+  const { answer, replayed: _replayed, hold: _hold, ...told } = reply;
+  const stored: Record<string, unknown> = JSON.parse(answer);
+  const { facts } = stored; // what was asked to be kept beside the decision
+  deepStrictEqual({ ...told, ...(facts === undefined ? {} : { facts }) }, stored);
   deepStrictEqual(answer, answers.get(key) ?? answer);
   answers.set(key, answer);
 }

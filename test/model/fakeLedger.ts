@@ -1,0 +1,69 @@
+import type { ApplyRequest, ApplyResult, Reply } from '../../db/operations';
+import type { Settlement } from '../../domain/settle';
+import { type Account, newAccount } from './account';
+import { instantText } from './instants';
+import { applyCall, type ModelReply } from './model';
+import { START } from './world';
+
+/** The model behind the ledger's call, so that what stands before the database can be tested without one. */
+
+/** What befalls a call: it is lost before its commit or after it, or another process settled an account meanwhile. */
+export type Fate = 'well' | 'lost before' | 'lost after' | 'settled elsewhere';
+
+export class Refused extends Error {
+  readonly code: string;
+  constructor(code: string) {
+    super(`the database said ${code}`);
+    this.code = code;
+  }
+}
+
+export const CONNECTION_FAILURE = '08006';
+export const RAISED = 'P0001';
+
+export interface FakeLedger {
+  accounts: Map<string, Account>;
+  /** As one transaction: all of it, or nothing. */
+  send(requests: readonly ApplyRequest[], fate: Fate): ApplyResult[];
+  settlement(account: string): Settlement;
+}
+
+export function createFakeLedger(names: readonly string[]): FakeLedger {
+  const accounts = new Map(names.map((name) => [name, newAccount(START)]));
+
+  function apply({ account: name, operations, settlement }: ApplyRequest): ApplyResult {
+    const account = accounts.get(name);
+    if (account === undefined) return { result: 'unknown_account' };
+    const result = applyCall(account, { operations, settlement });
+    if (result.result !== 'ok') return { result: result.result, snapshot: snapshotOf(name) };
+    return { result: 'ok', at: instantText(account.now), replies: result.replies.map(asReply) };
+  }
+
+  function settlement(name: string): Settlement {
+    const { settleVersion = 0, rulesVersion = 1 } = accounts.get(name) ?? {};
+    const never = { nextDueAt: 'infinity', renewsAt: 'infinity' };
+    return { settleVersion, rulesVersion, steps: [], calendar: {}, ...never };
+  }
+
+  return {
+    accounts,
+    send(requests, fate) {
+      if (fate === 'lost before') throw new Refused(CONNECTION_FAILURE);
+      if (requests.some(({ operations }) => operations.some(isPoison))) throw new Refused(RAISED);
+      for (const { account } of fate === 'settled elsewhere' ? requests : [])
+        apply({ account, operations: [], settlement: settlement(account) });
+      const results = requests.map(apply);
+      if (fate === 'lost after') throw new Refused(CONNECTION_FAILURE);
+      return results;
+    },
+    settlement,
+  };
+}
+
+/** An operation the database raises an exception for. */
+export const isPoison = ({ key }: { key: string }): boolean => key.startsWith('req:poison');
+
+// The batcher reads nothing of a reply or of a snapshot but what is put into them here.
+const asReply = (reply: ModelReply): Reply => ({ replayed: false, answer: null, ...reply });
+const snapshotOf = (account: string) =>
+  ({ account }) as Extract<ApplyResult, { result: 'stale' }>['snapshot'];
