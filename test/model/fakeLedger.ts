@@ -1,8 +1,8 @@
-import type { ApplyRequest, ApplyResult, Reply } from '../../db/operations';
+import type { ApplyRequest, ApplyResult, Operation, Reply } from '../../db/operations';
 import type { Settlement } from '../../domain/settle';
 import { type Account, newAccount } from './account';
 import { instantText } from './instants';
-import { applyCall, type ModelReply } from './model';
+import { applyCall, type ModelOperation, type ModelReply } from './model';
 import { START } from './world';
 
 /** The model behind the ledger's call, so that what stands before the database can be tested without one. */
@@ -28,13 +28,19 @@ export interface FakeLedger {
   settlement(account: string): Settlement;
 }
 
+/** The model has no members. */
+function known(operation: Operation): ModelOperation {
+  if (operation.op === 'member') throw new Error('the model knows nothing of members');
+  return operation;
+}
+
 export function createFakeLedger(names: readonly string[]): FakeLedger {
   const accounts = new Map(names.map((name) => [name, newAccount(START)]));
 
   function apply({ account: name, operations, settlement }: ApplyRequest): ApplyResult {
     const account = accounts.get(name);
     if (account === undefined) return { result: 'unknown_account' };
-    const result = applyCall(account, { operations, settlement });
+    const result = applyCall(account, { operations: operations.map(known), settlement });
     if (result.result !== 'ok') return { result: result.result, snapshot: snapshotOf(name) };
     return { result: 'ok', at: instantText(account.now), replies: result.replies.map(asReply) };
   }
