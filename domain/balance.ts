@@ -2,6 +2,7 @@ import { type BalanceSnapshot, type Instant, type LotView, rfc3339, type Snapsho
 import { cycleNumber, cycleStart, nextMidnight } from './calendar';
 import type { Bucket, Catalog } from './catalog';
 import { add, type MilliCredits, milli, toCredits } from './credits';
+import type { LimitsShown } from './limits';
 import { paywallWays } from './paywall';
 import { allotment, hasSubscription } from './settle';
 
@@ -56,8 +57,15 @@ export function currentCycle(snapshot: Snapshot): { anchor: Instant; start: Inst
 
 const EXPIRING_SOON_MS = 7 * 24 * 3_600_000;
 
-export function balanceBody(options: { snapshot: BalanceSnapshot; catalog: Catalog; withLots: boolean }) {
-  const { snapshot, catalog, withLots } = options;
+export function balanceBody(options: {
+  snapshot: BalanceSnapshot;
+  catalog: Catalog;
+  withLots: boolean;
+  limits?: LimitsShown;
+  /** Of the member who asks; null: nobody in particular. */
+  role?: 'owner' | 'member' | null;
+}) {
+  const { snapshot, catalog, withLots, limits, role = null } = options;
   const nowMs = toMs(snapshot.now);
   // Between a boundary and the settle that books it, a lot that is over counts for nothing.
   const live = snapshot.lots.map((lot) =>
@@ -79,14 +87,14 @@ export function balanceBody(options: { snapshot: BalanceSnapshot; catalog: Catal
         return bucketBody({ bucket, lots, refreshes: next !== null, next });
       }),
     expiringSoon: expiringSoon(live, nowMs),
-    quotas: [],
-    member: null,
+    quotas: limits?.quotas ?? [],
+    member: limits?.member ?? null,
     canGenerate: available > 0 && !snapshot.rules.suspended,
     ways: paywallWays({
       catalog,
       plan: snapshot.rules.plan,
       subscriptionActive: hasSubscription(catalog, snapshot.rules),
-      role: null,
+      role,
       nextRefresh: refresh,
     }),
     nextRefreshAt: refresh?.at ?? null,

@@ -1,8 +1,8 @@
 import type { Instant, Member, Snapshot } from './account';
 import { toMs } from './account';
 import { cycleNumber, cycleStart, localDate, nextMidnight, nextMonth } from './calendar';
-import type { Catalog, Quota } from './catalog';
-import type { MilliCredits } from './credits';
+import { type Catalog, freePlan, planOf, type Quota } from './catalog';
+import { type MilliCredits, milli, toCredits } from './credits';
 import { quotaUses } from './gates';
 import type { Priced } from './prices';
 
@@ -127,3 +127,49 @@ export function memberOf({ members }: Pick<Snapshot, 'members'>, member: string 
 function instant(ms: number): Instant {
   return new Date(ms).toISOString();
 }
+
+/** What a balance shows of limits: the counters to read, and how they look once they were read. */
+export function limitsShown(options: { snapshot: Snapshot; catalog: Catalog; member: string | null }) {
+  const { snapshot, catalog, member } = options;
+  const limits = (planOf(catalog, snapshot.rules.plan) ?? freePlan(catalog)).quotas;
+  const quotas = catalog.quotas.flatMap(({ quota, label, period }) => {
+    const limit = limits[quota] ?? null;
+    return limit === null
+      ? []
+      : [{ quota, label, limit, counter: quotaCounter(quota), ...periodOf(period, snapshot) }];
+  });
+  const own =
+    member === null
+      ? null
+      : {
+          counter: memberCounter(member),
+          limit: memberOf(snapshot, member)?.monthlyLimit ?? null,
+          ...periodOf(catalog.rules.memberLimits, snapshot),
+        };
+  return {
+    counters: [...quotas, ...(own === null ? [] : [own])],
+    show(used: ReadonlyMap<string, number>) {
+      const of = (counter: string) => used.get(counter) ?? 0;
+      return {
+        quotas: quotas.map(({ quota, label, limit, counter, resetsAt }) => ({
+          quota,
+          label,
+          limit,
+          used: of(counter),
+          resetsAt,
+        })),
+        member:
+          own === null
+            ? null
+            : {
+                limit: own.limit === null ? null : toCredits(own.limit),
+                used: toCredits(milli(of(own.counter))),
+                left: own.limit === null ? null : toCredits(milli(Math.max(0, own.limit - of(own.counter)))),
+                resetsAt: own.resetsAt,
+              },
+      };
+    },
+  };
+}
+
+export type LimitsShown = ReturnType<ReturnType<typeof limitsShown>['show']>;

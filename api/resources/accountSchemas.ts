@@ -54,8 +54,23 @@ export const balance = z
     expiringSoon: z.array(
       z.object({ bucket: z.string(), credits: creditsOut, expiresAt: instantOut.nullable() }),
     ),
-    quotas: z.array(z.object({})),
-    member: z.null(),
+    quotas: z.array(
+      z.object({
+        quota: z.string(),
+        label: z.string(),
+        limit: z.number(),
+        used: z.number(),
+        resetsAt: instantOut.nullable(),
+      }),
+    ),
+    member: z
+      .object({
+        limit: creditsOut.nullable(),
+        used: creditsOut,
+        left: creditsOut.nullable(),
+        resetsAt: instantOut.nullable(),
+      })
+      .nullable(),
     canGenerate: z.boolean().nullable().describe('Null of the past'),
     ways: z.array(z.string()),
     nextRefreshAt: instantOut.nullable(),

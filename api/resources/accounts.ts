@@ -4,19 +4,21 @@ import { searchAccounts } from '../../db/accounts';
 import { readBalanceBefore } from '../../db/pastBalance';
 import type { CatalogStore } from '../../db/catalogs';
 import type { Database } from '../../db/connection';
+import { readCounters } from '../../db/counters';
 import type { Ledger } from '../../db/ledger';
 import type { RulesOperation } from '../../db/operations';
 import { type BalanceSnapshot, type CalendarState, rfc3339, type Snapshot, toMs } from '../../domain/account';
 import { balanceBody, currentCycle, pastBalanceBody } from '../../domain/balance';
 import { firstResetAfterZoneChange } from '../../domain/calendar';
 import { freePlan, isPaid, planOf } from '../../domain/catalog';
+import { limitsShown, memberOf } from '../../domain/limits';
 import { hasSubscription } from '../../domain/settle';
 import { bookedAccount } from '../bookedAccount';
 import { invalidField, unknownAccount } from '../commonProblems';
 import { listFields, listOf, page } from '../pagination';
 import { ProblemError } from '../problems';
 import { accountFrom, type Route, route } from '../route';
-import { accountId, instantIn } from '../schemas';
+import { accountId, callerName, instantIn } from '../schemas';
 import { account, balance, timezone } from './accountSchemas';
 
 export interface AccountRouteDeps {
@@ -164,6 +166,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
       query: z.strictObject({
         lots: z.enum(['true', 'false']).optional(),
         at: instantIn.optional().describe('A past instant'),
+        member: callerName.optional().describe('What this member may still use this month'),
       }),
       responses: { 200: balance },
     }).handle(async ({ params, query }) => {
@@ -173,7 +176,14 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
       }
       const snapshot = await settled(deps, params.id);
       const { catalog } = await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now));
-      return { status: 200, body: balanceBody({ snapshot, catalog, withLots }) };
+      const member = query.member ?? null;
+      const limits = limitsShown({ snapshot, catalog, member });
+      const used = await readCounters(db.knex, params.id, limits.counters);
+      const role = memberOf(snapshot, member)?.role ?? null;
+      return {
+        status: 200,
+        body: balanceBody({ snapshot, catalog, withLots, limits: limits.show(used), role }),
+      };
     }),
   ];
 }

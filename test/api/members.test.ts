@@ -1,4 +1,5 @@
 import path from 'node:path';
+import { accountRoutes } from '../../api/resources/accounts';
 import { holdRoutes } from '../../api/resources/holds';
 import { memberRoutes } from '../../api/resources/members';
 import { createQuoting } from '../../api/resources/quoting';
@@ -32,7 +33,10 @@ beforeAll(async () => {
   const { catalogs, ledger, leases } = engine;
   const quoting = createQuoting({ db: database.db, ledger, catalogs });
   const deps = { db: database.db, ledger, catalogs, leases, quoting };
-  app = await startApp({ db: database.db, routes: [...holdRoutes(deps), ...memberRoutes(deps)] });
+  app = await startApp({
+    db: database.db,
+    routes: [...holdRoutes(deps), ...memberRoutes(deps), ...accountRoutes(deps)],
+  });
 });
 afterAll(async () => {
   await app.close();
@@ -129,6 +133,33 @@ test('a team keeps an owner, and has as many seats as its plan', async () => {
     expect((await put(account, `m${taken}`, { role: 'member' })).status).toBe(200);
   expect((await put(account, 'one-too-many', { role: 'member' })).body['code']).toBe('seat_limit_reached');
   expect((await put(account, 'olga', { role: 'owner', monthlyLimit: 1 })).status).toBe(200);
+});
+
+test('a quota is counted per output, refused with what a higher plan allows, and shown in the balance', async () => {
+  const account = await open('draftly', 'free');
+  const edit = () => charge(account, { action: 'chat-edit' });
+  for (let n = 0; n < 20; n += 1) expect((await edit()).status).toBe(201);
+  const refused = await edit();
+  expect([refused.status, refused.body]).toMatchObject([
+    429,
+    { code: 'quota_reached', quota: 'chat-edits', limit: 20, used: 20, retryWithNewKey: true },
+  ]);
+  expect(refused.body['paywall']).toMatchObject({
+    ways: ['upgrade', 'wait'],
+    requiredPlan: 'basic',
+    packs: [],
+  });
+  const { body } = await app.call('GET', `/v1/accounts/${account}/balance?member=max`);
+  expect(body['quotas']).toContainEqual({
+    quota: 'chat-edits',
+    label: expect.any(String),
+    limit: 20,
+    used: 20,
+    resetsAt: '2026-04-10T10:00:00.000Z',
+  });
+  expect(body['member']).toEqual({ limit: null, used: 0, left: null, resetsAt: '2026-04-01T00:00:00.000Z' });
+  await engine.ledger.moveClock(account, '2026-04-10T10:00:00Z');
+  expect((await edit()).status).toBe(201);
 });
 
 test('after all of it the audit finds nothing', async () => {
