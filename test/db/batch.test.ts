@@ -50,7 +50,7 @@ test('what a release returns is spent in its turn by the next operation of the s
 
 test('a lease ends in time although a lot ended before it', async () => {
   const account = await ledger.open({ clockAt: T0 });
-  await ledger.grant(account, { amount: 1_000, expiresAt: after(10) });
+  await ledger.grant(account, { amount: 1_000, rank: 9, expiresAt: after(10) }); // spent last
   await ledger.grant(account, { amount: 5_000 });
   const holdId = await ledger.lease(account, { amount: 2_000, ttlSeconds: 60 });
   await ledger.moveClock(account, after(10)); // the first lot is over, the lease is not
