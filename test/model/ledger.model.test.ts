@@ -2,12 +2,12 @@ import fc from 'fast-check';
 import { runAudit } from '../../db/audit';
 import { type TestDatabase, testDatabase } from '../support/database';
 import { ledgerOf } from '../support/ledger';
-import { commands } from './commands';
 import { type Draft, drafts, type Hand, operationOf, USUAL } from './drafts';
 import { newAccount } from './account';
 import { instantText, DAY } from './instants';
 import { applyCall, type ModelOperation } from './model';
-import { createWorld, START } from './world';
+import { runModel, USUAL_WEIGHTS } from './runs';
+import { START } from './world';
 
 /** The budget of every run of the tests: so many runs, of more operations than this on average. */
 const RUNS = 500;
@@ -23,15 +23,9 @@ beforeAll(async () => {
 afterAll(() => database.close());
 
 test('whatever is asked of it, the ledger answers and keeps what the rules say', async () => {
-  let operations = 0;
-  const property = fc.asyncProperty(commands({ kinds: USUAL, clock: 3, settle: 1 }), async (steps) => {
-    const world = await createWorld(database.db.pool, 3);
-    await fc.asyncModelRun(() => ({ model: {}, real: world }), steps);
-    await world.compare();
-    operations += world.operations();
-  });
-  const some = () => fc.assert(property, { numRuns: RUNS / AT_ONE_TIME });
-  await Promise.all(Array.from({ length: AT_ONE_TIME }, some));
+  const some = () => runModel(database.db.pool, { weights: USUAL_WEIGHTS, runs: RUNS / AT_ONE_TIME });
+  const counts = await Promise.all(Array.from({ length: AT_ONE_TIME }, some));
+  const operations = counts.reduce((all, count) => all + count, 0);
   expect(operations).toBeGreaterThan(RUNS * OPERATIONS_EACH);
 
   const { checks } = await runAudit(database.db.pool);

@@ -20,6 +20,7 @@ const STATE = `
 interface StoredRow {
   seq: number;
   at: string;
+  recorded_at: string;
   kind: string;
   status: string;
   key: string | null;

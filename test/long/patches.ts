@@ -1,0 +1,215 @@
+import type { TestDatabase } from '../support/database';
+
+/** Bugs sown into the ledger's functions by changes of their text, each in a database that is thrown away. */
+
+export interface Bug {
+  name: string;
+  /** Which kind of check has to find it. */
+  check: 'runs' | 'histories';
+  /** Of ledger.apply, unless another function is named. */
+  changes: readonly { of?: 'give_back' | 'in_spend_order'; from: string; to: string }[];
+}
+
+const runs = (name: string, from: string, to: string): Bug => ({
+  name,
+  check: 'runs',
+  changes: [{ from, to }],
+});
+
+export const BUGS: readonly Bug[] = [
+  runs(
+    'a single operation does not write the last lot it moves',
+    'IN ARRAY lots_moved LOOP',
+    'IN ARRAY lots_moved[2:] LOOP',
+  ),
+  runs('a batch leaves out what was frozen', 'frozen = v.frozen, ', ''),
+  runs('a known key is treated as new', "x := array_position(keys, op ->> 'key');", 'x := NULL;'),
+  runs(
+    'an altered request is answered as the first',
+    "CASE WHEN answers[x].request_hash <> op ->> 'hash'",
+    'CASE WHEN false',
+  ),
+  runs(
+    "a replay answers with today's totals",
+    "answers[x].answer::jsonb - 'facts' ||",
+    "answers[x].answer::jsonb - 'facts' || jsonb_build_object('available', a.available) ||",
+  ),
+  runs(
+    'a refused request does not use its key up',
+    "status NOT IN ('too_many_open_generations', 'would_hold')",
+    "status NOT IN ('too_many_open_generations', 'would_hold', 'insufficient_credits')",
+  ),
+  runs(
+    'rules that moved since are not noticed',
+    "IF (op ->> 'rulesVersion')::bigint <> a.rules_version THEN",
+    'IF false THEN',
+  ),
+  runs(
+    'nothing is ended before an operation',
+    'IF least(a.lots_due_at, a.leases_due_at) <= at AND NOT replay_only THEN',
+    'IF false THEN',
+  ),
+  runs(
+    'a lot’s end makes the account forget its leases',
+    'timestamptz := a.leases_due_at;',
+    "timestamptz := 'infinity';",
+  ),
+  runs(
+    'a lease ends a microsecond late',
+    "due := at + make_interval(secs => (op ->> 'ttlSeconds')::int);",
+    "due := at + make_interval(secs => (op ->> 'ttlSeconds')::int) + interval '1 microsecond';",
+  ),
+  runs(
+    'what falls due at this very instant is not settled',
+    'IF t >= a.next_due_at AND',
+    'IF t > a.next_due_at AND',
+  ),
+  runs(
+    'lots are spent by expiry before rank',
+    'ORDER BY o.rank, o.expires_at, o.lot_no) AS lots',
+    'ORDER BY o.expires_at, o.rank, o.lot_no) AS lots',
+  ),
+  runs(
+    'captures take the last lot first',
+    'FOR i IN 1..cardinality(h.lots) LOOP -- the order',
+    'FOR i IN REVERSE cardinality(h.lots)..1 LOOP -- the order',
+  ),
+  runs(
+    'refunds return the first lot first',
+    'FOR i IN REVERSE cardinality(h.lots)..1 LOOP\n            part := least(wanted, h.lots_captured[i]);',
+    'FOR i IN 1..cardinality(h.lots) LOOP\n            part := least(wanted, h.lots_captured[i]);',
+  ),
+  runs(
+    'a share is rounded and not floored',
+    "greatest(0, div(h.amount::numeric * (op ->> 'delivered')::int, (op ->> 'ordered')::int)::bigint",
+    "greatest(0, round(h.amount::numeric * (op ->> 'delivered')::int / (op ->> 'ordered')::int)::bigint",
+  ),
+  runs('a share forgets what phases took', '::bigint - h.captured)', '::bigint)'),
+  runs('a phase is captured again', "CASE WHEN op ->> 'phase' = ANY (h.phases) THEN", 'CASE WHEN false THEN'),
+  runs(
+    'a closed hold is closed again',
+    "WHEN NOT h.open THEN 'hold_closed' END",
+    "WHEN false THEN 'hold_closed' END",
+  ),
+  runs(
+    'a release does not look at the sign of life',
+    "CASE WHEN h.epoch <> (op ->> 'epoch')::int THEN",
+    'CASE WHEN false THEN',
+  ),
+  runs('what a release forfeits is not counted', 'h.forfeited := h.forfeited + back.forfeited;', ''),
+  runs(
+    'a hold may be refunded more than it cost',
+    'WHEN wanted > h.captured - h.refunded OR',
+    'WHEN wanted > h.captured OR',
+  ),
+  runs('credits of yesterday are added to those of today', 'lots[i].ended_at := at;', 'NULL;'),
+  runs('debt is not repaid', 'CASE WHEN a.debt > 0 AND kind', 'CASE WHEN a.debt < 0 AND kind'),
+  runs('the newest debt is repaid first', '(ORDER BY seq ROWS', '(ORDER BY seq DESC ROWS'),
+  runs('daily credits repay debt', "LIKE 'daily:%'", "LIKE 'never:%'"),
+  runs('what a lost dispute took stays frozen', 'frozen.amounts[i] := frozen.amounts[i] - part;', ''),
+  runs(
+    'an operation leaves no journal row',
+    'journal := journal || e;',
+    "IF kind <> 'extend' THEN journal := journal || e; END IF;",
+  ),
+  runs(
+    'an operation takes no number',
+    'a.seq := a.seq + 1;',
+    "a.seq := a.seq + CASE kind WHEN 'extend' THEN 0 ELSE 1 END;",
+  ),
+  runs(
+    'a batch settles although all its keys are known',
+    'AND NOT replay_only THEN\n          results',
+    'THEN\n          results',
+  ),
+  {
+    name: 'credits return to the wrong lot',
+    check: 'runs',
+    changes: [
+      {
+        of: 'give_back',
+        from: 'l := p_lots[array_position(p_numbers, p_from_lots[i])];',
+        to: 'l := p_lots[1];',
+      },
+    ],
+  },
+  {
+    name: 'a lot still lives at the instant of its end',
+    check: 'runs',
+    changes: [{ of: 'give_back', from: 'l.expires_at > p_at THEN', to: 'l.expires_at >= p_at THEN' }],
+  },
+  {
+    name: 'a customer’s own cancel is graced',
+    check: 'runs',
+    changes: [{ of: 'give_back', from: "p_cause <> 'customer' AND ", to: '' }],
+  },
+  {
+    name: 'lots that come back into a batch stand in the order of their numbers',
+    check: 'runs',
+    changes: [
+      {
+        of: 'in_spend_order',
+        from: 'array_agg(o ORDER BY rank, expires_at, lot_no)',
+        to: 'array_agg(o ORDER BY lot_no)',
+      },
+      {
+        of: 'in_spend_order',
+        from: 'array_agg(lot_no ORDER BY rank, expires_at, lot_no)',
+        to: 'array_agg(lot_no ORDER BY lot_no)',
+      },
+    ],
+  },
+  {
+    name: 'time is when waiting for the lock began',
+    check: 'histories',
+    changes: [
+      {
+        from: 'greatest(coalesce(c.clock_at, clock_timestamp()), a.journal_at)',
+        to: 'coalesce(c.clock_at, now())',
+      },
+    ],
+  },
+  {
+    name: 'time is when waiting for the lock began, but never runs backwards',
+    check: 'histories',
+    changes: [
+      {
+        from: 'greatest(coalesce(c.clock_at, clock_timestamp()), a.journal_at)',
+        to: 'greatest(coalesce(c.clock_at, now()), a.journal_at)',
+      },
+    ],
+  },
+  {
+    name: 'one statement locks the account and reads its lots as they were before',
+    check: 'histories',
+    changes: [
+      { from: '    ORDER BY account_id FOR NO KEY UPDATE;', to: '    ORDER BY account_id;' },
+      { from: 'WITH ORDINALITY q LEFT JOIN ledger.accounts', to: 'WITH ORDINALITY q JOIN ledger.accounts' },
+      { from: 'ORDER BY q.ordinality\n', to: 'ORDER BY q.ordinality FOR NO KEY UPDATE OF a\n' },
+    ],
+  },
+  {
+    name: 'nothing is locked',
+    check: 'histories',
+    changes: [{ from: 'ORDER BY account_id FOR NO KEY UPDATE;', to: 'ORDER BY account_id;' }],
+  },
+];
+
+const SIGNATURES = {
+  apply: 'ledger.apply(jsonb)',
+  in_spend_order: 'ledger.in_spend_order(ledger.lot[])',
+  give_back: 'ledger.give_back(ledger.lot[],int[],timestamptz,ledger.part,int[],bigint[],text,interval,int)',
+};
+
+/** Changes the functions as the bug wants it. Throws if what is to be changed is not there exactly once. */
+export async function sow({ owner }: TestDatabase, { changes }: Bug): Promise<void> {
+  for (const { of = 'apply', from, to } of changes) {
+    const { rows } = await owner.pool.query<{ source: string }>(
+      'SELECT pg_get_functiondef($1::regprocedure) AS source',
+      [SIGNATURES[of]],
+    );
+    const parts = (rows[0]?.source ?? '').split(from);
+    if (parts.length !== 2) throw new Error(`ledger.${of} has ${parts.length - 1} times: ${from}`);
+    await owner.pool.query(parts.join(to));
+  }
+}
