@@ -258,7 +258,7 @@ DECLARE
   journal     ledger.entry[] := '{}';
   answers_new ledger.answer[] := '{}';
   generations jsonb := '[]';
-  ends        jsonb := '{}';            -- what became of a generation, by its id
+  ends        jsonb := '{}';            -- what became of a generation, by account and id
   -- One of a kind, wherever it is needed.
   a           ledger.account;
   h           ledger.hold;
@@ -912,8 +912,9 @@ BEGIN
             reply := reply || jsonb_build_object('after', ledger.hold_state(h) || jsonb_build_object('draws', h.work -> 'draws'));
           END IF;
           IF op ? 'generation' AND kind IN ('capture', 'release') AND h.generation_id IS NOT NULL THEN
-            ends := ends || jsonb_build_object(h.generation_id,
-              coalesce(ends -> h.generation_id, '{}') || (op -> 'generation') || jsonb_build_object('account', a.account_id, 'at', at));
+            r := jsonb_build_object('account', a.account_id, 'id', h.generation_id, 'at', at);
+              ends := ends || jsonb_build_object(a.account_id || ' ' || h.generation_id,
+                coalesce(ends -> (a.account_id || ' ' || h.generation_id), '{}') || (op -> 'generation') || r);
           END IF;
         END IF;
 
@@ -1049,7 +1050,7 @@ BEGIN
            error = coalesce(nullif(v.value -> 'error', 'null'), g.error),
            provider_cost = coalesce(nullif(v.value -> 'providerCost', 'null'), g.provider_cost),
            finished_at = CASE WHEN v.value ->> 'status' IS NULL THEN g.finished_at ELSE (v.value ->> 'at')::timestamptz END
-      FROM jsonb_each(ends) v WHERE g.account_id = v.value ->> 'account' AND g.generation_id = v.key AND g.status = 'running';
+      FROM jsonb_each(ends) v WHERE g.account_id = v.value ->> 'account' AND g.generation_id = v.value ->> 'id' AND g.status = 'running';
   END IF;
   IF cardinality(journal) <> 1 OR cardinality(lots_new) > 0 THEN
     UPDATE ledger.accounts o
