@@ -237,7 +237,8 @@ $$;
 -- Everything that changes an account comes through here: calls on several accounts, one transaction, one round trip.
 --   p_calls  [{account, ops, settle}], each account once
 --   ops      [{op, key, hash, ...}], each independent of the others, decided in order. A key says what was asked, `hash` how: the
---            same key with another hash is a conflict. The fields of each are at its WHEN below.
+--            same key with another hash is a conflict (rules 1, 3; callers' are `req:…`, ours `sys:…` by hold and step, rule 4).
+--            The fields of each are at its WHEN below.
 --   settle   {settleVersion, rulesVersion, steps: [{at, ...grant}], calendar, nextDueAt, renewsAt}, or null: the calendar steps that
 --            are due, worked out by domain/settle.ts; SQL does no calendar arithmetic (rule 11)
 -- Answers one result for each account, in the order asked: {account, result: ok, replies: [...], ...}, or without having written
@@ -436,7 +437,8 @@ BEGIN
         x := array_position(keys, op ->> 'key');
         IF x IS NOT NULL THEN
           CONTINUE WHEN n <= steps; -- granted before, by another road: the step is done
-          reply := CASE WHEN answers[x].request_hash <> op ->> 'hash' THEN '{"status": "idempotency_conflict", "answer": null}'
+          -- The stored answer byte for byte, and the hold as it is now (rule 5).
+        reply := CASE WHEN answers[x].request_hash <> op ->> 'hash' THEN '{"status": "idempotency_conflict", "answer": null}'
                         ELSE answers[x].answer::jsonb - 'facts' || jsonb_build_object('answer', answers[x].answer) END;
           replies := replies || (reply || jsonb_build_object('replayed', true,
             'hold', ledger.hold_state(holds[array_position(hold_ids, op ->> 'holdId')])));
@@ -504,6 +506,7 @@ BEGIN
                          WHEN taken.taken < amount THEN 'insufficient_credits'
                          WHEN amount > 0 AND (op ->> 'refuseOnly')::boolean THEN 'would_hold'
                          ELSE 'applied' END;
+          -- These refusals leave the key free; the others are journal rows and the key's answer for ever (rule 2).
           recorded := status NOT IN ('too_many_open_generations', 'would_hold');
           IF status <> 'applied' THEN
             reply := jsonb_build_object('required', amount, 'spendable', taken.taken)
@@ -1068,7 +1071,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
   t timestamptz := coalesce(p_clock, clock_timestamp());
 BEGIN
-  IF p_account !~ '^[A-Za-z0-9_-]{1,64}$' THEN
+  IF p_account !~ '^[A-Za-z0-9_-]{1,64}$' THEN -- rule 6; the key is hashed into ids in domain/ids.ts
     RAISE EXCEPTION 'not an account id: %', p_account USING ERRCODE = 'check_violation';
   END IF;
   INSERT INTO ledger.accounts (account_id, clock_at) VALUES (p_account, p_clock) ON CONFLICT DO NOTHING;
