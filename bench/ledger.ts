@@ -18,6 +18,7 @@ import { columns, machine } from './report';
  *   --rounds=3 --seconds=4    how often and how long each contender runs
  *   --rows=10000000           journal rows for the growth part; 0 leaves it out
  *   --no-http                 leaves out the part over HTTP, which needs Temporal beside
+ *   --growth-only             only the growth part
  */
 
 const options = readOptions(process.argv.slice(2));
@@ -46,6 +47,7 @@ async function run(atEnd: AtEnd): Promise<void> {
   const databaseUrl = await postgres.migrated('empty');
   await openFunded({ databaseUrl, prefix: 'cold', count: COLD_ACCOUNTS });
   await openFunded({ databaseUrl, prefix: 'hot', count: 1 });
+  if (options.growthOnly) return growth(postgres, databaseUrl);
   const binary = await findPgbench();
   if (binary === null)
     console.log("\nNo pgbench was found, so its lines are missing: Debian's package postgresql brings it.");
@@ -216,6 +218,7 @@ function readOptions(args: readonly string[]) {
     seconds: numberOf('seconds', 4),
     rows: numberOf('rows', 10_000_000),
     http: !args.includes('--no-http'),
+    growthOnly: args.includes('--growth-only'),
   };
   if ([read.rounds, read.seconds, read.rows].some((value) => !Number.isInteger(value) || value < 0))
     throw new RangeError('--rounds, --seconds and --rows are whole numbers');
