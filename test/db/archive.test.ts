@@ -20,8 +20,7 @@ beforeEach(async () => {
 afterEach(() => database.close());
 
 const asOwner = (sql: string) => database.owner.pool.query(sql);
-const archive = (month: string, beforeDrop?: () => void) =>
-  archiveMonth({ url: database.url, month, directory, ...(beforeDrop === undefined ? {} : { beforeDrop }) });
+const archive = (month: string) => archiveMonth({ url: database.url, month, directory });
 const clean = async () =>
   (await runAudit(database.owner.pool)).checks
     .filter(({ violations }) => violations > 0)

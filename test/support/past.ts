@@ -1,0 +1,45 @@
+import type { PoolClient } from 'pg';
+import type { Database } from '../../db/connection';
+
+/**
+ * Months that are over, for tests. Rows are written now, so a past is made of them by hand: months are numbered back from the
+ * present one, and what the journal holds moves there.
+ */
+
+/** `2026-01`, so many months ago. */
+export function monthAgo(months: number): string {
+  const now = new Date();
+  return new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() - months, 1)).toISOString().slice(0, 7);
+}
+
+export const partitionOf = (month: string) => `ledger.journal_${month.replace('-', '_')}`;
+
+/** An empty month of the past. */
+export async function makeMonth(owner: Database, month: string): Promise<void> {
+  await owner.pool.query(
+    `CREATE TABLE ${partitionOf(month)} PARTITION OF ledger.journal
+       FOR VALUES FROM ('${month}-01Z') TO ('${month}-01Z'::timestamptz + interval '1 month')`,
+  );
+  await owner.pool.query(`GRANT SELECT ON ${partitionOf(month)} TO holdfast_app`);
+}
+
+/** What was written in the present month was written in that one, in the same order. */
+export async function moveTo(client: Pick<PoolClient, 'query'>, month: string): Promise<void> {
+  await client.query("SET session_replication_role = 'replica'");
+  await client.query(
+    `UPDATE ledger.journal SET recorded_at = '${month}-02Z'::timestamptz + (recorded_at - date_trunc('month', recorded_at)) / 31
+      WHERE recorded_at >= date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'`,
+  );
+  await client.query("SET session_replication_role = 'origin'");
+}
+
+/** All there is so far becomes the past. */
+export async function becomesPast(owner: Database, month: string): Promise<void> {
+  await makeMonth(owner, month);
+  const client = await owner.pool.connect();
+  try {
+    await moveTo(client, month);
+  } finally {
+    client.release();
+  }
+}
