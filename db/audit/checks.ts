@@ -257,7 +257,8 @@ export const CHECKS: readonly Check[] = [
     title:
       'A reservation takes by rank, then earliest expiry, then oldest, and passes over only excluded buckets',
     invariant: 9,
-    // Before each row, what every lot had available; a lot that was passed over although it comes earlier is a violation.
+    // A lot that comes earlier and was passed over although it had something left. What a lot had is put together into spells,
+    // from the row that filled it to the one that emptied it: row by row, it would be the square of an account's rows.
     sql: `WITH ${MOVES}, taken AS (
             SELECT m.account_id, m.seq, m.lot, l.rank, l.expires_at,
                    lag((l.rank, l.expires_at, l.lot_no)) OVER (PARTITION BY m.account_id, m.seq ORDER BY m.n) > (l.rank, l.expires_at, l.lot_no) AS backwards
@@ -271,17 +272,19 @@ export const CHECKS: readonly Check[] = [
              ORDER BY t.account_id, t.seq, t.rank DESC, t.expires_at DESC, t.lot DESC),
           history AS (
             SELECT account_id, lot, seq, sum(sum(milli * ((target = 'available')::int - (source = 'available')::int)))
-                     OVER (PARTITION BY account_id, lot ORDER BY seq) AS available,
-                   lead(seq) OVER (PARTITION BY account_id, lot ORDER BY seq) AS next_seq
-              FROM moves GROUP BY account_id, lot, seq)
+                     OVER (PARTITION BY account_id, lot ORDER BY seq) > 0 AS available
+              FROM moves GROUP BY account_id, lot, seq),
+          spells AS (
+            SELECT account_id, lot, seq, available, lead(seq) OVER (PARTITION BY account_id, lot ORDER BY seq) AS until_seq
+              FROM (SELECT *, lag(available, 1, false) OVER (PARTITION BY account_id, lot ORDER BY seq) AS before FROM history) h
+             WHERE available <> before)
           SELECT account_id, seq, lot, 'out of order' AS what FROM taken WHERE backwards
            UNION ALL
           SELECT r.account_id, r.seq, l.lot_no, 'passed over' FROM last_taken r
             JOIN ledger.lots l ON l.account_id = r.account_id AND (l.rank, l.expires_at, l.lot_no) < (r.rank, r.expires_at, r.lot)
                               AND NOT r.excluded ? l.bucket
-            JOIN history h ON h.account_id = l.account_id AND h.lot = l.lot_no AND h.seq <= r.seq
-                          AND coalesce(h.next_seq, r.seq + 1) > r.seq
-           WHERE h.available > 0`,
+            JOIN spells h ON h.account_id = l.account_id AND h.lot = l.lot_no AND h.available AND h.seq <= r.seq
+                         AND coalesce(h.until_seq, r.seq + 1) > r.seq`,
   },
   {
     id: 'journal-time',

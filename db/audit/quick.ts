@@ -2,7 +2,7 @@ import type { Pool, PoolClient } from 'pg';
 import { CHECKS } from './checks';
 import { KEEP_MONTHS } from '../reading';
 import { type CheckResult, runChecks } from './index';
-import { since } from './scope';
+import { stageSince } from './scope';
 
 export interface QuickReport {
   ok: boolean;
@@ -41,22 +41,28 @@ export async function runQuickAudit(
       ms: 0,
     })),
   };
-  let after = '';
-  for (;;) {
-    const batch = await inSnapshot(pool, async (client) => {
-      const moved = await movedAfter(client, after);
-      if (moved.length === 0) return null;
-      const checks = await runChecks(client, { checks: QUICK_CHECKS, scope: since(moved), sample });
-      const broken = new Set(checks.flatMap(({ accounts }) => accounts));
-      const sound = moved.filter(({ account }) => !broken.has(account)).map(({ account }) => account);
-      await remember(client, sound);
-      return { moved, checks };
-    });
-    if (batch === null) break;
-    total.accounts += batch.moved.length;
-    total.rows += batch.moved.reduce((sum, { rows }) => sum + rows, 0);
-    total.checks = total.checks.map((before, index) => joined(before, batch.checks[index], sample));
-    after = batch.moved.at(-1)?.account ?? after;
+  const client = await pool.connect();
+  try {
+    let after = '';
+    for (;;) {
+      const batch = await inSnapshot(client, async () => {
+        const moved = await movedAfter(client, after);
+        if (moved.length === 0) return null;
+        const scope = await stageSince(client, moved);
+        const checks = await runChecks(client, { checks: QUICK_CHECKS, scope, sample });
+        const broken = new Set(checks.flatMap(({ accounts }) => accounts));
+        const sound = moved.filter(({ account }) => !broken.has(account)).map(({ account }) => account);
+        await remember(client, sound);
+        return { moved, checks };
+      });
+      if (batch === null) break;
+      total.accounts += batch.moved.length;
+      total.rows += batch.moved.reduce((sum, { rows }) => sum + rows, 0);
+      total.checks = total.checks.map((before, index) => joined(before, batch.checks[index], sample));
+      after = batch.moved.at(-1)?.account ?? after;
+    }
+  } finally {
+    client.release(true); // the tables of its session end with it
   }
   return { ...total, ok: total.checks.every(({ violations }) => violations === 0) };
 }
@@ -87,6 +93,7 @@ async function movedAfter(client: PoolClient, after: string): Promise<Moved[]> {
 }
 
 async function remember(client: PoolClient, accounts: readonly string[]): Promise<void> {
+  if (accounts.length === 0) return;
   await client.query(
     `INSERT INTO ledger.audit_marks SELECT n.* FROM ledger.accounts a CROSS JOIN LATERAL ledger.opening_now(a) n WHERE a.account_id = ANY ($1)
      ON CONFLICT (account_id) DO UPDATE SET seq = excluded.seq, at = excluded.at, recorded_at = excluded.recorded_at,
@@ -96,30 +103,19 @@ async function remember(client: PoolClient, accounts: readonly string[]): Promis
   );
 }
 
-/** One snapshot for all checks, so that a row that moves meanwhile is seen everywhere as it was; tried again if another audit was faster. */
-async function inSnapshot<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
-  const client = await pool.connect();
-  try {
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
-        await client.query(KEEP_MONTHS);
-        await client.query('SET LOCAL statement_timeout = 0');
-        const result = await work(client);
-        await client.query('COMMIT');
-        return result;
-      } catch (error) {
-        await client.query('ROLLBACK');
-        if (attempt === 5 || !isSerializationFailure(error)) throw error;
-      }
-    }
-  } finally {
-    client.release();
-  }
-}
-
-function isSerializationFailure(error: unknown): boolean {
-  return error !== null && typeof error === 'object' && Reflect.get(error, 'code') === '40001';
+/**
+ * One snapshot for all checks, so that a row that moves meanwhile is seen everywhere as it was. Several quick audits take turns,
+ * batch by batch: the lock comes before the snapshot, so who waited finds what the other has remembered.
+ */
+async function inSnapshot<T>(client: PoolClient, work: () => Promise<T>): Promise<T> {
+  await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+  await client.query('SET LOCAL statement_timeout = 0');
+  await client.query('SET LOCAL lock_timeout = 0');
+  await client.query('LOCK TABLE ledger.audit_marks IN SHARE ROW EXCLUSIVE MODE');
+  await client.query(KEEP_MONTHS);
+  const result = await work();
+  await client.query('COMMIT');
+  return result;
 }
 
 function joined(before: CheckResult, more: CheckResult | undefined, sample: number): CheckResult {
