@@ -129,9 +129,9 @@ test('an account that is not in order keeps nobody else’s mark from moving', a
 test('audits side by side and beside load raise no false alarm, and leave marks that hold', async () => {
   const accounts = await Promise.all(Array.from({ length: 6 }, () => ledger.open()));
   for (const account of accounts) await ledger.grant(account, { amount: 900_000 });
-  let over = false;
-  const load = accounts.map(async (account) => {
-    while (!over) {
+  const load = { over: false };
+  const work = accounts.map(async (account) => {
+    while (!load.over) {
       const operation = reservation(account, { amount: 300, facts: { excluded: [] } });
       await ledger.one(account, operation);
       await ledger.capture(account, operation.holdId, { amount: 100 });
@@ -143,9 +143,9 @@ test('audits side by side and beside load raise no false alarm, and leave marks 
   try {
     await Promise.all(audits);
   } finally {
-    over = true;
+    load.over = true;
   }
-  await Promise.all(load);
+  await Promise.all(work);
   expect(await quick()).toMatchObject({ ok: true });
   expect(await quick()).toMatchObject({ ok: true, accounts: 0 });
   expect(await runAudit(database.db.pool)).toMatchObject({ ok: true });

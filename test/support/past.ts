@@ -43,3 +43,21 @@ export async function becomesPast(owner: Database, month: string): Promise<void>
     client.release();
   }
 }
+
+/** The rows of each account are spread over these months, oldest first, and the present one: as many in each. */
+export async function spread(owner: Database, months: readonly string[]): Promise<void> {
+  for (const month of months) await makeMonth(owner, month);
+  const client = await owner.pool.connect();
+  try {
+    await client.query("SET session_replication_role = 'replica'");
+    await client.query(
+      `UPDATE ledger.journal j SET recorded_at = (($1::text[])[part] || '-02Z')::timestamptz + j.seq * interval '1 second'
+         FROM (SELECT account_id, seq, ntile($2) OVER (PARTITION BY account_id ORDER BY seq) AS part FROM ledger.journal) p
+        WHERE p.account_id = j.account_id AND p.seq = j.seq AND part < $2`,
+      [months, months.length + 1],
+    );
+    await client.query("SET session_replication_role = 'origin'");
+  } finally {
+    client.release();
+  }
+}
