@@ -5,7 +5,7 @@ import { pino } from 'pino';
 import { type Database, openDatabase } from '../db/connection';
 import { createEngine } from '../db/engine';
 import { assertCompatible } from '../db/migrate';
-import { ensurePartitions } from '../db/partitions';
+import { ensurePartitions, keepPartitionsAhead } from '../db/partitions';
 import { parseSettings, type Settings } from '../domain/settings';
 import {
   connectionOptions,
@@ -22,7 +22,6 @@ import { createActivities } from './index';
 
 /** Local activities that may run at once; each wants a database connection for a moment. */
 const LOCAL_ACTIVITIES_PER_CONNECTION = 2;
-const PARTITION_CHECK_MS = 24 * 3_600_000;
 
 export interface WorkerProcess {
   /** Resolves when the workers have stopped, rejects when one failed. */
@@ -90,18 +89,14 @@ export async function startWorkers({
       activities: { ...activities.simulated },
     }),
   ]);
-  const partitions = setInterval(() => {
-    ensurePartitions(database.pool).catch((error: unknown) =>
-      log.error({ err: error }, 'journal partitions'),
-    );
-  }, PARTITION_CHECK_MS);
+  const endPartitions = keepPartitionsAhead({ pool: database.pool, log });
   log.info({ namespace, taskQueue }, 'polling');
 
   const run = async () => {
     try {
       await Promise.all(workers.map((worker) => worker.run()));
     } finally {
-      clearInterval(partitions);
+      endPartitions();
       await connection.close();
       await clientConnection.close();
     }

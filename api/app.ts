@@ -3,6 +3,7 @@ import helmet from 'helmet';
 import type { Logger } from 'pino';
 import { findApiKeySecret } from '../db/apiKeys';
 import type { Database } from '../db/connection';
+import { monthsAhead } from '../db/partitions';
 import { createAuthenticate } from './authenticate';
 import { cors } from './cors';
 import { CONTENT_SECURITY, docsPages } from './docs';
@@ -24,7 +25,7 @@ export interface AppDeps {
 
 /** The whole HTTP side, in the order in which a request meets it. */
 export function createApp({ settings, db, routes, readiness, logger }: AppDeps): express.Express {
-  const metrics = createMetrics(db.pool);
+  const metrics = createMetrics({ pool: db.pool, monthsAhead: () => monthsAhead(db.pool) });
   const authenticate = createAuthenticate({
     adminKey: settings.adminKey,
     findKey: (id) => findApiKeySecret(db.knex, id),

@@ -59,6 +59,13 @@ export function problemOf(error: unknown): ProblemError {
       cause: error,
     });
   }
+  if (memberOf(error, 'name') === 'HistoryArchived') {
+    return new ProblemError('history_archived', {
+      detail: 'What the account had by then lies in an archive, and is no longer known here.',
+      extensions: { until: memberOf(error, 'until') },
+      cause: error,
+    });
+  }
   if (isUnavailable(error)) {
     return new ProblemError('unavailable', {
       detail: 'The database or Temporal cannot be used just now.',

@@ -12,7 +12,13 @@ export interface Metrics {
 /** Seconds. A long poll (`?wait=`) takes up to 30. */
 const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
-export function createMetrics(pool: Pick<Pool, 'totalCount' | 'idleCount' | 'waitingCount'>): Metrics {
+export interface MetricsDeps {
+  pool: Pick<Pool, 'totalCount' | 'idleCount' | 'waitingCount'>;
+  /** How far ahead the journal has partitions (db/partitions.ts). */
+  monthsAhead: () => Promise<number>;
+}
+
+export function createMetrics({ pool, monthsAhead }: MetricsDeps): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
 
@@ -33,6 +39,15 @@ export function createMetrics(pool: Pick<Pool, 'totalCount' | 'idleCount' | 'wai
       connections.set({ state: 'busy' }, pool.totalCount - pool.idleCount);
       connections.set({ state: 'idle' }, pool.idleCount);
       connections.set({ state: 'waiting' }, pool.waitingCount);
+    },
+  });
+  const months = new Gauge({
+    name: 'holdfast_journal_months_ahead',
+    help: 'Months after this one that the journal has partitions for. Below 0 nothing can be written; NaN: not known.',
+    registers: [registry],
+    async collect() {
+      // Without the database the other numbers are wanted all the more.
+      months.set(await monthsAhead().catch(() => Number.NaN));
     },
   });
 

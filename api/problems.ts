@@ -210,6 +210,13 @@ export const PROBLEMS = {
     retryable: false,
     meaning: 'Ask for a new quote. The key is not used up.',
   },
+  history_archived: {
+    status: 410,
+    title: 'This part of the history is archived',
+    retryable: false,
+    meaning:
+      'What happened until `until` was moved into files. Ask for a later instant, or the operator for the file.',
+  },
   body_too_large: {
     status: 413,
     title: 'The body is too large',

@@ -1,12 +1,7 @@
-import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { createInterface } from 'node:readline';
-import { pipeline } from 'node:stream/promises';
-import { Readable } from 'node:stream';
-import { createGunzip, createGzip } from 'node:zlib';
-import { Client } from 'pg';
+import { Client, escapeIdentifier } from 'pg';
+import { archiveName, isThere, readArchive, writeArchive } from './archiveFile';
 
 /**
  * Takes one month out of the journal: into a file, compared with it row by row, and only then dropped. Whatever stops it on
@@ -19,14 +14,20 @@ export interface ArchiveOptions {
   /** `2026-01` */
   month: string;
   directory: string;
-  /** Asked before anything is dropped; throws to stop. For tests. */
-  beforeDrop?: () => void;
+  /** Told of each step when it is done. */
+  onStep?: (step: ArchiveStep) => void;
+  /** How often to try for the moment in which nobody reads the journal, two seconds apart. */
+  attempts?: number;
 }
+
+export type ArchiveStep = 'written' | 'compared' | 'detached' | 'committed';
 
 export interface Archived {
   file: string;
   rows: number;
   sha256: string;
+  /** It was archived before, and the file is still what it was then. */
+  before: boolean;
 }
 
 /** The month cannot be archived as things are; the message says why and what to do. Nothing was changed. */
@@ -34,47 +35,116 @@ export class NotArchivable extends Error {
   override readonly name = 'NotArchivable';
 }
 
-const FORMAT = 'holdfast-journal-1';
 const PAGE = 5_000;
+const ATTEMPTS = 30;
 
-/** First line of a file: what it is. Then a row per line, as Postgres writes it in JSON; last, how many and their digest. */
-interface Header {
-  format: typeof FORMAT;
-  month: string;
-}
-interface Trailer {
-  rows: number;
-  /** Over the lines of the rows, each with its line feed. */
-  sha256: string;
-}
-
-export async function archiveMonth({ url, month, directory, beforeDrop }: ArchiveOptions): Promise<Archived> {
+export async function archiveMonth({
+  url,
+  month,
+  directory,
+  onStep = () => undefined,
+  attempts = ATTEMPTS,
+}: ArchiveOptions): Promise<Archived> {
   if (!/^\d{4}-(0[1-9]|1[0-2])$/.test(month)) throw new NotArchivable(`${month} is no month; write 2026-01`);
-  const client = new Client({ connectionString: url, application_name: 'holdfast archive' });
-  await client.connect();
-  try {
-    // A session's lock: two archivers of one month would write one file.
-    await client.query("SET timezone = 'UTC'; SET lock_timeout = '5s'");
-    await client.query("SELECT pg_advisory_lock(hashtextextended('holdfast archive', 0))");
-    const table = `ledger.journal_${month.replace('-', '_')}`;
+  const file = path.join(directory, archiveName(month));
+  const table = `ledger.journal_${month.replace('-', '_')}`;
+  return asOwner(url, async (client) => {
+    const before = await archivedBefore(client, { month, file });
+    if (before !== null) return before;
     await mustBeNext(client, { month, table });
     await mkdir(directory, { recursive: true });
-    const file = path.join(directory, `journal-${month}.ndjson.gz`);
-    const written = (await exists(file))
-      ? await readBack(file, month)
-      : await write(client, { table, file, month });
-    await mustEqual(client, { table, file });
-    beforeDrop?.();
-    await client.query('SELECT ledger.archive_month($1, $2, $3, $4)', [
+    await client.query('BEGIN');
+    // Who is still writing into the month is waited for, and nobody writes into it any more. Reading goes on.
+    await client.query(`LOCK TABLE ONLY ${table} IN SHARE MODE`);
+    if (!(await isThere(file))) {
+      await writeArchive({ file, month, schema: await schemaOf(client), rows: rowsOf(client, table) });
+    }
+    onStep('written');
+    const { rows, sha256 } = await compared(client, { table, file, month });
+    onStep('compared');
+    await client.query('SELECT ledger.archive_month($1, $2, $3, $4, $5)', [
       `${month}-01`,
-      written.rows,
-      written.sha256,
+      rows,
+      sha256,
       path.basename(file),
+      attempts,
     ]);
-    return { file, ...written };
+    onStep('detached');
+    await client.query('COMMIT');
+    onStep('committed');
+    return { file, rows, sha256, before: false };
+  });
+}
+
+/**
+ * Puts an archived month beside the journal, to be looked into: a table of its own, with the journal's columns. Its rows are
+ * the file's, and if this database archived them, those it archived.
+ */
+export async function loadArchive({
+  url,
+  file,
+  table,
+}: {
+  url: string;
+  file: string;
+  /** In the schema `public`; it must not be there yet. */
+  table: string;
+}): Promise<{ month: string; rows: number; sha256: string }> {
+  const name = `public.${escapeIdentifier(table)}`;
+  return asOwner(url, async (client) => {
+    await client.query('BEGIN');
+    await client.query(
+      `CREATE TABLE ${name} (LIKE ledger.journal INCLUDING DEFAULTS, PRIMARY KEY (account_id, seq))`,
+    );
+    const load = `INSERT INTO ${name} SELECT r.* FROM unnest($1::jsonb[]) line CROSS JOIN LATERAL jsonb_populate_record(NULL::ledger.journal, line) r`;
+    const found = await readInPages(file, (page) => client.query(load, [page]));
+    const { month, rows, sha256 } = found;
+    const { rows: known } = await client.query<{ sha256: string }>(
+      'SELECT sha256 FROM ledger.archives WHERE month = $1',
+      [`${month}-01`],
+    );
+    if (known[0] !== undefined && known[0].sha256 !== sha256)
+      throw new Error(`${file} is not what was archived of ${month}: the digest was ${known[0].sha256}`);
+    await client.query('COMMIT');
+    return { month, rows, sha256 };
+  });
+}
+
+/** A session of the owner's that nothing cuts short, and of which there is one at a time. */
+async function asOwner<T>(url: string, work: (client: Client) => Promise<T>): Promise<T> {
+  const client = new Client({ connectionString: url, application_name: 'holdfast archive' });
+  client.on('error', () => undefined); // the query under way fails, and that is thrown
+  await client.connect();
+  try {
+    await client.query(
+      "SET timezone = 'UTC'; SET lock_timeout = '5s'; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0",
+    );
+    const { rows } = await client.query<{ alone: boolean }>(
+      "SELECT pg_try_advisory_lock(hashtextextended('holdfast archive', 0)) AS alone",
+    );
+    if (rows[0]?.alone !== true) throw new NotArchivable('Another archive is being written or loaded.');
+    return await work(client);
   } finally {
     await client.end();
   }
+}
+
+async function archivedBefore(
+  client: Client,
+  { month, file }: { month: string; file: string },
+): Promise<Archived | null> {
+  const { rows: known } = await client.query<{ sha256: string; at: string }>(
+    "SELECT sha256, to_char(archived_at, 'YYYY-MM-DD') AS at FROM ledger.archives WHERE month = $1",
+    [`${month}-01`],
+  );
+  const [archive] = known;
+  if (archive === undefined) return null;
+  if (!(await isThere(file)))
+    throw new NotArchivable(`${month} was archived on ${archive.at}; its file is not here: ${file}`);
+  const { rows, sha256 } = await readArchive(file);
+  if (sha256 !== archive.sha256)
+    throw new NotArchivable(`${month} was archived on ${archive.at}; ${file} is not the file of then.`);
+  return { file, rows, sha256, before: true };
 }
 
 /** Months are archived in their order, and only once they are over. */
@@ -86,126 +156,76 @@ async function mustBeNext(client: Client, { month, table }: { month: string; tab
     [table, `${month}-01`],
   );
   const [found] = rows;
-  if (found?.there !== true)
-    throw new NotArchivable(`The journal has no month ${month}; was it archived before?`);
-  if (!found.over) throw new NotArchivable(`Month ${month} is not over yet.`);
+  if (found?.over !== true) throw new NotArchivable(`Month ${month} is not over yet.`);
+  if (!found.there) throw new NotArchivable(`The journal has no month ${month}.`);
   if (found.older !== null) {
     const first = found.older.replace('journal_', '').replace('_', '-');
     throw new NotArchivable(`Month ${first} is older and still here: archive it first.`);
   }
 }
 
-async function write(
+async function schemaOf(client: Client): Promise<number> {
+  const { rows } = await client.query<{ schema: number }>(
+    'SELECT max(number) AS schema FROM holdfast.schema_compatibility',
+  );
+  return rows[0]?.schema ?? 0;
+}
+
+/** In the order of the table's own key, so that nothing is sorted. */
+async function* rowsOf(client: Client, table: string): AsyncGenerator<{ line: string; recordedAt: string }> {
+  await client.query(
+    `DECLARE archive_rows NO SCROLL CURSOR FOR
+       SELECT to_jsonb(j)::text AS line, to_jsonb(recorded_at) #>> '{}' AS "recordedAt" FROM ${table} j ORDER BY account_id, seq`,
+  );
+  for (;;) {
+    const { rows } = await client.query<{ line: string; recordedAt: string }>(
+      `FETCH ${PAGE} FROM archive_rows`,
+    );
+    yield* rows;
+    if (rows.length < PAGE) break;
+  }
+  await client.query('CLOSE archive_rows');
+}
+
+/** Reads the file back, and Postgres itself compares each row of it with the one in the journal, in both directions. */
+async function compared(
   client: Client,
   { table, file, month }: { table: string; file: string; month: string },
-): Promise<Trailer> {
-  const digest = createHash('sha256');
-  let count = 0;
-  async function* lines() {
-    yield `${JSON.stringify({ format: FORMAT, month } satisfies Header)}\n`;
-    let after: { account: string; seq: string } = { account: '', seq: '0' };
-    for (;;) {
-      const { rows } = await client.query<{ line: string; account: string; seq: string }>(
-        `SELECT to_jsonb(j)::text AS line, account_id AS account, seq::text AS seq FROM ${table} j
-          WHERE (account_id COLLATE "C", seq) > ($1, $2::bigint) ORDER BY account_id COLLATE "C", seq LIMIT $3`,
-        [after.account, after.seq, PAGE],
-      );
-      for (const { line } of rows) {
-        digest.update(`${line}\n`);
-        count += 1;
-        yield `${line}\n`;
-      }
-      const last = rows.at(-1);
-      if (last === undefined || rows.length < PAGE) break;
-      after = last;
-    }
-    yield `${JSON.stringify({ rows: count, sha256: digest.copy().digest('hex') } satisfies Trailer)}\n`;
-  }
-  const unfinished = `${file}.part`;
-  await rm(unfinished, { force: true });
-  await pipeline(Readable.from(lines()), createGzip(), createWriteStream(unfinished));
-  await flush(unfinished);
-  await rename(unfinished, file);
-  await flush(path.dirname(file));
-  return { rows: count, sha256: digest.digest('hex') };
-}
-
-/** What a file says of itself, after its rows were found to be what it says. */
-async function readBack(file: string, month: string): Promise<Trailer> {
-  const digest = createHash('sha256');
-  let count = 0;
-  let header: Partial<Header> | null = null;
-  let trailer: Partial<Trailer> | null = null;
-  for await (const line of linesOf(file)) {
-    if (header === null) header = JSON.parse(line) as Partial<Header>;
-    else if (line.startsWith('{"rows":')) trailer = JSON.parse(line) as Partial<Trailer>;
-    else {
-      digest.update(`${line}\n`);
-      count += 1;
-    }
-  }
-  const sha256 = digest.digest('hex');
-  if (
-    header?.format !== FORMAT ||
-    header.month !== month ||
-    trailer?.rows !== count ||
-    trailer.sha256 !== sha256
-  )
-    throw new NotArchivable(`${file} is there and is no whole archive of ${month}; move it away first.`);
-  return { rows: count, sha256 };
-}
-
-/** Postgres itself compares each row of the file with the one in the journal, in both directions. */
-async function mustEqual(client: Client, { table, file }: { table: string; file: string }): Promise<void> {
-  await client.query('CREATE TEMP TABLE IF NOT EXISTS archive_lines (line jsonb NOT NULL)');
-  await client.query('TRUNCATE archive_lines');
-  let page: string[] = [];
-  const load = async () => {
-    await client.query('INSERT INTO archive_lines SELECT unnest($1::jsonb[])', [page]);
-    page = [];
-  };
-  let isHeader = true;
-  for await (const line of linesOf(file)) {
-    if (!isHeader && !line.startsWith('{"rows":')) page.push(line);
-    isHeader = false;
-    if (page.length === PAGE) await load();
-  }
-  if (page.length > 0) await load();
+): Promise<{ rows: number; sha256: string }> {
+  await client.query('CREATE TEMP TABLE archive_lines (line jsonb NOT NULL) ON COMMIT DROP');
+  const found = await readInPages(file, (page) =>
+    client.query('INSERT INTO archive_lines SELECT unnest($1::jsonb[])', [page]),
+  ).catch((error: unknown) => {
+    throw new NotArchivable(`${error instanceof Error ? error.message : String(error)}. Move it away first.`);
+  });
+  if (found.month !== month)
+    throw new NotArchivable(`${file} is the archive of ${found.month}. Move it away first.`);
+  await client.query('ANALYZE archive_lines');
   const { rows } = await client.query<{ different: number }>(
     `SELECT count(*)::int AS different FROM ${table} j
        FULL JOIN archive_lines a ON a.line ->> 'account_id' = j.account_id AND (a.line ->> 'seq')::bigint = j.seq
       WHERE to_jsonb(j) IS DISTINCT FROM a.line`,
   );
-  await client.query('DROP TABLE archive_lines');
   const different = rows[0]?.different ?? 0;
   if (different > 0)
     throw new NotArchivable(
-      `${different} row(s) of the month are not in ${file} as they are in the journal; move the file away and try again.`,
+      `${different} row(s) of the month are not in ${file} as they are in the journal. Move it away first.`,
     );
+  return found;
 }
 
-async function* linesOf(file: string): AsyncGenerator<string> {
-  const unzipped = createReadStream(file).pipe(createGunzip());
-  for await (const line of createInterface({ input: unzipped, crlfDelay: Number.POSITIVE_INFINITY }))
-    if (line !== '') yield line;
-}
-
-/** On disk, not only on its way there. */
-async function flush(place: string): Promise<void> {
-  const handle = await open(place, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-async function exists(file: string): Promise<boolean> {
-  try {
-    await stat(file);
-    return true;
-  } catch (error) {
-    if (error !== null && typeof error === 'object' && Reflect.get(error, 'code') === 'ENOENT') return false;
-    throw error;
-  }
+async function readInPages(
+  file: string,
+  onPage: (page: string[]) => Promise<unknown>,
+): ReturnType<typeof readArchive> {
+  let page: string[] = [];
+  const found = await readArchive(file, async (line) => {
+    page.push(line);
+    if (page.length < PAGE) return;
+    const full = page;
+    page = [];
+    await onPage(full);
+  });
+  if (page.length > 0) await onPage(page);
+  return found;
 }

@@ -60,8 +60,13 @@ const COLUMNS = `g.account_id, g.generation_id, g.status, g.action, g.model, g.p
   g.feature, g.parent, g.metadata, g.provider, g.quoted, g.draws, g.outputs, g.error, g.provider_cost, g.progress,
   g.deadline_at, g.catalog_version, g.workflow_id, g.temporal_url, g.created_at, g.finished_at,
   h.held, h.captured, h.released, h.forfeited, h.refunded,
-  (SELECT json_agg(json_build_object('at', j.at, 'milli', (j.detail ->> 'amount')::bigint, 'reason', j.reason) ORDER BY j.seq)
-     FROM ledger.journal j WHERE j.account_id = g.account_id AND j.hold_id = g.hold_id AND j.kind = 'refund') AS refunds,
+  (SELECT json_agg(json_build_object('at', f.at, 'milli', f.milli, 'reason', f.reason) ORDER BY f.seq)
+     FROM (SELECT j.seq, j.at, (j.detail ->> 'amount')::bigint AS milli, j.reason
+             FROM ledger.journal j WHERE j.account_id = g.account_id AND j.hold_id = g.hold_id AND j.kind = 'refund'
+            UNION ALL
+           SELECT 0, r.at, r.milli, r.reason FROM ledger.opening_holds b
+            CROSS JOIN LATERAL jsonb_to_recordset(b.refunds) r (at timestamptz, milli bigint, reason text)
+            WHERE b.account_id = g.account_id AND b.hold_id = g.hold_id) f) AS refunds,
   (SELECT json_agg(json_build_object('reportId', r.report_id, 'receivedAt', r.received_at, 'body', r.body) ORDER BY r.received_at)
      FROM holdfast.reports r WHERE r.account_id = g.account_id AND r.generation_id = g.generation_id AND r.outcome = 'late') AS late_reports`;
 

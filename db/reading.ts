@@ -1,6 +1,42 @@
 import type { Knex } from 'knex';
 
+/**
+ * Keeps a month from being archived under a reader: its snapshot would have neither the rows, which are gone for everyone at
+ * once, nor the opening. It must be the first statement, because the next one takes the snapshot. Nobody else waits for it.
+ */
+export const KEEP_MONTHS = 'LOCK TABLE ONLY ledger.journal IN ACCESS SHARE MODE';
+
+/** What was asked for lies before an account's first row that is not archived. */
+export class HistoryArchived extends Error {
+  override readonly name = 'HistoryArchived';
+  /** The instant of the account's last archived row: any later one can be asked for. */
+  readonly until: Date;
+
+  constructor(until: Date, options: ErrorOptions) {
+    super(`History until ${until.toISOString()} is archived.`, options);
+    this.until = until;
+  }
+}
+
+/** Raised by ledger.seq_before, with the instant as its detail. */
+const ARCHIVED = 'HF001';
+
+/** What Postgres says of an error. */
+function failure(error: unknown): { code?: unknown; detail?: unknown } {
+  return error !== null && typeof error === 'object' ? error : {};
+}
+
 /** Several queries on one snapshot of the database: what is written between them is seen by none. */
 export async function reading<T>(knex: Knex, queries: (snapshot: Knex) => Promise<T>): Promise<T> {
-  return knex.transaction(queries, { isolationLevel: 'repeatable read', readOnly: true });
+  const work = async (snapshot: Knex) => {
+    await snapshot.raw(KEEP_MONTHS);
+    return queries(snapshot);
+  };
+  try {
+    return await knex.transaction(work, { isolationLevel: 'repeatable read', readOnly: true });
+  } catch (error) {
+    const { code, detail } = failure(error);
+    if (code === ARCHIVED) throw new HistoryArchived(new Date(String(detail)), { cause: error });
+    throw error;
+  }
 }

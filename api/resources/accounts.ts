@@ -161,7 +161,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
       tag: 'Balance',
       scope: 'read',
       account: accountFrom.param('id'),
-      errors: ['unknown_account'],
+      errors: ['unknown_account', 'history_archived'],
       params: byId,
       query: z.strictObject({
         lots: z.enum(['true', 'false']).optional(),

@@ -73,7 +73,7 @@ export function statementRoutes({ db, ledger, catalogs }: StatementRouteDeps): R
       scope: 'read',
       account: accountFrom.param('id'),
       csv: true,
-      errors: ['unknown_account', 'too_many_rows'],
+      errors: ['unknown_account', 'too_many_rows', 'history_archived'],
       params: z.strictObject({ id: accountId }),
       query: rangeQuery,
       responses: { 200: statement },

@@ -1,4 +1,5 @@
 import { JOURNAL_KINDS } from '../journal';
+import { MOVES, OPENINGS, PARTS, parts, REBUILT_LOTS, TERMS } from './history';
 
 /**
  * The ledger's invariants as queries: each returns the rows that break it, and none when all is well. What stands in
@@ -10,35 +11,10 @@ export interface Check {
   title: string;
   /** Of design section 2. */
   invariant: number;
+  /** It reads all there is of an account, so it is left to the full audit. */
+  wholeHistory?: true;
   sql: string;
 }
-
-/** Every move of the journal, with the row it belongs to. */
-const MOVES = `moves AS (
-  SELECT j.account_id, j.seq, j.at, j.kind, j.status, j.hold_id, m.lot, m.source, m.target, m.milli, m.n
-    FROM {journal} j CROSS JOIN LATERAL unnest(j.moves) WITH ORDINALITY m (lot, source, target, milli, n)
-   WHERE {j.account_id}
-   UNION ALL
-  SELECT o.account_id, o.seq, o.at, 'opening', 'applied', m.hold_id, m.lot, m.source, m.target, m.milli, 0
-    FROM {openings} o CROSS JOIN LATERAL ledger.opening_moves(ROW(o.*)::ledger.openings) m WHERE {o.account_id})`;
-
-/** Where the history that is still here begins. */
-const OPENINGS = `openings AS (SELECT * FROM {openings} o WHERE {o.account_id})`;
-
-/** What each lot must hold by the journal alone. */
-const REBUILT_LOTS = `rebuilt AS (
-  SELECT account_id, lot AS lot_no,
-         sum(milli) FILTER (WHERE source = 'outside') AS granted,
-         ${['available', 'held', 'frozen', 'spent', 'expired', 'revoked']
-           .map((part) => `sum(milli * ((target = '${part}')::int - (source = '${part}')::int)) AS ${part}`)
-           .join(',\n         ')}
-    FROM moves GROUP BY account_id, lot)`;
-
-const PARTS = 'granted, available, held, frozen, spent, expired, revoked';
-const parts = (alias: string) =>
-  PARTS.split(', ')
-    .map((part) => `${alias}.${part}`)
-    .join(', ');
 
 export const CHECKS: readonly Check[] = [
   {
@@ -128,43 +104,40 @@ export const CHECKS: readonly Check[] = [
     title: 'Each lot’s bucket, rank, expiry and return policy are those it was granted with',
     invariant: 3,
     // Of lots that an opening carries, the row that granted them is no longer here.
-    sql: `WITH ${OPENINGS}, carried AS (
-            SELECT o.account_id, c.lot, c.ended FROM openings o CROSS JOIN LATERAL jsonb_to_recordset(o.lots) c (lot int, ended timestamptz)),
-          granted AS (
-            SELECT j.account_id, n.* FROM {journal} j
-             CROSS JOIN LATERAL jsonb_to_recordset(j.detail -> 'lots') n (lot int, bucket text, rank smallint,
-                   "effectiveAt" timestamptz, "expiresAt" timestamptz, "graceSeconds" double precision, parent int, source text)
-             WHERE j.detail ? 'lots' AND {j.account_id}),
+    sql: `WITH ${OPENINGS}, granted AS (
+            SELECT j.account_id, n.* FROM {journal} j CROSS JOIN LATERAL jsonb_to_recordset(j.detail -> 'lots') n ${TERMS}
+             WHERE j.detail ? 'lots' AND {j.account_id}
+             UNION ALL
+            SELECT o.account_id, n.* FROM openings o CROSS JOIN LATERAL jsonb_to_recordset(o.lots) n ${TERMS}),
           ended AS (
             SELECT j.account_id, e.value::int AS lot, j.at FROM {journal} j
              CROSS JOIN LATERAL jsonb_array_elements(j.detail -> 'ended') e WHERE j.detail ? 'ended' AND {j.account_id})
           SELECT coalesce(l.account_id, g.account_id) AS account_id, coalesce(l.lot_no, g.lot) AS lot_no, l.bucket, g.bucket AS granted_as
             FROM (SELECT * FROM ledger.lots WHERE {account_id}) l FULL JOIN granted g ON g.account_id = l.account_id AND g.lot = l.lot_no
             LEFT JOIN ended e ON e.account_id = l.account_id AND e.lot = l.lot_no
-            LEFT JOIN carried c ON c.account_id = l.account_id AND c.lot = l.lot_no
-           WHERE l.ended_at IS DISTINCT FROM coalesce(e.at, c.ended)
-              OR c.lot IS NULL AND (l.bucket, l.rank, l.effective_at, l.expires_at, l.return_grace, l.parent_lot, l.source) IS DISTINCT FROM
+           WHERE l.ended_at IS DISTINCT FROM coalesce(e.at, g.ended)
+              OR (l.bucket, l.rank, l.effective_at, l.expires_at, l.return_grace, l.parent_lot, l.source) IS DISTINCT FROM
                  (g.bucket, g.rank, g."effectiveAt", coalesce(g."expiresAt", 'infinity'), make_interval(secs => g."graceSeconds"), g.parent, g.source)`,
   },
   {
     id: 'rebuild-holds',
     title: 'Holds rebuilt from the journal alone differ in nothing',
     invariant: 3,
-    // A hold whose beginning was archived is rebuilt if it was open then; of one that was closed only refunds can follow.
-    sql: `WITH ${MOVES}, ${OPENINGS}, parts AS (
-            SELECT account_id, hold_id,
+    // A hold is rebuilt from all its rows, also those that were audited before: there are few, and they have an index.
+    sql: `WITH parts AS (
+            SELECT j.account_id, j.hold_id,
                    coalesce(sum(milli) FILTER (WHERE source = 'available' AND target IN ('held', 'spent')), 0) AS amount,
-                   sum(milli * ((target = 'held')::int - (source = 'held')::int)) AS held,
+                   coalesce(sum(milli * ((target = 'held')::int - (source = 'held')::int)), 0) AS held,
                    coalesce(sum(milli) FILTER (WHERE target = 'spent'), 0) AS captured,
                    coalesce(sum(milli) FILTER (WHERE source = 'held' AND target <> 'spent'), 0) AS released,
                    coalesce(sum(milli) FILTER (WHERE source = 'spent'), 0) AS refunded,
                    coalesce(sum(milli) FILTER (WHERE source = 'held' AND target = 'expired'), 0)
                      - coalesce(sum(milli) FILTER (WHERE source = 'outside' AND kind <> 'refund'), 0) AS forfeited
-              FROM moves WHERE hold_id IS NOT NULL GROUP BY account_id, hold_id
+              FROM {hold_journal} j LEFT JOIN LATERAL unnest(j.moves) m ON true
+             WHERE j.hold_id IS NOT NULL AND {j.account_id} GROUP BY j.account_id, j.hold_id
              UNION ALL
-            SELECT o.account_id, h.hold, h.amount, h.held, h.captured, h.released, h.refunded, h.forfeited FROM openings o
-             CROSS JOIN LATERAL jsonb_to_recordset(o.holds) h (hold text, amount bigint, held bigint, captured bigint, released bigint,
-                                                               refunded bigint, forfeited bigint)),
+            SELECT b.account_id, b.hold_id, b.amount, b.held, b.captured, b.released, b.refunded, b.forfeited
+              FROM {opening_holds} b WHERE {b.account_id}),
           rebuilt AS (
             SELECT account_id, hold_id, sum(amount) AS amount, sum(held) AS held, sum(captured) AS captured, sum(released) AS released,
                    sum(refunded) AS refunded, sum(forfeited) AS forfeited FROM parts GROUP BY account_id, hold_id)
@@ -172,10 +145,8 @@ export const CHECKS: readonly Check[] = [
                  row(h.amount, h.held, h.captured, h.released, h.forfeited, h.refunded)::text AS stored,
                  row(r.amount, r.held, r.captured, r.released, r.forfeited, r.refunded)::text AS rebuilt
             FROM (SELECT * FROM {holds} q WHERE {q.account_id}) h FULL JOIN rebuilt r USING (account_id, hold_id)
-            LEFT JOIN openings o ON o.account_id = coalesce(h.account_id, r.account_id)
            WHERE (h.amount, h.held, h.captured, h.released, h.forfeited, h.refunded) IS DISTINCT FROM
-                 (r.amount, r.held, r.captured, r.released, r.forfeited, r.refunded)
-             AND NOT (o.account_id IS NOT NULL AND coalesce(r.amount, 0) = 0 AND h.open IS NOT TRUE)`,
+                 (r.amount, r.held, r.captured, r.released, r.forfeited, r.refunded)`,
   },
   {
     id: 'hold-conservation',
@@ -201,14 +172,19 @@ export const CHECKS: readonly Check[] = [
     id: 'one-capture-per-phase',
     title: 'Each phase of a hold is captured at most once, and a hold closes once',
     invariant: 5,
-    sql: `SELECT account_id, hold_id, detail ->> 'phase' AS phase, count(*) AS captures
-            FROM {journal} j WHERE kind = 'capture' AND detail ? 'phase' AND {account_id}
-           GROUP BY account_id, hold_id, detail ->> 'phase' HAVING count(*) > 1
+    sql: `WITH captures AS (
+            SELECT account_id, hold_id, detail ->> 'phase' AS phase FROM {hold_journal} j WHERE kind = 'capture' AND detail ? 'phase' AND {account_id}
+             UNION ALL
+            SELECT b.account_id, b.hold_id, p FROM {opening_holds} b CROSS JOIN LATERAL unnest(b.phases) p WHERE {b.account_id}),
+          closings AS (
+            SELECT account_id, hold_id, 1 AS n FROM {hold_journal} j
+             WHERE status = 'applied' AND (kind IN ('release', 'charge') OR (kind = 'capture' AND (detail ->> 'final')::boolean))
+               AND hold_id IS NOT NULL AND {account_id}
+             UNION ALL
+            SELECT b.account_id, b.hold_id, b.closings FROM {opening_holds} b WHERE {b.account_id})
+          SELECT account_id, hold_id, phase, count(*) AS times FROM captures GROUP BY account_id, hold_id, phase HAVING count(*) > 1
            UNION ALL
-          SELECT account_id, hold_id, 'closing', count(*) FROM {journal} j
-           WHERE status = 'applied' AND (kind IN ('release', 'charge') OR (kind = 'capture' AND (detail ->> 'final')::boolean))
-             AND hold_id IS NOT NULL AND {account_id}
-           GROUP BY account_id, hold_id HAVING count(*) > 1`,
+          SELECT account_id, hold_id, 'closing', sum(n) FROM closings GROUP BY account_id, hold_id HAVING sum(n) > 1`,
   },
   {
     id: 'keys-equal-journal',
@@ -221,6 +197,18 @@ export const CHECKS: readonly Check[] = [
               ON j.account_id = k.account_id AND j.key = k.key AND j.seq = k.seq
             LEFT JOIN openings o ON o.account_id = k.account_id
            WHERE k.key IS NULL OR (j.key IS NULL AND k.seq > coalesce(o.seq, 0))`,
+  },
+  {
+    id: 'archived-keys',
+    title: 'The keys of archived rows are those that were archived, with the answers they had',
+    invariant: 6,
+    wholeHistory: true,
+    sql: `WITH kept AS (
+            SELECT o.account_id, count(k.key) AS keys, coalesce(sum(ledger.key_digest(k)) FILTER (WHERE k.key IS NOT NULL), 0) AS digest
+              FROM ledger.openings o LEFT JOIN ledger.op_keys k ON k.account_id = o.account_id AND k.seq <= o.seq
+             WHERE {o.account_id} GROUP BY o.account_id)
+          SELECT o.account_id, o.keys AS archived, k.keys AS kept FROM ledger.openings o JOIN kept k USING (account_id)
+           WHERE (o.keys, o.keys_digest) IS DISTINCT FROM (k.keys, k.digest)`,
   },
   {
     id: 'nothing-taken-after-expiry',
@@ -252,7 +240,7 @@ export const CHECKS: readonly Check[] = [
     invariant: 8,
     sql: `SELECT coalesce(h.account_id, g.account_id) AS account_id, h.hold_id, h.workflow_id, g.generation_id, g.status
             FROM (SELECT * FROM ledger.holds WHERE open AND expires_at IS NULL AND {account_id}) h
-            FULL JOIN (SELECT * FROM ledger.generations WHERE status = 'running' AND {account_id}) g
+            FULL JOIN (SELECT * FROM {generations} q WHERE status = 'running' AND {q.account_id}) g
               ON g.account_id = h.account_id AND g.hold_id = h.hold_id
            WHERE h.hold_id IS NULL OR g.generation_id IS NULL OR h.workflow_id IS NULL OR h.namespace_id IS NULL`,
   },
@@ -269,7 +257,8 @@ export const CHECKS: readonly Check[] = [
     title:
       'A reservation takes by rank, then earliest expiry, then oldest, and passes over only excluded buckets',
     invariant: 9,
-    // Before each row, what every lot had available; a lot that was passed over although it comes earlier is a violation.
+    // A lot that comes earlier and was passed over although it had something left. What a lot had is put together into spells,
+    // from the row that filled it to the one that emptied it: row by row, it would be the square of an account's rows.
     sql: `WITH ${MOVES}, taken AS (
             SELECT m.account_id, m.seq, m.lot, l.rank, l.expires_at,
                    lag((l.rank, l.expires_at, l.lot_no)) OVER (PARTITION BY m.account_id, m.seq ORDER BY m.n) > (l.rank, l.expires_at, l.lot_no) AS backwards
@@ -283,24 +272,27 @@ export const CHECKS: readonly Check[] = [
              ORDER BY t.account_id, t.seq, t.rank DESC, t.expires_at DESC, t.lot DESC),
           history AS (
             SELECT account_id, lot, seq, sum(sum(milli * ((target = 'available')::int - (source = 'available')::int)))
-                     OVER (PARTITION BY account_id, lot ORDER BY seq) AS available,
-                   lead(seq) OVER (PARTITION BY account_id, lot ORDER BY seq) AS next_seq
-              FROM moves GROUP BY account_id, lot, seq)
+                     OVER (PARTITION BY account_id, lot ORDER BY seq) > 0 AS available
+              FROM moves GROUP BY account_id, lot, seq),
+          spells AS (
+            SELECT account_id, lot, seq, available, lead(seq) OVER (PARTITION BY account_id, lot ORDER BY seq) AS until_seq
+              FROM (SELECT *, lag(available, 1, false) OVER (PARTITION BY account_id, lot ORDER BY seq) AS before FROM history) h
+             WHERE available <> before)
           SELECT account_id, seq, lot, 'out of order' AS what FROM taken WHERE backwards
            UNION ALL
           SELECT r.account_id, r.seq, l.lot_no, 'passed over' FROM last_taken r
             JOIN ledger.lots l ON l.account_id = r.account_id AND (l.rank, l.expires_at, l.lot_no) < (r.rank, r.expires_at, r.lot)
                               AND NOT r.excluded ? l.bucket
-            JOIN history h ON h.account_id = l.account_id AND h.lot = l.lot_no AND h.seq <= r.seq
-                          AND coalesce(h.next_seq, r.seq + 1) > r.seq
-           WHERE h.available > 0`,
+            JOIN spells h ON h.account_id = l.account_id AND h.lot = l.lot_no AND h.available AND h.seq <= r.seq
+                         AND coalesce(h.until_seq, r.seq + 1) > r.seq`,
   },
   {
     id: 'journal-time',
     title: 'Journal time never runs backwards within an account',
     invariant: 10,
-    sql: `SELECT * FROM (SELECT account_id, seq, at, lag(at) OVER w AS at_before, recorded_at, lag(recorded_at) OVER w AS recorded_before
-            FROM {journal} j WHERE {account_id} WINDOW w AS (PARTITION BY account_id ORDER BY seq)) t
+    sql: `WITH ${OPENINGS}
+          SELECT * FROM (SELECT j.account_id, j.seq, j.at, coalesce(lag(j.at) OVER w, o.at) AS at_before, j.recorded_at
+            FROM {journal} j LEFT JOIN openings o USING (account_id) WHERE {j.account_id} WINDOW w AS (PARTITION BY j.account_id ORDER BY j.seq)) t
            WHERE at < at_before`,
   },
   {

@@ -1,4 +1,5 @@
 import type { Pool, PoolClient } from 'pg';
+import { KEEP_MONTHS } from '../reading';
 import { CHECKS, type Check } from './checks';
 import { EVERYTHING, ofAccount, type Scope, scoped } from './scope';
 
@@ -36,6 +37,7 @@ export async function runAudit(pool: Pool, options: AuditOptions = {}): Promise<
   const client = await pool.connect();
   try {
     await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+    await client.query(KEEP_MONTHS);
     await client.query('SET LOCAL statement_timeout = 0');
     const { rows: clock } = await client.query<{ now: Date }>('SELECT clock_timestamp() AS now');
     const results = await runChecks(client, { checks, scope, sample });

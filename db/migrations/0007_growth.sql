@@ -1,24 +1,91 @@
 -- min_compatible: 1
--- What lets the journal grow: months that were archived leave an opening, and the quick audit remembers how far it came.
+-- What lets the journal grow for years: months made ahead, months archived, and audits that need not read everything.
 --
---   openings      what an account's archived rows amount to; the ledger is rebuilt from it and the rows that are left
---   audit_marks   the same, of rows that are still here and were audited already
---   archive_month detaches a month that lies in a file, and drops it
+--   ensure_partitions, months_ahead    the months to come
+--   openings, opening_holds            what an account's archived rows amount to; the ledger is rebuilt from them and the rows left
+--   audit_marks                        what the audit has seen of rows that are still here
+--   archive_month                      takes a month that lies in a file out of the journal
+--
+-- Keys, generations and holds are permanent rows and are never archived (rule 3).
 
--- An account at one of its journal rows: totals, every lot's parts, and the holds that were open then.
+-- Makes the months that are missing, from this month (UTC) on; returns how many were. A month is made beside the journal
+-- and attached, which lets reads and writes go on (SHARE UPDATE EXCLUSIVE); made in place, as PARTITION OF, it would wait for
+-- every reader of the journal, and every writer behind it (ACCESS EXCLUSIVE).
+CREATE OR REPLACE FUNCTION ledger.ensure_partitions(p_months_ahead int) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+DECLARE
+  first_month timestamp := date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC');
+  from_month  timestamp;
+  name        text;
+  made        int := 0;
+BEGIN
+  IF p_months_ahead NOT BETWEEN 0 AND 120 THEN
+    RAISE EXCEPTION 'months ahead must be 0 to 120, not %', p_months_ahead USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  -- Several processes start at once; the lock makes the second find what the first made.
+  PERFORM pg_advisory_xact_lock(hashtextextended('holdfast journal partitions', 0));
+  FOR i IN 0..p_months_ahead LOOP
+    from_month := first_month + make_interval(months => i);
+    name := 'journal_' || to_char(from_month, 'YYYY_MM');
+    CONTINUE WHEN to_regclass('ledger.' || name) IS NOT NULL;
+    EXECUTE format('CREATE TABLE ledger.%I (LIKE ledger.journal INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name);
+    EXECUTE format('CREATE TRIGGER journal_is_not_truncated BEFORE TRUNCATE ON ledger.%I
+                    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change()', name);
+    EXECUTE format('ALTER TABLE ledger.journal ATTACH PARTITION ledger.%I FOR VALUES FROM (%L) TO (%L)', name,
+                   from_month AT TIME ZONE 'UTC', (from_month + interval '1 month') AT TIME ZONE 'UTC');
+    made := made + 1;
+  END LOOP;
+  RETURN made;
+END $$;
+
+-- How many months after this one can be written to without a gap; -1: not even this one.
+CREATE FUNCTION ledger.months_ahead() RETURNS int LANGUAGE sql STABLE AS $$
+  SELECT min(n)::int - 1
+    FROM generate_series(0, 121) n
+   WHERE NOT EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+                      WHERE i.inhparent = 'ledger.journal'::regclass
+                        AND c.relname = 'journal_' || to_char(date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC') + make_interval(months => n), 'YYYY_MM'))
+$$;
+REVOKE EXECUTE ON FUNCTION ledger.months_ahead() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.months_ahead() TO holdfast_app;
+
+-- An account at one of its journal rows: totals, and every lot with its terms and parts.
 CREATE TABLE ledger.openings (
-  account_id text PRIMARY KEY REFERENCES ledger.accounts,
-  seq        bigint NOT NULL CHECK (seq > 0),
-  at         timestamptz NOT NULL,
-  available  bigint NOT NULL,
-  held       bigint NOT NULL,
-  debt       bigint NOT NULL,
-  owed       bigint NOT NULL, -- in all so far, and
-  repaid     bigint NOT NULL,
-  lots       jsonb NOT NULL,  -- [{lot, granted, available, held, frozen, spent, expired, revoked, ended}]
-  holds      jsonb NOT NULL,  -- [{hold, amount, held, captured, released, forfeited, refunded}], those that were open
-  counters   jsonb NOT NULL   -- [{counter, period, used}]
+  account_id  text PRIMARY KEY REFERENCES ledger.accounts,
+  seq         bigint NOT NULL CHECK (seq > 0),
+  at          timestamptz NOT NULL,
+  recorded_at timestamptz NOT NULL,
+  available   bigint NOT NULL,
+  held        bigint NOT NULL,
+  debt        bigint NOT NULL,
+  owed        bigint NOT NULL, -- in all so far, and
+  repaid      bigint NOT NULL,
+  keys        bigint NOT NULL, -- that these rows bear, and the sum of their digests: they stay, and must stay as they are
+  keys_digest numeric NOT NULL,
+  lots        jsonb NOT NULL,  -- as detail.lots of the journal has them, with all parts, and when one was ended
+  counters    jsonb NOT NULL   -- [{counter, period, used}]
 );
+
+-- What the archived rows of a hold amount to. More may follow: even a hold that was closed can be refunded.
+CREATE TABLE ledger.opening_holds (
+  account_id text   NOT NULL REFERENCES ledger.openings,
+  hold_id    text   NOT NULL,
+  amount     bigint NOT NULL,
+  held       bigint NOT NULL,
+  captured   bigint NOT NULL,
+  released   bigint NOT NULL,
+  forfeited  bigint NOT NULL,
+  refunded   bigint NOT NULL,
+  phases     text[] NOT NULL, -- that were captured
+  closings   int    NOT NULL,
+  refunds    jsonb  NOT NULL, -- [{at, milli, reason}]
+  PRIMARY KEY (account_id, hold_id)
+);
+CREATE TRIGGER openings_are_not_deleted BEFORE DELETE ON ledger.openings FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER openings_are_not_truncated BEFORE TRUNCATE ON ledger.openings FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER opening_holds_are_not_deleted BEFORE DELETE ON ledger.opening_holds FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER opening_holds_are_not_truncated BEFORE TRUNCATE ON ledger.opening_holds FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+
 CREATE TABLE ledger.audit_marks (LIKE ledger.openings INCLUDING ALL);
 ALTER TABLE ledger.audit_marks ADD FOREIGN KEY (account_id) REFERENCES ledger.accounts;
 
@@ -30,8 +97,14 @@ CREATE TABLE ledger.archives (
   file        text NOT NULL,
   archived_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-GRANT SELECT ON ledger.openings, ledger.audit_marks, ledger.archives TO holdfast_app;
+CREATE TRIGGER archives_are_append_only BEFORE UPDATE OR DELETE ON ledger.archives FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER archives_are_not_truncated BEFORE TRUNCATE ON ledger.archives FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 GRANT INSERT, UPDATE ON ledger.audit_marks TO holdfast_app; -- what the audit has seen; no money is here
+
+-- 60 bits of a key and all it stands for. Sums of them tell whether any of many was changed, added or lost.
+CREATE FUNCTION ledger.key_digest(k ledger.op_keys) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+  SELECT ('x' || left(md5(concat_ws(' ', k.key, k.seq, k.request_hash, k.answer)), 15))::bit(60)::bigint
+$$;
 
 -- Moves that lead from nothing to an opening, so that history can be summed as if all its rows were there.
 CREATE FUNCTION ledger.opening_moves(o ledger.openings)
@@ -43,17 +116,16 @@ RETURNS TABLE (hold_id text, lot int, source ledger.part, target ledger.part, mi
    WHERE m.milli <> 0
 $$;
 
--- The account as it is now, which is what an audit that found nothing may remember of it.
+-- The account as it is now, which is what an audit that found nothing may remember of it. Keys are not remembered.
 CREATE FUNCTION ledger.opening_now(a ledger.accounts) RETURNS ledger.openings LANGUAGE sql STABLE AS $$
-  SELECT ROW(a.account_id, a.seq, a.journal_at, a.available, a.held, a.debt,
+  SELECT ROW(a.account_id, a.seq, a.journal_at, clock_timestamp(), a.available, a.held, a.debt,
     coalesce((SELECT sum(owed) FROM ledger.debts d WHERE d.account_id = a.account_id), 0)::bigint,
     coalesce((SELECT sum(repaid) FROM ledger.debts d WHERE d.account_id = a.account_id), 0)::bigint,
-    coalesce((SELECT jsonb_agg(jsonb_build_object('lot', lot_no, 'granted', granted, 'available', l.available, 'held', l.held, 'frozen', frozen,
-                'spent', spent, 'expired', expired, 'revoked', revoked, 'ended', ended_at) ORDER BY lot_no)
+    0, 0,
+    coalesce((SELECT jsonb_agg(jsonb_build_object('lot', lot_no, 'bucket', bucket, 'rank', rank, 'effectiveAt', effective_at, 'expiresAt', expires_at,
+                'graceSeconds', extract(epoch FROM return_grace), 'parent', parent_lot, 'source', source, 'ended', ended_at, 'granted', granted,
+                'available', l.available, 'held', l.held, 'frozen', frozen, 'spent', spent, 'expired', expired, 'revoked', revoked) ORDER BY lot_no)
                 FROM ledger.lots l WHERE l.account_id = a.account_id), '[]'),
-    coalesce((SELECT jsonb_agg(jsonb_build_object('hold', hold_id, 'amount', amount, 'held', h.held, 'captured', captured, 'released', released,
-                'forfeited', forfeited, 'refunded', refunded) ORDER BY hold_id)
-                FROM ledger.holds h WHERE h.account_id = a.account_id AND h.open), '[]'),
     coalesce((SELECT jsonb_agg(jsonb_build_object('counter', counter, 'period', period, 'used', used) ORDER BY counter, period)
                 FROM ledger.counters c WHERE c.account_id = a.account_id), '[]'))::ledger.openings
 $$;
@@ -62,14 +134,15 @@ $$;
 CREATE FUNCTION ledger.openings_after(p_partition regclass) RETURNS SETOF ledger.openings LANGUAGE plpgsql STABLE AS $$
 BEGIN
   RETURN QUERY EXECUTE format($q$
-    WITH j AS (SELECT * FROM %1$s),
-    ends AS (SELECT DISTINCT ON (account_id) account_id, seq, at, available_after, held_after, debt_after FROM j ORDER BY account_id, seq DESC),
+    WITH j AS NOT MATERIALIZED (SELECT * FROM %1$s),
+    ends AS MATERIALIZED (
+      SELECT DISTINCT ON (account_id) account_id, seq, at, recorded_at, available_after, held_after, debt_after FROM j ORDER BY account_id, seq DESC),
+    before AS MATERIALIZED (SELECT o.* FROM ledger.openings o JOIN ends USING (account_id)),
     moved AS (
-      SELECT j.account_id, j.seq, j.hold_id, j.kind, m.lot, m.source, m.target, m.milli FROM j CROSS JOIN LATERAL unnest(j.moves) m
+      SELECT j.account_id, m.lot, m.source, m.target, m.milli FROM j CROSS JOIN LATERAL unnest(j.moves) m
        UNION ALL
-      SELECT o.account_id, o.seq, m.hold_id, 'opening', m.lot, m.source, m.target, m.milli
-        FROM ledger.openings o JOIN ends USING (account_id) CROSS JOIN LATERAL ledger.opening_moves(o) m),
-    lots AS (
+      SELECT o.account_id, m.lot, m.source, m.target, m.milli FROM before o CROSS JOIN LATERAL ledger.opening_moves(ROW(o.*)::ledger.openings) m),
+    parts AS (
       SELECT m.account_id, m.lot, coalesce(sum(milli) FILTER (WHERE source = 'outside'), 0) AS granted,
              sum(milli * ((target = 'available')::int - (source = 'available')::int)) AS available,
              sum(milli * ((target = 'held')::int - (source = 'held')::int)) AS held,
@@ -78,93 +151,144 @@ BEGIN
              sum(milli * ((target = 'expired')::int - (source = 'expired')::int)) AS expired,
              sum(milli * ((target = 'revoked')::int - (source = 'revoked')::int)) AS revoked
         FROM moved m GROUP BY m.account_id, m.lot),
+    terms AS (
+      SELECT j.account_id, (n.value ->> 'lot')::int AS lot, n.value AS terms FROM j CROSS JOIN LATERAL jsonb_array_elements(j.detail -> 'lots') n WHERE j.detail ? 'lots'
+       UNION ALL
+      SELECT o.account_id, (n.value ->> 'lot')::int, n.value FROM before o CROSS JOIN LATERAL jsonb_array_elements(o.lots) n),
     ended AS (
-      SELECT j.account_id, e.value::int AS lot, j.at FROM j CROSS JOIN LATERAL jsonb_array_elements(j.detail -> 'ended') e WHERE j.detail ? 'ended'
-       UNION ALL
-      SELECT o.account_id, l.lot, l.ended FROM ledger.openings o CROSS JOIN LATERAL jsonb_to_recordset(o.lots) l (lot int, ended timestamptz)
-       WHERE l.ended IS NOT NULL),
-    held AS (
-      SELECT m.account_id, m.hold_id,
-             coalesce(sum(milli) FILTER (WHERE source = 'available' AND target IN ('held', 'spent')), 0) AS amount,
-             sum(milli * ((target = 'held')::int - (source = 'held')::int)) AS held,
-             coalesce(sum(milli) FILTER (WHERE target = 'spent'), 0) AS captured,
-             coalesce(sum(milli) FILTER (WHERE source = 'held' AND target <> 'spent'), 0) AS released,
-             coalesce(sum(milli) FILTER (WHERE source = 'spent'), 0) AS refunded,
-             coalesce(sum(milli) FILTER (WHERE source = 'held' AND target = 'expired'), 0)
-               - coalesce(sum(milli) FILTER (WHERE source = 'outside' AND kind <> 'refund'), 0) AS forfeited
-        FROM moved m WHERE m.hold_id IS NOT NULL GROUP BY m.account_id, m.hold_id
-       UNION ALL
-      SELECT o.account_id, h.hold, h.amount, h.held, h.captured, h.released, h.refunded, h.forfeited
-        FROM ledger.openings o JOIN ends USING (account_id)
-       CROSS JOIN LATERAL jsonb_to_recordset(o.holds) h (hold text, amount bigint, held bigint, captured bigint, released bigint, refunded bigint, forfeited bigint)),
-    holds AS (
-      SELECT account_id, hold_id, sum(amount) AS amount, sum(held) AS held, sum(captured) AS captured, sum(released) AS released,
-             sum(refunded) AS refunded, sum(forfeited) AS forfeited
-        FROM held GROUP BY account_id, hold_id HAVING sum(held) > 0),
-    counted AS (
-      SELECT account_id, counter, period, sum(units) AS used FROM (
-        SELECT j.account_id, c.counter, c.period, c.units FROM j
-         CROSS JOIN LATERAL jsonb_to_recordset(j.detail -> 'counts') c (counter text, period text, units bigint) WHERE j.detail ? 'counts'
-         UNION ALL
-        SELECT o.account_id, c.counter, c.period, c.used FROM ledger.openings o
-         CROSS JOIN LATERAL jsonb_to_recordset(o.counters) c (counter text, period text, used bigint)) u GROUP BY account_id, counter, period),
+      SELECT j.account_id, e.value::int AS lot, j.at FROM j CROSS JOIN LATERAL jsonb_array_elements(j.detail -> 'ended') e WHERE j.detail ? 'ended'),
+    lots AS (
+      SELECT account_id, jsonb_agg(t.terms || jsonb_build_object('granted', p.granted, 'available', p.available, 'held', p.held, 'frozen', p.frozen,
+               'spent', p.spent, 'expired', p.expired, 'revoked', p.revoked) || CASE WHEN e.at IS NULL THEN '{}' ELSE jsonb_build_object('ended', e.at) END
+               ORDER BY lot) AS lots
+        FROM terms t LEFT JOIN parts p USING (account_id, lot) LEFT JOIN ended e USING (account_id, lot) GROUP BY account_id),
+    counters AS (
+      SELECT account_id, jsonb_agg(jsonb_build_object('counter', counter, 'period', period, 'used', used) ORDER BY counter, period) AS counters
+        FROM (SELECT account_id, counter, period, sum(units) AS used FROM (
+                SELECT j.account_id, c.counter, c.period, c.units FROM j
+                 CROSS JOIN LATERAL jsonb_to_recordset(j.detail -> 'counts') c (counter text, period text, units bigint) WHERE j.detail ? 'counts'
+                 UNION ALL
+                SELECT o.account_id, c.counter, c.period, c.used FROM before o
+                 CROSS JOIN LATERAL jsonb_to_recordset(o.counters) c (counter text, period text, used bigint)) u GROUP BY account_id, counter, period) u
+       GROUP BY account_id),
     debts AS (
       SELECT account_id, sum(coalesce((detail ->> 'owed')::bigint, 0)) AS owed, sum(coalesce((detail ->> 'repaid')::bigint, 0)) AS repaid
-        FROM j GROUP BY account_id)
-    SELECT e.account_id, e.seq, e.at, e.available_after, e.held_after, e.debt_after,
+        FROM j GROUP BY account_id),
+    keys AS (
+      SELECT j.account_id, count(*) AS keys, sum(ledger.key_digest(k)) AS digest FROM j JOIN ledger.op_keys k USING (account_id, key) GROUP BY j.account_id)
+    SELECT e.account_id, e.seq, e.at, e.recorded_at, e.available_after, e.held_after, e.debt_after,
            (coalesce(o.owed, 0) + d.owed)::bigint, (coalesce(o.repaid, 0) + d.repaid)::bigint,
-           coalesce((SELECT jsonb_agg(jsonb_build_object('lot', l.lot, 'granted', l.granted, 'available', l.available, 'held', l.held, 'frozen', l.frozen,
-                       'spent', l.spent, 'expired', l.expired, 'revoked', l.revoked, 'ended', x.at) ORDER BY l.lot)
-                       FROM lots l LEFT JOIN ended x USING (account_id, lot) WHERE l.account_id = e.account_id), '[]'),
-           coalesce((SELECT jsonb_agg(jsonb_build_object('hold', h.hold_id, 'amount', h.amount, 'held', h.held, 'captured', h.captured, 'released', h.released,
-                       'forfeited', h.forfeited, 'refunded', h.refunded) ORDER BY h.hold_id)
-                       FROM holds h WHERE h.account_id = e.account_id), '[]'),
-           coalesce((SELECT jsonb_agg(jsonb_build_object('counter', c.counter, 'period', c.period, 'used', c.used) ORDER BY c.counter, c.period)
-                       FROM counted c WHERE c.account_id = e.account_id), '[]')
-      FROM ends e JOIN debts d USING (account_id) LEFT JOIN ledger.openings o USING (account_id)
+           coalesce(o.keys, 0) + coalesce(k.keys, 0), coalesce(o.keys_digest, 0) + coalesce(k.digest, 0),
+           coalesce(l.lots, '[]'), coalesce(c.counters, '[]')
+      FROM ends e JOIN debts d USING (account_id) LEFT JOIN before o USING (account_id) LEFT JOIN lots l USING (account_id)
+      LEFT JOIN counters c USING (account_id) LEFT JOIN keys k USING (account_id)
+  $q$, p_partition);
+END $$;
+
+-- What a month's rows amount to, hold by hold.
+CREATE FUNCTION ledger.opening_holds_of(p_partition regclass) RETURNS SETOF ledger.opening_holds LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN QUERY EXECUTE format($q$
+    SELECT j.account_id, j.hold_id,
+           coalesce(sum(m.amount), 0)::bigint, coalesce(sum(m.held), 0)::bigint, coalesce(sum(m.captured), 0)::bigint,
+           coalesce(sum(m.released), 0)::bigint, coalesce(sum(m.forfeited), 0)::bigint, coalesce(sum(m.refunded), 0)::bigint,
+           coalesce(array_agg(j.detail ->> 'phase' ORDER BY j.seq) FILTER (WHERE j.kind = 'capture' AND j.detail ? 'phase'), '{}'),
+           count(*) FILTER (WHERE j.kind IN ('release', 'charge') OR (j.kind = 'capture' AND (j.detail ->> 'final')::boolean))::int,
+           coalesce(jsonb_agg(jsonb_build_object('at', j.at, 'milli', j.detail -> 'amount', 'reason', j.reason) ORDER BY j.seq) FILTER (WHERE j.kind = 'refund'), '[]')
+      FROM %1$s j
+     CROSS JOIN LATERAL (
+       SELECT sum(milli) FILTER (WHERE source = 'available' AND target IN ('held', 'spent')) AS amount,
+              sum(milli * ((target = 'held')::int - (source = 'held')::int)) AS held,
+              sum(milli) FILTER (WHERE target = 'spent') AS captured,
+              sum(milli) FILTER (WHERE source = 'held' AND target <> 'spent') AS released,
+              coalesce(sum(milli) FILTER (WHERE source = 'held' AND target = 'expired'), 0)
+                - coalesce(sum(milli) FILTER (WHERE source = 'outside' AND j.kind <> 'refund'), 0) AS forfeited,
+              sum(milli) FILTER (WHERE source = 'spent') AS refunded
+         FROM unnest(j.moves)) m
+     WHERE j.hold_id IS NOT NULL AND j.status = 'applied' GROUP BY j.account_id, j.hold_id
   $q$, p_partition);
 END $$;
 
 -- Takes a month out of the journal, once it lies in a file that was compared with it row by row. Openings, detaching and
--- dropping are one transaction: afterwards the month is here as before, or archived. It waits for an ACCESS EXCLUSIVE lock
--- on the journal for at most the caller's lock_timeout and holds it for the moment of the detaching; DETACH CONCURRENTLY
--- would not wait, but cannot be in one transaction with the rest. Only the owner may.
-CREATE FUNCTION ledger.archive_month(p_month date, p_rows bigint, p_sha256 text, p_file text) RETURNS void LANGUAGE plpgsql AS $$
+-- dropping are one transaction: afterwards the month is here as before, or archived. Only the owner may.
+--   p_attempts  how often to try for the lock, two seconds apart. Detaching takes ACCESS EXCLUSIVE on the journal; whoever waits
+--               for it makes every writer wait too, so each try is short, and the lock is the last thing taken, for a
+--               moment. DETACH CONCURRENTLY would take less, but cannot be in one transaction with the rest.
+CREATE FUNCTION ledger.archive_month(p_month date, p_rows bigint, p_sha256 text, p_file text, p_attempts int) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-  name  text := 'ledger.journal_' || to_char(p_month, 'YYYY_MM');
-  found bigint;
+  name    text := 'ledger.journal_' || to_char(p_month, 'YYYY_MM');
+  found   bigint;
+  account text;
 BEGIN
   IF p_month >= date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC')::date THEN
     RAISE EXCEPTION 'month % is not over yet', to_char(p_month, 'YYYY-MM') USING ERRCODE = 'invalid_parameter_value';
   END IF;
+  EXECUTE format('LOCK TABLE ONLY %s IN SHARE MODE', name); -- nothing is added to it from here on
   EXECUTE format('SELECT count(*) FROM %s', name) INTO found;
   IF found <> p_rows THEN
     RAISE EXCEPTION 'the file has % rows and the month %', p_rows, found USING ERRCODE = 'data_exception';
   END IF;
+  -- Openings are of everything up to a row, so the month must go on exactly where the one before it ended.
+  EXECUTE format($q$
+    SELECT m.account_id FROM (SELECT account_id, min(seq) AS first, max(seq) AS last, count(*) AS n FROM %s GROUP BY account_id) m
+      LEFT JOIN ledger.openings o USING (account_id)
+     WHERE m.first <> coalesce(o.seq, 0) + 1 OR m.last - m.first + 1 <> m.n LIMIT 1 $q$, name) INTO account;
+  IF account IS NOT NULL THEN
+    RAISE EXCEPTION 'the rows of account % in % do not follow each other, or not what was archived before', account, to_char(p_month, 'YYYY-MM')
+      USING ERRCODE = 'data_corrupted', HINT = 'npm run audit -- --account tells more. The database''s clock may have gone back over the end of a month.';
+  END IF;
   INSERT INTO ledger.openings SELECT * FROM ledger.openings_after(name::regclass)
-  ON CONFLICT (account_id) DO UPDATE SET seq = excluded.seq, at = excluded.at, available = excluded.available, held = excluded.held, debt = excluded.debt,
-    owed = excluded.owed, repaid = excluded.repaid, lots = excluded.lots, holds = excluded.holds, counters = excluded.counters;
-  -- A mark may never lie behind the opening: what it would go on from is gone.
-  DELETE FROM ledger.audit_marks m USING ledger.openings o WHERE m.account_id = o.account_id AND m.seq < o.seq;
+  ON CONFLICT (account_id) DO UPDATE SET seq = excluded.seq, at = excluded.at, recorded_at = excluded.recorded_at, available = excluded.available,
+    held = excluded.held, debt = excluded.debt, owed = excluded.owed, repaid = excluded.repaid, keys = excluded.keys,
+    keys_digest = excluded.keys_digest, lots = excluded.lots, counters = excluded.counters;
+  INSERT INTO ledger.opening_holds AS o SELECT * FROM ledger.opening_holds_of(name::regclass)
+  ON CONFLICT (account_id, hold_id) DO UPDATE SET amount = o.amount + excluded.amount, held = o.held + excluded.held, captured = o.captured + excluded.captured,
+    released = o.released + excluded.released, forfeited = o.forfeited + excluded.forfeited, refunded = o.refunded + excluded.refunded,
+    phases = o.phases || excluded.phases, closings = o.closings + excluded.closings, refunds = o.refunds || excluded.refunds;
   INSERT INTO ledger.archives (month, rows, sha256, file) VALUES (p_month, p_rows, p_sha256, p_file);
+  FOR attempt IN 1..p_attempts LOOP
+    BEGIN
+      PERFORM set_config('lock_timeout', '250ms', true);
+      EXECUTE format('LOCK TABLE ONLY ledger.journal, ONLY %s IN ACCESS EXCLUSIVE MODE', name);
+      EXIT;
+    EXCEPTION WHEN lock_not_available THEN
+      IF attempt = p_attempts THEN
+        RAISE EXCEPTION 'something has been reading the journal all the time' USING ERRCODE = 'lock_not_available',
+          HINT = 'An audit, a backup or a report, perhaps: see pg_stat_activity, and try again when it is done.';
+      END IF;
+    END;
+    PERFORM pg_sleep(2);
+  END LOOP;
   EXECUTE format('ALTER TABLE ledger.journal DETACH PARTITION %s', name);
   EXECUTE format('DROP TABLE %s', name);
 END $$;
-REVOKE EXECUTE ON FUNCTION ledger.archive_month(date, bigint, text, text), ledger.openings_after(regclass), ledger.opening_moves(ledger.openings),
-  ledger.opening_now(ledger.accounts) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION ledger.opening_moves(ledger.openings), ledger.opening_now(ledger.accounts) TO holdfast_app;
+REVOKE EXECUTE ON FUNCTION ledger.archive_month(date, bigint, text, text, int), ledger.openings_after(regclass), ledger.opening_holds_of(regclass),
+  ledger.opening_moves(ledger.openings), ledger.opening_now(ledger.accounts), ledger.key_digest(ledger.op_keys) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.opening_moves(ledger.openings), ledger.opening_now(ledger.accounts), ledger.key_digest(ledger.op_keys) TO holdfast_app;
 
--- The past of an account begins with its opening; before that there is only the archive.
+-- The past of an account begins behind its opening; before that there is only the archive, and nobody is told a wrong past.
+-- The number of the last row before an instant; 0: there is none. SQLSTATE HF001: it is archived.
+CREATE OR REPLACE FUNCTION ledger.seq_before(p_account text, p_before timestamptz) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  o record;
+BEGIN
+  SELECT seq, at INTO o FROM ledger.openings WHERE account_id = p_account;
+  IF p_before <= o.at THEN
+    RAISE EXCEPTION 'what account % had before % is in an archive', p_account, p_before
+      USING ERRCODE = 'HF001', DETAIL = to_jsonb(o.at) #>> '{}', HINT = 'Ask for an instant after the last archived row, or load the archive.';
+  END IF;
+  RETURN coalesce((SELECT j.seq FROM ledger.journal j WHERE j.account_id = p_account AND j.at < p_before ORDER BY j.seq DESC LIMIT 1), o.seq, 0);
+END $$;
 CREATE OR REPLACE FUNCTION ledger.lots_before(p_account text, p_before timestamptz)
 RETURNS TABLE (lot int, bucket text, rank smallint, effective_at timestamptz, expires_at timestamptz, source text, over boolean,
                granted bigint, available bigint, held bigint, frozen bigint, spent bigint, expired bigint, revoked bigint)
 LANGUAGE sql STABLE AS $$
   WITH moved AS (
     SELECT m.lot, m.source, m.target, m.milli FROM ledger.openings o CROSS JOIN LATERAL ledger.opening_moves(o) m
-     WHERE o.account_id = p_account AND o.at < p_before
+     WHERE o.account_id = p_account
      UNION ALL
     SELECT m.lot, m.source, m.target, m.milli FROM ledger.journal j CROSS JOIN LATERAL unnest(j.moves) m
-     WHERE j.account_id = p_account AND j.at < p_before
+     WHERE j.account_id = p_account AND j.seq <= (SELECT ledger.seq_before(p_account, p_before))
      UNION ALL
     SELECT d.lot, d.source, d.target, d.milli FROM ledger.due_moves(p_account) d WHERE d.at < p_before),
   parts AS (
@@ -189,5 +313,5 @@ LANGUAGE sql STABLE AS $$
                  coalesce(sum(m.milli) FILTER (WHERE m.target = 'revoked'), 0)::bigint AS repaid
             FROM ledger.due_moves(p_account) m WHERE m.at < p_before) d
     LEFT JOIN ledger.journal j ON j.account_id = p_account AND j.seq = ledger.seq_before(p_account, p_before)
-    LEFT JOIN ledger.openings o ON o.account_id = p_account AND o.at < p_before
+    LEFT JOIN ledger.openings o ON o.account_id = p_account
 $$;

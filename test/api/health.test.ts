@@ -55,3 +55,7 @@ test('metrics count requests by route, not by path, and show the pool', async ()
   );
   expect(reply.text).toMatch(/holdfast_pg_pool_connections\{state="idle"\} \d/);
 });
+
+test('metrics say how many months of the journal there are', async () => {
+  expect((await get('/metrics')).text).toMatch(/^holdfast_journal_months_ahead 12$/m);
+});

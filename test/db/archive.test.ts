@@ -1,12 +1,22 @@
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import { archiveMonth } from '../../db/archive';
+import * as fc from 'fast-check';
+import { archiveMonth, loadArchive } from '../../db/archive';
 import { runAudit } from '../../db/audit';
 import { runQuickAudit } from '../../db/audit/quick';
+import { findGeneration } from '../../db/generations';
+import { live, steps } from '../support/busyLedger';
 import { type TestDatabase, testDatabase } from '../support/database';
+import { eventually } from '../support/engine';
 import { ledgerOf, reservation, type TestLedger } from '../support/ledger';
+import { livelyLedger } from '../support/livelyLedger';
+import { becomesPast, makeMonth, monthAgo, partitionOf, spread } from '../support/past';
+
+const [LAST, MIDDLE, FIRST] = [monthAgo(1), monthAgo(2), monthAgo(3)];
 
 let database: TestDatabase;
 let ledger: TestLedger;
@@ -17,201 +27,355 @@ beforeEach(async () => {
   ledger = ledgerOf(database.db, database.owner);
   directory = mkdtempSync(path.join(os.tmpdir(), 'holdfast-archive-'));
 });
-afterEach(() => database.close());
+afterEach(async () => {
+  await database.close();
+  rmSync(directory, { recursive: true });
+});
 
-const asOwner = (sql: string) => database.owner.pool.query(sql);
-const archive = (month: string, beforeDrop?: () => void) =>
-  archiveMonth({ url: database.url, month, directory, ...(beforeDrop === undefined ? {} : { beforeDrop }) });
-const clean = async () =>
+const asOwner = async (sql: string, values: unknown[] = []) =>
+  (await database.owner.pool.query<Record<string, unknown>>(sql, values)).rows;
+const archive = (month: string) => archiveMonth({ url: database.url, month, directory });
+const fileOf = (month: string) => path.join(directory, `journal-${month}.ndjson.gz`);
+const linesOf = (month: string) =>
+  gunzipSync(readFileSync(fileOf(month)))
+    .toString('utf8')
+    .trimEnd()
+    .split('\n');
+const broken = async () =>
   (await runAudit(database.owner.pool)).checks
     .filter(({ violations }) => violations > 0)
     .map(({ id, sample }) => ({ id, sample }));
+const online = async () => (await asOwner('SELECT count(*)::int AS n FROM ledger.journal'))[0]?.['n'];
 
-/** Rows are written now; a month that is over is made by moving what there is into a partition of the past. */
-async function becomesPast(month: string): Promise<void> {
-  const name = `ledger.journal_${month.replace('-', '_')}`;
-  await asOwner(
-    `CREATE TABLE ${name} PARTITION OF ledger.journal FOR VALUES FROM ('${month}-01Z') TO ('${month}-28Z')`,
-  );
-  await asOwner('ALTER TABLE ledger.journal DISABLE TRIGGER journal_is_append_only');
-  await asOwner(
-    `UPDATE ledger.journal SET recorded_at = '${month}-10Z'::timestamptz + (recorded_at - date_trunc('month', recorded_at)) / 31 WHERE recorded_at > '${month}-28Z'`,
-  );
-  await asOwner('ALTER TABLE ledger.journal ENABLE TRIGGER journal_is_append_only');
+/** Stops the archive as soon as it has done this step. */
+function stoppedAfter(month: string, last: string): Promise<unknown> {
+  const onStep = (step: string) => {
+    if (step === last) throw new Error(`stopped after ${step}`);
+  };
+  return archiveMonth({ url: database.url, month, directory, onStep });
 }
 
-/** An account with something of everything, part of it unfinished. */
-async function lives(): Promise<{ account: string; open: string; closed: string; lease: string }> {
-  const account = await ledger.open();
-  await ledger.grant(account, { bucket: 'plan', rank: 2, amount: 50_000, source: 'plan:x' });
-  await ledger.grant(account, { amount: 90_000, source: 'pack:1' });
-  const hold = async (amount: number) => {
-    const operation = reservation(account, { amount });
-    await ledger.one(account, operation);
-    return operation.holdId;
-  };
-  const closed = await hold(60_000);
-  await ledger.capture(account, closed, { delivered: 1, ordered: 2 });
-  const open = await hold(10_000);
-  await ledger.capture(account, open, { amount: 2_000, final: false, phase: 'a' });
-  const lease = await ledger.lease(account, { amount: 5_000, ttlSeconds: 3600 });
-  const counts = [
-    {
-      counter: 'member:max',
-      period: 'month:1',
-      of: 'credits',
-      units: 700,
-      limit: null,
-      refusal: 'member_limit_reached',
-      name: 'max',
-      resetsAt: null,
-    },
-  ] as const;
-  await ledger.charge(account, { amount: 700, counts: [...counts] });
-  await ledger.one(account, { op: 'freeze', key: 'sys:f', hash: 'f', cause: 'd', source: 'pack:1' });
-  return { account, open, closed, lease };
-}
+describe('a month that is archived', () => {
+  test('is told by openings from then on, and whatever comes later is rebuilt with them', async () => {
+    const account = await livelyLedger(database);
+    await spread(database.owner, [FIRST, MIDDLE, LAST]);
+    const before = await asOwner('SELECT * FROM ledger.lots_before($1, $2)', [account, '2030-01-01']);
+    const totals = await asOwner('SELECT * FROM ledger.totals_before($1, $2)', [account, '2030-01-01']);
+    for (const month of [FIRST, MIDDLE, LAST]) {
+      const had = Number(await online());
+      const { rows } = await archive(month);
+      expect(rows).toBeGreaterThan(3);
+      expect(await online()).toBe(had - rows);
+      expect(await broken()).toEqual([]);
+      expect(await asOwner('SELECT * FROM ledger.lots_before($1, $2)', [account, '2030-01-01'])).toEqual(
+        before,
+      );
+      expect(await asOwner('SELECT * FROM ledger.totals_before($1, $2)', [account, '2030-01-01'])).toEqual(
+        totals,
+      );
+    }
+    await ledger.charge(account, { amount: 100 });
+    expect(await broken()).toEqual([]);
+    expect(await runQuickAudit(database.db.pool)).toMatchObject({ ok: true });
+  });
 
-/** What can happen later to what began before. */
-async function goesOn({ account, open, closed, lease }: Awaited<ReturnType<typeof lives>>): Promise<void> {
-  await ledger.capture(account, open, { amount: 1_000 });
-  await ledger.one(account, { op: 'refund', key: 'req:r', hash: 'r', holdId: closed, spendableSeconds: 60 });
-  await ledger.capture(account, lease, { amount: 5_000 });
-  await ledger.one(account, { op: 'unfreeze', key: 'sys:u', hash: 'u', cause: 'd' });
-  await ledger.grant(account, { amount: 1_000 });
-  await ledger.charge(account, { amount: 400 });
-}
+  test('may cut any history at any place', async () => {
+    const lives = fc.sample(steps, { numRuns: 12, seed: 7 });
+    for (const life of lives) await live(ledger, life);
+    await spread(database.owner, [FIRST, MIDDLE, LAST]);
+    expect(await broken()).toEqual([]);
+    for (const month of [FIRST, MIDDLE, LAST]) {
+      await archive(month);
+      expect(await broken()).toEqual([]);
+    }
+    expect(await runQuickAudit(database.db.pool)).toMatchObject({ ok: true, accounts: 12 });
+  });
 
-test('a month goes into a file, and the ledger is rebuilt from its opening and what comes after', async () => {
-  const one = await lives();
-  await becomesPast('2026-01');
-  const { rows: before } = await asOwner(
-    'SELECT * FROM ledger.lots_before($$' + one.account + '$$, $$2030-01-01$$)',
-  );
-  const archived = await archive('2026-01');
-  expect(archived.rows).toBeGreaterThan(8);
-  const { rows: left } = await asOwner('SELECT count(*)::int AS n FROM ledger.journal');
-  expect(left).toEqual([{ n: 0 }]);
-  expect(await clean()).toEqual([]);
-  expect(
-    (await asOwner('SELECT * FROM ledger.lots_before($$' + one.account + '$$, $$2030-01-01$$)')).rows,
-  ).toEqual(before);
-  await goesOn(one);
-  expect(await clean()).toEqual([]);
-  await becomesPast('2026-02');
-  await archive('2026-02');
-  await ledger.charge(one.account, { amount: 100 });
-  expect(await clean()).toEqual([]);
-  const { rows: months } = await asOwner(
-    "SELECT to_char(month, 'YYYY-MM') AS month, file, sha256 FROM ledger.archives ORDER BY month",
-  );
-  expect(months).toMatchObject([
-    { month: '2026-01', file: 'journal-2026-01.ndjson.gz', sha256: archived.sha256 },
-    { month: '2026-02' },
-  ]);
-});
+  test('is a file that says what it is, row by row, with exact amounts and a digest over all of it', async () => {
+    const account = await ledger.open();
+    await ledger.grant(account, { amount: 9_007_199_254_740_991 - 1 });
+    await ledger.charge(account, { amount: 1 });
+    await becomesPast(database.owner, LAST);
+    const { rows, sha256 } = await archive(LAST);
+    const lines = linesOf(LAST);
+    const trailer: unknown = JSON.parse(lines.at(-1) ?? '');
+    expect(JSON.parse(lines[0] ?? '')).toEqual({
+      format: 'holdfast-journal-1',
+      month: LAST,
+      schema: expect.any(Number),
+    });
+    expect(trailer).toEqual({
+      rows: 2,
+      first: expect.stringMatching(`^${LAST}-02T`),
+      last: expect.stringMatching(`^${LAST}-`),
+      sha256,
+    });
+    expect(rows).toBe(2);
+    const digest = createHash('sha256');
+    for (const line of lines.slice(0, -1)) digest.update(`${line}\n`);
+    expect(digest.digest('hex')).toBe(sha256);
+    expect(lines[2]).toContain('"available_after": 9007199254740989');
+    expect(
+      await asOwner("SELECT to_char(month, 'YYYY-MM') AS month, rows, sha256, file FROM ledger.archives"),
+    ).toEqual([{ month: LAST, rows: 2, sha256, file: `journal-${LAST}.ndjson.gz` }]);
+  });
 
-test('after archiving, what is changed behind the ledger’s back is still found', async () => {
-  const { account } = await lives();
-  await becomesPast('2026-01');
-  await archive('2026-01');
-  await asOwner(
-    `UPDATE ledger.lots SET available = available + 1, granted = granted + 1 WHERE account_id = '${account}' AND lot_no = 1`,
-  );
-  expect((await clean()).map(({ id }) => id)).toEqual(
-    expect.arrayContaining(['rebuild-lots', 'totals-equal-lots', 'issued-equals-parts']),
-  );
-});
+  test('forgets no key, no generation and no refund', async () => {
+    const account = await ledger.open();
+    await ledger.grant(account, { amount: 9_000 });
+    const operation = reservation(account, { amount: 4_000 });
+    const first = await ledger.one(account, operation);
+    await ledger.capture(account, operation.holdId);
+    const refund = {
+      op: 'refund',
+      key: 'req:r',
+      hash: 'r',
+      holdId: operation.holdId,
+      reason: 'sorry',
+    } as const;
+    await ledger.one(account, { ...refund, spendableSeconds: 60 });
+    const find = () => findGeneration(database.db.knex, { account, id: operation.generation.id });
+    const before = await find();
+    await becomesPast(database.owner, LAST);
+    await archive(LAST);
+    expect(await ledger.one(account, operation)).toMatchObject({ replayed: true, answer: first.answer });
+    expect(await find()).toEqual(before);
+    expect(before?.refunds).toHaveLength(1);
+  });
 
-test('a known key is answered for ever, also when its month is gone', async () => {
-  const account = await ledger.open();
-  await ledger.grant(account, { amount: 9_000 });
-  const operation = reservation(account, { amount: 4_000 });
-  const first = await ledger.one(account, operation);
-  await becomesPast('2026-01');
-  await archive('2026-01');
-  expect(await ledger.one(account, operation)).toMatchObject({ replayed: true, answer: first.answer });
-});
+  test('is not a past that anybody is told wrongly', async () => {
+    const clockAt = '2026-03-01T00:00:00.000Z';
+    const account = await ledger.open({ clockAt });
+    await ledger.grant(account, { amount: 9_000 });
+    await becomesPast(database.owner, LAST);
+    await archive(LAST);
+    for (const ask of [
+      'SELECT * FROM ledger.lots_before($1, $2)',
+      'SELECT * FROM ledger.totals_before($1, $2)',
+      "SELECT * FROM ledger.statement($1, $2, '2027-01-01')",
+    ]) {
+      await expect(asOwner(ask, [account, clockAt])).rejects.toThrow(/in an archive/);
+      await expect(asOwner(ask, [account, '2026-03-01T00:00:00.000001Z'])).resolves.toHaveLength(
+        ask.includes('statement') ? 0 : 1,
+      );
+    }
+  });
 
-test('stopped before the drop it leaves the month, and the same command completes it', async () => {
-  await lives();
-  await becomesPast('2026-01');
-  const stop = () => {
-    throw new Error('stopped');
-  };
-  await expect(archive('2026-01', stop)).rejects.toThrow('stopped');
-  expect((await asOwner('SELECT FROM ledger.archives')).rows).toEqual([]);
-  const file = path.join(directory, 'journal-2026-01.ndjson.gz');
-  const bytes = readFileSync(file);
-  await archive('2026-01');
-  expect(readFileSync(file).equals(bytes)).toBe(true);
-  expect(await clean()).toEqual([]);
-});
-
-test('a file that is not the month is never trusted, and never overwritten', async () => {
-  await lives();
-  await becomesPast('2026-01');
-  const stop = () => {
-    throw new Error('stopped');
-  };
-  await expect(archive('2026-01', stop)).rejects.toThrow('stopped');
-  const file = path.join(directory, 'journal-2026-01.ndjson.gz');
-  const altered = gunzipSync(readFileSync(file)).toString('utf8').replace('50000', '50001');
-  writeFileSync(file, gzipSync(altered));
-  await expect(archive('2026-01')).rejects.toThrow(/no whole archive/);
-  expect(gunzipSync(readFileSync(file)).toString('utf8')).toBe(altered);
-  expect((await asOwner('SELECT count(*)::int AS n FROM ledger.journal_2026_01')).rows[0]).not.toEqual({
-    n: 0,
+  test('is still the truth that the other tables are held against', async () => {
+    const account = await livelyLedger(database);
+    await becomesPast(database.owner, LAST);
+    await archive(LAST);
+    const found = async (sql: string) => {
+      const client = await database.owner.pool.connect();
+      await client.query("BEGIN; SET LOCAL session_replication_role = 'replica'");
+      await client.query(sql.replaceAll('$a', account));
+      await client.query('COMMIT');
+      client.release();
+      return (await broken()).map(({ id }) => id);
+    };
+    expect(
+      await found("UPDATE ledger.lots SET expires_at = 'infinity' WHERE account_id = '$a' AND lot_no = 2"),
+    ).toContain('rebuild-lot-terms');
+    expect(
+      await found(
+        "UPDATE ledger.holds SET captured = captured - 1, released = released + 1 WHERE account_id = '$a' AND NOT open AND refunded < captured",
+      ),
+    ).toContain('rebuild-holds');
+    expect(
+      await found("UPDATE ledger.op_keys SET answer = '{}' WHERE account_id = '$a' AND key = 'req:r'"),
+    ).toContain('archived-keys');
+    expect(
+      await found(
+        "UPDATE ledger.lots SET available = available + 1, expired = expired - 1 WHERE account_id = '$a' AND lot_no = 1",
+      ),
+    ).toContain('rebuild-lots');
+    expect(await found("UPDATE ledger.counters SET used = used + 1 WHERE account_id = '$a'")).toContain(
+      'counters-equal-journal',
+    );
   });
 });
 
-test('only months that are over are archived, and in their order', async () => {
-  await lives();
-  await becomesPast('2026-02');
-  await asOwner(
-    "CREATE TABLE ledger.journal_2026_01 PARTITION OF ledger.journal FOR VALUES FROM ('2026-01-01Z') TO ('2026-02-01Z')",
+describe('an archive that is stopped', () => {
+  test.each(['written', 'compared', 'detached'])(
+    'after the month is %s leaves it here, and the same command completes it',
+    async (step) => {
+      await livelyLedger(database);
+      await becomesPast(database.owner, LAST);
+      const had = await online();
+      await expect(stoppedAfter(LAST, step)).rejects.toThrow(`stopped after ${step}`);
+      expect(await online()).toBe(had);
+      expect(await asOwner('SELECT FROM ledger.archives')).toEqual([]);
+      expect(await asOwner('SELECT FROM ledger.openings')).toEqual([]);
+      const written = readFileSync(fileOf(LAST));
+      expect(await archive(LAST)).toMatchObject({ rows: had, before: false });
+      expect(readFileSync(fileOf(LAST)).equals(written)).toBe(true);
+      expect(await broken()).toEqual([]);
+    },
   );
-  await expect(archive('2026-02')).rejects.toThrow(/2026-01 is older/);
-  await expect(archive(new Date().toISOString().slice(0, 7))).rejects.toThrow(/not over yet/);
-  await expect(archive('2020-01')).rejects.toThrow(/has no month/);
-  await expect(archive('January')).rejects.toThrow(/is no month/);
+
+  test('in the middle of the file leaves nothing that looks like one', async () => {
+    await livelyLedger(database);
+    await becomesPast(database.owner, LAST);
+    writeFileSync(`${fileOf(LAST)}.part`, 'half');
+    await archive(LAST);
+    expect(readdirSync(directory)).toEqual([path.basename(fileOf(LAST))]);
+    expect(await broken()).toEqual([]);
+  });
+
+  test.each(['written', 'compared', 'detached', 'committed'])(
+    'by the death of its process when the month is %s is completed by the next',
+    async (step) => {
+      await livelyLedger(database);
+      await becomesPast(database.owner, LAST);
+      const had = Number(await online());
+      const script = `const [path, url, month, directory, last] = process.argv.slice(1);
+        const onStep = (step) => { if (step === last) process.kill(process.pid, 'SIGKILL'); };
+        require(path).archiveMonth({ url, month, directory, onStep });`;
+      const built = path.join(__dirname, '..', '..', 'dist', 'db', 'archive.js');
+      const killed = spawnSync(process.execPath, ['-e', script, built, database.url, LAST, directory, step]);
+      expect(killed.signal).toBe('SIGKILL');
+      expect(await online()).toBe(step === 'committed' ? 0 : had);
+      // The dead one's session may take a moment to end.
+      const done = await eventually(
+        () => archive(LAST).catch((error: unknown) => String(error)),
+        (answer) => typeof answer !== 'string' || !answer.includes('Another archive'),
+      );
+      expect(done).toMatchObject({ rows: had, before: step === 'committed' });
+      expect(await online()).toBe(0);
+      expect(await broken()).toEqual([]);
+    },
+  );
+
+  test('after all is done says so when it is asked again, and looks at the file', async () => {
+    await livelyLedger(database);
+    await becomesPast(database.owner, LAST);
+    await expect(stoppedAfter(LAST, 'committed')).rejects.toThrow('stopped');
+    const rows = linesOf(LAST).length - 2;
+    expect(await archive(LAST)).toMatchObject({ rows, before: true });
+    const other = linesOf(LAST);
+    rmSync(fileOf(LAST));
+    await expect(archive(LAST)).rejects.toThrow(/was archived on .* not here/);
+    writeFileSync(fileOf(LAST), gzipSync(`${other.slice(0, -2).join('\n')}\n`));
+    await expect(archive(LAST)).rejects.toThrow(/no whole archive/);
+  });
 });
 
-test('the application itself can neither archive nor write openings', async () => {
-  for (const sql of [
-    "SELECT ledger.archive_month('2026-01-01', 0, '', '')",
-    'DELETE FROM ledger.openings',
-    'DROP TABLE ledger.journal_2027_01',
-  ])
-    await expect(database.db.pool.query(sql)).rejects.toThrow(/permission denied|must be owner/);
-});
+describe('an archive is refused', () => {
+  test('for a month that is not over, not there, not the oldest, or no month', async () => {
+    await livelyLedger(database);
+    await becomesPast(database.owner, LAST);
+    await makeMonth(database.owner, MIDDLE);
+    await expect(archive(LAST)).rejects.toThrow(`Month ${MIDDLE} is older`);
+    await expect(archive(monthAgo(0))).rejects.toThrow(/not over yet/);
+    await expect(archive(monthAgo(-1))).rejects.toThrow(/not over yet/);
+    await expect(archive('2020-01')).rejects.toThrow(/has no month/);
+    await expect(archive('January')).rejects.toThrow(/is no month/);
+    expect(await archive(MIDDLE)).toMatchObject({ rows: 0 });
+    expect((await archive(LAST)).rows).toBeGreaterThan(0);
+  });
 
-test('the quick audit looks at what moved since it looked last, and finds what was changed there', async () => {
-  const one = await lives();
-  const other = await lives();
-  expect(await runQuickAudit(database.db.pool)).toMatchObject({ ok: true, accounts: 2 });
-  expect(await runQuickAudit(database.db.pool)).toMatchObject({ ok: true, accounts: 0, rows: 0 });
-  await goesOn(one);
-  expect(await runQuickAudit(database.db.pool)).toMatchObject({ ok: true, accounts: 1, rows: 6 });
-  await ledger.charge(other.account, { amount: 10 });
-  await asOwner(
-    `UPDATE ledger.lots SET available = available + 1, spent = spent - 1 WHERE account_id = '${other.account}' AND spent > 0`,
-  );
-  for (let again = 0; again < 2; again += 1) {
-    const report = await runQuickAudit(database.db.pool);
-    expect(report).toMatchObject({ ok: false, accounts: 1 });
-    expect(report.checks.filter(({ violations }) => violations > 0).map(({ id }) => id)).toEqual(
-      expect.arrayContaining(['rebuild-lots', 'totals-equal-lots']),
+  test('when the file is there and is not the month; it is never overwritten', async () => {
+    await livelyLedger(database);
+    await becomesPast(database.owner, LAST);
+    await expect(stoppedAfter(LAST, 'written')).rejects.toThrow('stopped');
+    const [header = '', ...rest] = linesOf(LAST);
+    const rows = rest.slice(0, -1);
+    const had = await online();
+    const whole = (lines: string[]) => {
+      const text = [header, ...lines].map((line) => `${line}\n`).join('');
+      const sha256 = createHash('sha256').update(text).digest('hex');
+      return gzipSync(`${text}${JSON.stringify({ rows: lines.length, first: null, last: null, sha256 })}\n`);
+    };
+    const fakes: [Buffer, RegExp][] = [
+      [gzipSync(`${linesOf(LAST).join('\n').replace('100000', '100001')}\n`), /rows are not those/],
+      [gzipSync(`${linesOf(LAST).slice(0, -1).join('\n')}\n`), /its end is missing/],
+      [readFileSync(fileOf(LAST)).subarray(0, 400), /no whole archive/],
+      [whole(rows.slice(1)), /1 row\(s\) of the month/],
+      [whole([...rows, rows[0] ?? '']), /the file has \d+ rows and the month/],
+      [whole(rows.map((line, n) => (n === 3 ? line.replace('"seq": 4', '"seq": 400') : line))), /2 row\(s\)/],
+    ];
+    for (const [bytes, message] of fakes) {
+      writeFileSync(fileOf(LAST), bytes);
+      await expect(archive(LAST)).rejects.toThrow(message);
+      expect(readFileSync(fileOf(LAST)).equals(bytes)).toBe(true);
+    }
+    expect(await online()).toBe(had);
+    writeFileSync(fileOf(LAST), whole(rows));
+    expect(await archive(LAST)).toMatchObject({ rows: had });
+  });
+
+  test('when rows of an account are in another month than their order says', async () => {
+    const account = await ledger.open();
+    const other = await ledger.open();
+    for (const amount of [1_000, 2_000, 3_000]) {
+      await ledger.grant(account, { amount });
+      await ledger.grant(other, { amount });
+    }
+    await spread(database.owner, [FIRST, MIDDLE]);
+    const client = await database.owner.pool.connect();
+    await client.query("SET session_replication_role = 'replica'");
+    await client.query(
+      `UPDATE ledger.journal SET recorded_at = CASE seq WHEN 1 THEN '${MIDDLE}-03Z' ELSE '${FIRST}-03Z' END::timestamptz
+        WHERE account_id = $1 AND seq < 3`,
+      [account],
     );
-  }
+    await client.query("SET session_replication_role = 'origin'");
+    client.release();
+    await expect(archive(FIRST)).rejects.toThrow(`account ${account} in ${FIRST} do not follow each other`);
+  });
+
+  test('to the application, which can neither archive nor write what archives leave', async () => {
+    await livelyLedger(database);
+    await becomesPast(database.owner, LAST);
+    await archive(LAST);
+    for (const sql of [
+      "SELECT ledger.archive_month('2026-01-01', 0, '', '', 1)",
+      'UPDATE ledger.openings SET available = 0',
+      'INSERT INTO ledger.openings SELECT * FROM ledger.openings',
+      'DELETE FROM ledger.opening_holds',
+      'DELETE FROM ledger.archives',
+      `DROP TABLE ${partitionOf(monthAgo(0))}`,
+    ]) {
+      await expect(database.db.pool.query(sql)).rejects.toThrow(/permission denied|must be owner/);
+    }
+    for (const table of ['openings', 'opening_holds', 'archives'])
+      await expect(asOwner(`DELETE FROM ledger.${table}`)).rejects.toThrow(/append-only/);
+  });
 });
 
-test('the quick audit goes on after a month was archived under its marks', async () => {
-  const one = await lives();
-  await runQuickAudit(database.db.pool);
-  await goesOn(one);
-  await becomesPast('2026-01');
-  await archive('2026-01');
-  await ledger.charge(one.account, { amount: 10 });
-  expect(await runQuickAudit(database.db.pool)).toMatchObject({ ok: true, accounts: 1 });
+test('an archive can be looked into: loaded, it is the rows that were archived', async () => {
+  await livelyLedger(database);
+  await becomesPast(database.owner, LAST);
+  await asOwner('CREATE TABLE public.kept AS SELECT * FROM ledger.journal');
+  const { rows, sha256 } = await archive(LAST);
+  const load = (table: string) => loadArchive({ url: database.url, file: fileOf(LAST), table });
+  expect(await load('looked_into')).toEqual({ month: LAST, rows, sha256 });
+  const different = await asOwner(
+    `(TABLE public.kept EXCEPT TABLE public.looked_into) UNION ALL (TABLE public.looked_into EXCEPT TABLE public.kept)`,
+  );
+  expect(different).toEqual([]);
+  expect(await asOwner('SELECT count(*)::int AS n FROM public.looked_into')).toEqual([{ n: rows }]);
+
+  const [header, ...rest] = linesOf(LAST);
+  const text = `${header}\n`;
+  const trailer = {
+    rows: 0,
+    first: null,
+    last: null,
+    sha256: createHash('sha256').update(text).digest('hex'),
+  };
+  writeFileSync(fileOf(LAST), gzipSync(`${text}${JSON.stringify(trailer)}\n`));
+  expect(rest.length).toBeGreaterThan(1);
+  await expect(load('other')).rejects.toThrow(/is not what was archived/);
+  expect(await asOwner("SELECT to_regclass('public.other') AS found")).toEqual([{ found: null }]);
+});
+
+test('a journal row has no column that the file does not have', async () => {
+  await ledger.grant(await ledger.open(), { amount: 1 });
+  const [row] = await asOwner(
+    `SELECT array_agg(attname::text ORDER BY attname) AS columns,
+            (SELECT array_agg(k ORDER BY k) FROM (SELECT to_jsonb(j) AS line FROM ledger.journal j LIMIT 1) l, jsonb_object_keys(line) k) AS keys
+       FROM pg_attribute WHERE attrelid = 'ledger.journal'::regclass AND attnum > 0 AND NOT attisdropped`,
+  );
+  expect(row?.['keys']).toEqual(row?.['columns']);
 });
