@@ -313,7 +313,7 @@ export const PROBLEMS = {
     title: 'Too much waits already',
     retryable: true,
     meaning:
-      'More operations wait on this account, or in this process, than can be worked off soon. Nothing was done and the key is free: send the same request later.',
+      'More operations wait than can be worked off soon. Nothing was done: send the same request later.',
     retryAfterSeconds: 1,
   },
   internal: {
