@@ -312,16 +312,14 @@ export const PROBLEMS = {
     status: 429,
     title: 'Too much waits already',
     retryable: true,
-    meaning:
-      'More operations wait than can be worked off soon. Nothing was done: send the same request later.',
+    meaning: 'More waits than can be worked off soon. Nothing was done: send the same request later.',
     retryAfterSeconds: 1,
   },
   internal: {
     status: 500,
     title: 'Holdfast failed',
     retryable: true,
-    meaning:
-      'The failure is in the log under the id in `instance`. The same Idempotency-Key may be sent again.',
+    meaning: 'It is in the log under the id in `instance`. The same Idempotency-Key may be sent again.',
   },
   unavailable: {
     status: 503,
