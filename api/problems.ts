@@ -214,8 +214,7 @@ export const PROBLEMS = {
     status: 410,
     title: 'This part of the history is archived',
     retryable: false,
-    meaning:
-      'What happened until `until` was moved into files. Ask for a later instant, or the operator for the file.',
+    meaning: 'What happened until `until` was moved into files. Ask for a later instant.',
   },
   body_too_large: {
     status: 413,
