@@ -42,7 +42,7 @@ async function archive(options: { url: string; month: string; directory: string 
     ...options,
     onStep: (step) => console.log(step),
   });
-  console.log(`${rows} rows of ${options.month} ${before ? 'were archived before, and' : ''} are in ${file}`);
+  console.log(`${rows} rows of ${options.month}${before ? ' were archived before, and' : ''} are in ${file}`);
   console.log(`sha256 ${sha256}`);
 }
 
