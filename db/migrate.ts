@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Knex } from 'knex';
@@ -5,7 +6,10 @@ import { type Database, openDatabase } from './connection';
 
 /**
  * Numbered plain SQL files, run through knex, each in one transaction. The first line of a file says which
- * binaries may run once it is applied: `-- min_compatible: 3` needs one that knows migration 3.
+ * binaries may run once it is applied: `-- min_compatible: 3` needs one that knows migration 3. They make tables.
+ * Functions and views hold no data: they lie in `functions/` beside them, each in one place, and are put in anew, all
+ * in one transaction, after the migrations whenever they differ. A release that changes one adds a migration too, so
+ * that an older binary leaves it alone.
  */
 
 export interface MigrateOptions {
@@ -37,6 +41,18 @@ export function migrationsDirectory(): string {
   return found;
 }
 
+/** The functions as one text, in the order of their files; null if a directory has none. */
+function readFunctions(directory: string): { sql: string; digest: string } | null {
+  const place = path.join(directory, 'functions');
+  if (!existsSync(place)) return null;
+  const names = readdirSync(place).filter((name) => name.endsWith('.sql'));
+  const sql = names
+    .toSorted()
+    .map((name) => readFileSync(path.join(place, name), 'utf8'))
+    .join('\n');
+  return { sql, digest: createHash('sha256').update(sql).digest('hex') };
+}
+
 function readMigrations(directory: string): MigrationFile[] {
   const names = readdirSync(directory).filter((name) => name.endsWith('.sql'));
   return names.toSorted().map((name, index) => {
@@ -54,7 +70,8 @@ function readMigrations(directory: string): MigrationFile[] {
 
 /** Applies what is missing and returns its names. Several processes may do so at once; one does the work. */
 export async function migrate({ url, directory, log = () => undefined }: MigrateOptions): Promise<string[]> {
-  const files = readMigrations(directory ?? migrationsDirectory());
+  const place = directory ?? migrationsDirectory();
+  const files = readMigrations(place);
   const database = openDatabase({
     url,
     role: null,
@@ -71,17 +88,24 @@ export async function migrate({ url, directory, log = () => undefined }: Migrate
     await database.knex.raw(
       'CREATE TABLE IF NOT EXISTS holdfast.schema_compatibility (number int PRIMARY KEY, name text NOT NULL, min_compatible int NOT NULL)',
     );
+    await database.knex.raw(
+      'CREATE TABLE IF NOT EXISTS holdfast.schema_functions (one boolean PRIMARY KEY DEFAULT true CHECK (one), migrations int NOT NULL, digest text NOT NULL)',
+    );
     // Everyone who may look into the schema may know how new it is; the application's role is not made yet.
-    await database.knex.raw('GRANT SELECT ON holdfast.schema_compatibility TO PUBLIC');
+    await database.knex.raw(
+      'GRANT SELECT ON holdfast.schema_compatibility, holdfast.schema_functions TO PUBLIC',
+    );
     await refuseNewerSchema(database.knex, files.length);
     const applied: string[] = [];
     for (;;) {
       // One at a time, each in a transaction of its own: `latest` would run all of them in one.
       const [, names] = (await database.knex.migrate.up(knexConfig(files))) as [number, string[]]; // knex types it any
-      if (names.length === 0) return applied;
+      if (names.length === 0) break;
       for (const name of names) log(`applied ${name}`);
       applied.push(...names);
     }
+    if (await putFunctions(database.knex, { place, known: files.length })) log('put in the functions');
+    return applied;
   } finally {
     guard.release(true);
     await database.close();
@@ -118,6 +142,29 @@ function knexConfig(files: readonly MigrationFile[]): Knex.MigratorConfig {
   };
 }
 
+/** Puts the functions in if they differ; false if not, or if a newer binary has put in its own. */
+async function putFunctions(
+  knex: Knex,
+  { place, known }: { place: string; known: number },
+): Promise<boolean> {
+  const functions = readFunctions(place);
+  if (functions === null) return false;
+  const { sql, digest } = functions;
+  return knex.transaction(async (trx) => {
+    const stored = await trx('holdfast.schema_functions').first<StoredFunctions | undefined>();
+    if (stored !== undefined && (stored.migrations > known || stored.digest === digest)) return false;
+    await trx.raw('SET LOCAL statement_timeout = 0');
+    await trx.raw(escapeBindings(sql));
+    await trx('holdfast.schema_functions').insert({ migrations: known, digest }).onConflict('one').merge();
+    return true;
+  });
+}
+
+interface StoredFunctions {
+  migrations: number;
+  digest: string;
+}
+
 /** knex reads `?` as a place for a value, also inside plain SQL where it is the jsonb operator. */
 function escapeBindings(sql: string): string {
   return sql.replaceAll('?', '\\?');
@@ -148,6 +195,12 @@ export async function assertCompatible({ knex }: Pick<Database, 'knex'>): Promis
   if (applied < files.length) {
     throw new IncompatibleSchema(
       `The database has ${applied} of ${files.length} migrations. Run \`npm run migrate\` (node dist/db/setup.js) first.`,
+    );
+  }
+  const functions = await knex('holdfast.schema_functions').first<StoredFunctions | undefined>();
+  if ((functions?.migrations ?? 0) < files.length) {
+    throw new IncompatibleSchema(
+      'The functions in the database are older than its migrations. Run `npm run migrate` (node dist/db/setup.js) first.',
     );
   }
   await refuseNewerSchema(knex, files.length);

@@ -5,7 +5,7 @@ import type { Count } from '../domain/limits';
 import type { Settlement } from '../domain/settle';
 
 /**
- * The ledger's operations and replies, as `ledger.apply` takes and gives them (db/migrations/0005_ledger_functions.sql
+ * The ledger's operations and replies, as `ledger.apply` takes and gives them (db/migrations/functions/1_ledger.sql
  * says what each field does). All amounts are millicredits. `req:` keys are callers', `sys:` keys ours.
  */
 

@@ -16,6 +16,7 @@ const NOT_BY_ACCOUNT = [
   'holdfast.api_keys',
   'holdfast.catalogs',
   'holdfast.migrations',
+  'holdfast.schema_functions',
   'holdfast.migrations_lock',
   'holdfast.request_keys',
   'holdfast.schema_compatibility',
@@ -61,16 +62,21 @@ test('there are no sequences, exclusion constraints or deferred ones', async () 
   expect([...constraints, ...sequences, ...triggers]).toEqual([]);
 });
 
-test('what only one Postgres has, partitions and fill factors, is in the two migrations that the page names', () => {
+test('what only one Postgres has, partitions and fill factors, is in the two files that the page names', () => {
   const directory = path.join(__dirname, '..', '..', 'db', 'migrations');
   const page = readFileSync(path.join(__dirname, '..', '..', 'docs', 'growth.md'), 'utf8');
-  const withThem = readdirSync(directory).filter((name) =>
-    /fillfactor|PARTITION BY RANGE|(ATTACH|DETACH) PARTITION|PARTITION OF/.test(
-      readFileSync(path.join(directory, name), 'utf8').replaceAll(/--.*$/gm, ''),
-    ),
+  const files = readdirSync(directory, { recursive: true, encoding: 'utf8' }).filter((name) =>
+    name.endsWith('.sql'),
   );
-  expect(withThem).toEqual(['0001_ledger.sql', '0007_growth.sql']);
-  for (const name of withThem) expect(page).toContain(name.slice(0, 4));
+  const withThem = files
+    .toSorted()
+    .filter((name) =>
+      /fillfactor|PARTITION BY RANGE|(ATTACH|DETACH) PARTITION|PARTITION OF/.test(
+        readFileSync(path.join(directory, name), 'utf8').replaceAll(/--.*$/gm, ''),
+      ),
+    );
+  expect(withThem).toEqual(['0001_ledger.sql', 'functions/2_growth.sql']);
+  for (const name of withThem) expect(page).toContain(name);
 });
 
 test('the function that writes notifies nobody, takes no advisory lock and catches no exception', async () => {

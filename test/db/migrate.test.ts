@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { Client } from 'pg';
@@ -84,6 +84,51 @@ test.each([
 ])('a badly named or unmarked migration is refused before anything runs: %s', async (name, text, message) => {
   writeFileSync(path.join(directory, name), text);
   await expect(migrate({ url, directory })).rejects.toThrow(message);
+});
+
+describe('the functions beside the migrations', () => {
+  const answer = (text: string) => {
+    mkdirSync(path.join(directory, 'functions'), { recursive: true });
+    const sql = `DROP FUNCTION IF EXISTS answer; CREATE FUNCTION answer() RETURNS text LANGUAGE sql AS $$ SELECT '${text}' $$;`;
+    writeFileSync(path.join(directory, 'functions', '1_answer.sql'), sql);
+  };
+  const answered = () => query(url, 'SELECT answer() AS text');
+
+  test('are put in after them, and again whenever they differ', async () => {
+    file('0001_first.sql', 'CREATE TABLE steps (n int)');
+    answer('first');
+    await migrate({ url, directory });
+    expect(await answered()).toEqual([{ text: 'first' }]);
+    answer('second');
+    expect(await migrate({ url, directory })).toEqual([]);
+    expect(await answered()).toEqual([{ text: 'second' }]);
+    const lines: string[] = [];
+    await migrate({ url, directory, log: (line) => lines.push(line) });
+    expect(lines).toEqual([]);
+  });
+
+  test('of a newer binary are left alone by an older one that may still run', async () => {
+    file('0001_first.sql', 'SELECT 1');
+    file('0002_second.sql', 'SELECT 1', 1);
+    answer('newer');
+    await migrate({ url, directory });
+    rmSync(path.join(directory, '0002_second.sql'));
+    answer('older');
+    await migrate({ url, directory });
+    expect(await answered()).toEqual([{ text: 'newer' }]);
+  });
+
+  test('that fail leave the ones before, and are tried again', async () => {
+    file('0001_first.sql', 'SELECT 1');
+    answer('good');
+    await migrate({ url, directory });
+    answer("half' $$; SELECT 1 / 0; --");
+    await expect(migrate({ url, directory })).rejects.toThrow();
+    expect(await answered()).toEqual([{ text: 'good' }]);
+    answer('mended');
+    await migrate({ url, directory });
+    expect(await answered()).toEqual([{ text: 'mended' }]);
+  });
 });
 
 test('an older binary refuses a schema that needs a newer one, and accepts one that does not', async () => {

@@ -1,0 +1,1038 @@
+-- The ledger's operations. One call of ledger.apply is one account, one transaction, one round trip, for one
+-- operation or hundreds: it reads what the call needs into arrays, decides there, and writes each table once.
+--
+--   apply              locks the account, answers known keys, lets what is over end, decides, writes
+--   take, give_back    which lots pay, and where credits return to (rules 13, 14): pure, on the arrays
+--   snapshot, balance  what gates, settlement and readers start from
+--
+-- A function and not one statement: each statement in here takes its snapshot after the row lock was granted. A
+-- single CTE that waited for the lock would go on with the lots as they were before. Refusals come back as values;
+-- an exception means a bug or a broken request, and nothing is written. Timestamps come from clock_timestamp()
+-- after the lock, never from now(), which is when waiting began.
+
+-- What is in this directory is put in as a whole whenever it has changed (db/migrate.ts), so each function is written down
+-- once. Everything of an older version goes first.
+DO $$
+DECLARE
+  f regprocedure;
+BEGIN
+  FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'ledger'::regnamespace AND prorettype <> 'trigger'::regtype LOOP
+    EXECUTE format('DROP FUNCTION %s', f);
+  END LOOP;
+END $$;
+DROP TYPE IF EXISTS ledger.account, ledger.lot, ledger.hold, ledger.entry, ledger.answer;
+
+-- What a call works on, as plain rows: a table's own row type drags its constraints along wherever it is unpacked,
+-- which costs more than the work itself.
+CREATE TYPE ledger.account AS (
+  account_id text, seq bigint, lot_seq int, available bigint, held bigint, debt bigint, open_holds int, journal_at timestamptz,
+  lots_due_at timestamptz, leases_due_at timestamptz, next_due_at timestamptz, renews_at timestamptz, rules_version bigint,
+  settle_version bigint);
+CREATE TYPE ledger.lot AS (
+  account_id text, lot_no int, bucket text, rank smallint, effective_at timestamptz, expires_at timestamptz, ended_at timestamptz,
+  return_grace interval, parent_lot int, source text,
+  granted bigint, available bigint, held bigint, frozen bigint, spent bigint, expired bigint, revoked bigint);
+CREATE TYPE ledger.hold AS (
+  account_id text, hold_id text, generation_id text, amount bigint, held bigint, captured bigint, released bigint, forfeited bigint, refunded bigint,
+  lots int[], lots_held bigint[], lots_captured bigint[], open boolean, epoch int, workflow_id text, namespace_id text,
+  opened_at timestamptz, overdue_at timestamptz, closed_at timestamptz, expires_at timestamptz, phases text[], work jsonb, counts jsonb);
+CREATE TYPE ledger.entry AS (
+  account_id text, seq bigint, at timestamptz, recorded_at timestamptz, kind text, status text, key text, hold_id text, credits bigint,
+  available_after bigint, held_after bigint, debt_after bigint, moves ledger.move[], detail jsonb, actor text, reason text);
+CREATE TYPE ledger.answer AS (account_id text, key text, request_hash text, seq bigint, answer text);
+
+CREATE FUNCTION ledger.as_lot(l ledger.lots) RETURNS ledger.lot LANGUAGE sql IMMUTABLE AS $$
+  SELECT ROW(l.account_id, l.lot_no, l.bucket, l.rank, l.effective_at, l.expires_at, l.ended_at, l.return_grace, l.parent_lot, l.source,
+             l.granted, l.available, l.held, l.frozen, l.spent, l.expired, l.revoked)::ledger.lot
+$$;
+CREATE FUNCTION ledger.as_hold(h ledger.holds) RETURNS ledger.hold LANGUAGE sql IMMUTABLE AS $$
+  SELECT ROW(h.account_id, h.hold_id, h.generation_id, h.amount, h.held, h.captured, h.released, h.forfeited, h.refunded,
+             h.lots, h.lots_held, h.lots_captured, h.open, h.epoch, h.workflow_id, h.namespace_id,
+             h.opened_at, h.overdue_at, h.closed_at, h.expires_at, h.phases, h.work, h.counts)::ledger.hold
+$$;
+
+-- The order lots are spent in, which is the order they are kept in: what is added to them goes where it belongs.
+CREATE FUNCTION ledger.in_spend_order(p_lots ledger.lot[], OUT lots ledger.lot[], OUT numbers int[]) LANGUAGE sql IMMUTABLE AS $$
+  SELECT coalesce(array_agg(o ORDER BY rank, expires_at, lot_no), '{}'), coalesce(array_agg(lot_no ORDER BY rank, expires_at, lot_no), '{}')
+    FROM unnest(p_lots) o
+$$;
+
+-- The lots that pay p_amount: rank, then earliest expiry, then oldest, which is the order of p_lots (invariant 9).
+-- Short of p_amount it is all there is. p_bucket: only from that bucket; p_excluded: from none of these.
+--   draws   what was taken, by bucket, in the order of taking: [{bucket, milli}]
+CREATE FUNCTION ledger.take(
+  p_lots ledger.lot[], p_amount bigint, p_target ledger.part, p_bucket text, p_excluded jsonb,
+  OUT moves ledger.move[], OUT numbers int[], OUT amounts bigint[], OUT taken bigint, OUT draws jsonb
+) LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+  l      ledger.lot;
+  part   bigint;
+  bucket text; -- the one that is being drawn, and what it has given
+  given  bigint := 0;
+BEGIN
+  moves := '{}'; numbers := '{}'; amounts := '{}'; taken := 0; draws := '[]';
+  FOR i IN 1..cardinality(p_lots) LOOP
+    EXIT WHEN taken >= p_amount;
+    l := p_lots[i];
+    CONTINUE WHEN l.available = 0 OR l.bucket <> p_bucket OR p_excluded ? l.bucket;
+    part := least(p_amount - taken, l.available);
+    moves := moves || ROW(l.lot_no, 'available', p_target, part)::ledger.move;
+    numbers := numbers || l.lot_no;
+    amounts := amounts || part;
+    taken := taken + part;
+    IF bucket <> l.bucket THEN
+      draws := draws || jsonb_build_object('bucket', bucket, 'milli', given);
+      given := 0;
+    END IF;
+    bucket := l.bucket;
+    given := given + part;
+  END LOOP;
+  IF bucket IS NOT NULL THEN
+    draws := draws || jsonb_build_object('bucket', bucket, 'milli', given);
+  END IF;
+END $$;
+
+-- Where credits go back to (rule 14): to the lot they came from while it lives; else they expire there, and where
+-- policy and cause allow, a linked lot takes their place beside it, once.
+--   p_from            the part they are in: held, spent or frozen
+--   p_spendable       an administrator's refund always yields spendable credits, for this long
+CREATE FUNCTION ledger.give_back(
+  p_lots ledger.lot[], p_numbers int[], p_at timestamptz, p_from ledger.part, p_from_lots int[], p_amounts bigint[],
+  p_cause text, p_spendable interval, p_lot_seq int,
+  OUT moves ledger.move[], OUT new_lots jsonb, OUT returned bigint, OUT forfeited bigint
+) LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+  l     ledger.lot;
+  grace interval;
+BEGIN
+  moves := '{}'; new_lots := '[]'; returned := 0; forfeited := 0;
+  FOR i IN 1..cardinality(p_from_lots) LOOP
+    CONTINUE WHEN p_amounts[i] = 0;
+    l := p_lots[array_position(p_numbers, p_from_lots[i])];
+    IF l.ended_at IS NULL AND l.expires_at > p_at THEN
+      moves := moves || ROW(l.lot_no, p_from, 'available', p_amounts[i])::ledger.move;
+      returned := returned + p_amounts[i];
+      CONTINUE;
+    END IF;
+    moves := moves || ROW(l.lot_no, p_from, 'expired', p_amounts[i])::ledger.move;
+    grace := CASE WHEN p_spendable IS NOT NULL THEN p_spendable
+                  WHEN p_cause <> 'customer' AND l.parent_lot IS NULL THEN l.return_grace END;
+    IF grace IS NULL THEN
+      forfeited := forfeited + p_amounts[i];
+    ELSE
+      p_lot_seq := p_lot_seq + 1;
+      moves := moves || ROW(p_lot_seq, 'outside', 'available', p_amounts[i])::ledger.move;
+      new_lots := new_lots || jsonb_build_object('lot', p_lot_seq, 'bucket', l.bucket, 'rank', l.rank,
+        'effectiveAt', p_at, 'expiresAt', p_at + grace, 'parent', l.lot_no, 'source', 'return');
+      returned := returned + p_amounts[i];
+    END IF;
+  END LOOP;
+END $$;
+
+-- The hold as callers see it; null if there is none.
+CREATE FUNCTION ledger.hold_state(h ledger.hold) RETURNS jsonb LANGUAGE sql STABLE AS $$
+  SELECT CASE WHEN h.hold_id IS NOT NULL THEN jsonb_build_object('holdId', h.hold_id, 'amount', h.amount, 'held', h.held,
+    'captured', h.captured, 'released', h.released, 'forfeited', h.forfeited, 'refunded', h.refunded, 'open', h.open, 'epoch', h.epoch,
+    'expiresAt', h.expires_at) END
+$$;
+
+-- Rules, calendar and versions of one account, as gates and settle need them. Null if there is no such account.
+-- endsAt: from then on some lot or lease is over that the totals still count.
+CREATE FUNCTION ledger.snapshot(p_account text) RETURNS jsonb
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+  SELECT jsonb_build_object(
+    'account', a.account_id, 'now', greatest(coalesce(a.clock_at, clock_timestamp()), a.journal_at), 'onTestClock', a.clock_at IS NOT NULL,
+    'seq', a.seq, 'available', a.available, 'held', a.held, 'debt', a.debt, 'openHolds', a.open_holds,
+    'nextDueAt', a.next_due_at, 'endsAt', least(a.lots_due_at, a.leases_due_at), 'wakeAt', a.wake_at,
+    'rulesVersion', a.rules_version, 'settleVersion', a.settle_version,
+    'rules', jsonb_build_object('catalog', r.catalog, 'plan', r.plan, 'planSource', r.plan_source, 'planInterval', r.plan_interval,
+      'paidUntil', r.paid_until, 'timezone', r.timezone, 'anchor', r.anchor, 'suspended', r.suspended, 'maxOpen', r.max_open,
+      'creditsPerDay', r.credits_per_day, 'email', r.email, 'stripeCustomer', r.stripe_customer, 'createdAt', r.created_at),
+    'members', coalesce((SELECT jsonb_object_agg(m.member, jsonb_build_object('role', m.role, 'monthlyLimit', m.monthly_limit))
+                           FROM ledger.members m WHERE m.account_id = p_account), '{}'),
+    'calendar', r.calendar)
+    FROM ledger.accounts a JOIN ledger.account_rules r USING (account_id)
+   WHERE a.account_id = p_account
+$$;
+
+-- The snapshot with the lots a balance is made of: what is open or held, and what this period granted.
+CREATE FUNCTION ledger.balance(p_account text) RETURNS jsonb
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+  SELECT ledger.snapshot(p_account) || jsonb_build_object('lots', coalesce((
+    SELECT jsonb_agg(jsonb_build_object('lot', lot_no, 'bucket', bucket, 'rank', rank, 'effectiveAt', effective_at,
+             'expiresAt', expires_at, 'source', source, 'granted', granted, 'available', l.available, 'held', l.held)
+             ORDER BY rank, expires_at, lot_no)
+      FROM ledger.lots l JOIN ledger.accounts a USING (account_id)
+     WHERE account_id = p_account AND (l.open OR l.held > 0 OR (ended_at IS NULL AND expires_at < 'infinity' AND expires_at > coalesce(a.clock_at, clock_timestamp())))), '[]'))
+$$;
+
+-- Everything that changes an account comes through here: calls on several accounts, one transaction, one round trip.
+--   p_calls  [{account, ops, settle}], each account once
+--   ops      [{op, key, hash, ...}], each independent of the others, decided in order. A key says what was asked, `hash` how: the
+--            same key with another hash is a conflict (rules 1, 3; callers' are `req:…`, ours `sys:…` by hold and step, rule 4).
+--            The fields of each are at its WHEN below.
+--   settle   {settleVersion, rulesVersion, steps: [{at, ...grant}], calendar, nextDueAt, renewsAt}, or null: the calendar steps that
+--            are due, worked out by domain/settle.ts; SQL does no calendar arithmetic (rule 11)
+-- Answers one result for each account, in the order asked: {account, result: ok, replies: [...], ...}, or without having written
+-- anything there {result: unknown_account}, {result: settle_required | stale, snapshot}.
+CREATE FUNCTION ledger.apply(p_calls jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+DECLARE
+  c           record;
+  results     jsonb[] := '{}';
+  seen        text[] := '{}';
+  -- What is to be written, of all accounts.
+  accounts    ledger.account[] := '{}';
+  lots_new    ledger.lot[] := '{}';
+  lots_moved  ledger.lot[] := '{}';
+  holds_new   ledger.hold[] := '{}';
+  holds_moved ledger.hold[] := '{}';
+  journal     ledger.entry[] := '{}';
+  answers_new ledger.answer[] := '{}';
+  generations jsonb := '[]';
+  ends        jsonb := '{}';            -- what became of a generation, by account and id
+  -- One of a kind, wherever it is needed.
+  a           ledger.account;
+  h           ledger.hold;
+  l           ledger.lot;
+  m           ledger.move;
+  e           ledger.entry;
+  k           ledger.answer;
+  frozen      ledger.freezes;
+  taken       record;
+  back        record;
+BEGIN
+  -- Always in the same order, so that two calls with accounts in common cannot wait for each other.
+  PERFORM FROM ledger.accounts WHERE account_id = ANY (ARRAY(SELECT jsonb_array_elements(p_calls) ->> 'account'))
+    ORDER BY account_id FOR NO KEY UPDATE;
+
+  -- This statement sees what was committed before the locks were granted: of each account the row, the answers to keys that are
+  -- known, the holds that are named, and in spend order the lots that may be spent from or that end.
+  <<calls>>
+  FOR c IN
+    SELECT q.value ->> 'account' AS account_id, q.value -> 'ops' AS ops, q.value -> 'settle' AS settlement, a.clock_at, a.wake_at,
+           ROW(a.account_id, a.seq, a.lot_seq, a.available, a.held, a.debt, a.open_holds, a.journal_at, a.lots_due_at, a.leases_due_at,
+               a.next_due_at, a.renews_at, a.rules_version, a.settle_version)::ledger.account AS account,
+           ARRAY(SELECT ROW(o.account_id, o.key, o.request_hash, o.seq, o.answer)::ledger.answer FROM ledger.op_keys o
+                  WHERE o.account_id = q.value ->> 'account' AND o.key = ANY (ARRAY(SELECT jsonb_array_elements(q.value -> 'ops') ->> 'key'))) AS answers,
+           ARRAY(SELECT ledger.as_hold(o) FROM ledger.holds o
+                  WHERE o.account_id = q.value ->> 'account' AND o.hold_id = ANY (ARRAY(SELECT jsonb_array_elements(q.value -> 'ops') ->> 'holdId'))) AS holds,
+           ARRAY(SELECT ledger.as_lot(o) FROM ledger.lots o
+                  WHERE o.account_id = q.value ->> 'account' AND o.open ORDER BY o.rank, o.expires_at, o.lot_no) AS lots
+      FROM jsonb_array_elements(p_calls) WITH ORDINALITY q LEFT JOIN ledger.accounts a ON a.account_id = q.value ->> 'account'
+     ORDER BY q.ordinality
+  LOOP
+    DECLARE
+      a           ledger.account := c.account;        -- as it will be written
+      was         ledger.account := c.account;        -- and as it was
+      t           timestamptz;                        -- now, on the account's clock
+      settlement  jsonb := nullif(c.settlement, 'null');
+      -- What the call works on; positions in `numbers`, `hold_ids` and `keys` are those in the arrays beside them.
+      lots        ledger.lot[] := c.lots;             -- in spend order
+      numbers     int[] := '{}';
+      moved       int[] := '{}';                      -- numbers of lots that change
+      cut         int[] := '{}';                      -- numbers of lots that holds were cut from
+      holds       ledger.hold[] := c.holds;
+      hold_ids    text[] := '{}';
+      epochs      int[] := '{}';                      -- as they were: a hold that changes moves its epoch
+      stored      int;                                -- holds up to here are in the table already
+      next_lease  timestamptz := a.leases_due_at;     -- of the leases that are not in `holds`
+      answers     ledger.answer[] := c.answers;
+      keys        text[] := '{}';
+      known       int := cardinality(c.answers);      -- keys up to here are in the table already
+      replies     jsonb[] := '{}';
+      counters    text[] := '{}';                     -- those that were looked at, and how much of them is used
+      used        bigint[] := '{}';
+      counted     boolean := false;                   -- whether any of them changed
+      -- One turn of the loop: what happens next to this account.
+      steps       int := coalesce(jsonb_array_length(settlement -> 'steps'), 0);
+      replay_only boolean := false;
+      n           int := 0;
+      op          jsonb;
+      at          timestamptz;
+      kind        text;
+      status      text;
+      closed      text;                               -- why nothing can be done with the hold any more
+      recorded    boolean;                            -- whether it leaves a journal row and uses up its key
+      reply       jsonb;
+      detail      jsonb;
+      counts      jsonb;                              -- what is counted, or uncounted: [{counter, period, of, units}]
+      limited     jsonb;                              -- the first counter that is too full
+      gave_back   bigint;
+      moves       ledger.move[];
+      new_lots    jsonb;
+      x           int;
+      amount      bigint;
+      wanted      bigint;
+      part        bigint;
+      final       boolean;
+      from_lots   int[];
+      amounts     bigint[];
+      none        bigint[];
+      r           jsonb;
+      d_available bigint;
+      d_held      bigint;
+      owed        bigint;
+      repaid_now  bigint;
+      due         timestamptz;
+      lease_due   timestamptz;
+    BEGIN
+      IF c.account_id = ANY (seen) THEN
+        RAISE EXCEPTION 'account % is in one call twice', c.account_id USING ERRCODE = 'invalid_parameter_value';
+      END IF;
+      seen := seen || c.account_id;
+      IF a.account_id IS NULL THEN
+        results := results || jsonb_build_object('account', c.account_id, 'result', 'unknown_account');
+        CONTINUE calls;
+      END IF;
+      -- The account's clock, the database's or a test clock's, and never before what the journal has seen (invariant 10).
+      t := greatest(coalesce(c.clock_at, clock_timestamp()), a.journal_at);
+
+      -- A key that is known is answered before anything else is looked at, also before settling (rule 1).
+      IF known > 0 AND settlement IS NULL THEN
+        replay_only := known = (SELECT count(DISTINCT o.value ->> 'key') FROM jsonb_array_elements(c.ops) o);
+      END IF;
+      IF settlement IS NULL THEN
+        IF t >= a.next_due_at AND NOT replay_only THEN
+          results := results || jsonb_build_object('account', c.account_id, 'result', 'settle_required', 'snapshot', ledger.snapshot(c.account_id));
+          CONTINUE calls;
+        END IF;
+      ELSIF (settlement ->> 'settleVersion')::bigint <> a.settle_version OR (settlement ->> 'rulesVersion')::bigint <> a.rules_version THEN
+        results := results || jsonb_build_object('account', c.account_id, 'result', 'stale', 'snapshot', ledger.snapshot(c.account_id));
+        CONTINUE calls;
+      ELSE
+        a.settle_version := a.settle_version + 1;
+        a.next_due_at := (settlement ->> 'nextDueAt')::timestamptz;
+        a.renews_at := (settlement ->> 'renewsAt')::timestamptz;
+        UPDATE ledger.account_rules SET calendar = calendar || (settlement -> 'calendar')
+         WHERE account_id = c.account_id AND NOT calendar @> (settlement -> 'calendar');
+        -- A step that was granted before, by another road, is done.
+        SELECT answers || coalesce(array_agg(ROW(o.account_id, o.key, o.request_hash, o.seq, o.answer)::ledger.answer), '{}') INTO answers
+          FROM ledger.op_keys o WHERE o.account_id = c.account_id AND o.key = ANY (ARRAY(SELECT jsonb_array_elements(settlement -> 'steps') ->> 'key'));
+        known := cardinality(answers);
+      END IF;
+      FOR i IN 1..known LOOP
+        keys := keys || answers[i].key;
+      END LOOP;
+      FOR i IN 1..cardinality(lots) LOOP
+        numbers := numbers || lots[i].lot_no;
+      END LOOP;
+
+      IF a.leases_due_at <= t THEN -- the leases that are over
+        SELECT holds || coalesce(array_agg(ledger.as_hold(o)) FILTER (WHERE o.overdue_at <= t
+                 AND o.hold_id <> ALL (ARRAY(SELECT (b).hold_id FROM unnest(holds) b))), '{}'),
+               coalesce(min(o.expires_at) FILTER (WHERE o.overdue_at > t), 'infinity')
+          INTO holds, next_lease FROM ledger.holds o WHERE o.account_id = c.account_id AND o.open AND o.expires_at IS NOT NULL;
+      END IF;
+      stored := cardinality(holds);
+      FOR i IN 1..stored LOOP
+        hold_ids := hold_ids || holds[i].hold_id;
+        epochs := epochs || holds[i].epoch;
+        cut := cut || holds[i].lots;
+      END LOOP;
+      IF NOT cut <@ numbers THEN -- lots that holds were cut from, and nothing is left of
+        SELECT s.* INTO lots, numbers FROM ledger.in_spend_order(lots || ARRAY(SELECT ledger.as_lot(o)
+          FROM ledger.lots o WHERE o.account_id = c.account_id AND o.lot_no = ANY (cut) AND o.lot_no <> ALL (numbers))) s;
+      END IF;
+
+    LOOP
+      -- What comes next: something that is over by then, or else the next step of the calendar or operation.
+      op := CASE WHEN n < steps THEN settlement -> 'steps' -> n ELSE c.ops -> (n - steps) END;
+      at := CASE WHEN n < steps THEN (op ->> 'at')::timestamptz ELSE t END;
+      IF least(a.lots_due_at, a.leases_due_at) <= at AND NOT replay_only THEN
+        due := 'infinity';
+        FOR i IN 1..cardinality(lots) LOOP
+          IF lots[i].available > 0 AND lots[i].expires_at < due THEN
+            due := lots[i].expires_at;
+            l := lots[i];
+          END IF;
+        END LOOP;
+        lease_due := next_lease;
+        FOR i IN 1..cardinality(holds) LOOP
+          -- Of leases that end together the one with the lesser id goes first, so that a batch and single calls agree.
+          IF holds[i].open AND (holds[i].expires_at < lease_due OR (holds[i].expires_at = lease_due AND holds[i].hold_id < h.hold_id COLLATE "C")) THEN
+            lease_due := holds[i].expires_at;
+            h := holds[i];
+          END IF;
+        END LOOP;
+        a.lots_due_at := due;
+        a.leases_due_at := lease_due;
+        CONTINUE WHEN least(due, lease_due) > at;
+        at := least(due, lease_due);
+        op := CASE WHEN due <= lease_due THEN jsonb_build_object('op', 'expire', 'lot', l.lot_no)
+                   ELSE jsonb_build_object('op', 'release', 'holdId', h.hold_id, 'cause', 'customer', 'reason', 'lease_over') END;
+      ELSIF op IS NULL THEN
+        EXIT;
+      ELSE
+        n := n + 1;
+        x := array_position(keys, op ->> 'key');
+        IF x IS NOT NULL THEN
+          CONTINUE WHEN n <= steps; -- granted before, by another road: the step is done
+          -- The stored answer byte for byte, and the hold as it is now (rule 5).
+        reply := CASE WHEN answers[x].request_hash <> op ->> 'hash' THEN '{"status": "idempotency_conflict", "answer": null}'
+                        ELSE answers[x].answer::jsonb - 'facts' || jsonb_build_object('answer', answers[x].answer) END;
+          replies := replies || (reply || jsonb_build_object('replayed', true,
+            'hold', ledger.hold_state(holds[array_position(hold_ids, op ->> 'holdId')])));
+          CONTINUE;
+        END IF;
+      END IF;
+
+      kind := coalesce(op ->> 'op', 'grant');
+      status := 'applied';
+      recorded := true;
+      reply := '{}';
+      detail := NULL;
+      moves := '{}';
+      new_lots := '[]';
+      counts := '[]';
+      gave_back := 0;
+      owed := 0;
+      repaid_now := 0;
+      at := greatest(a.journal_at, at);
+      amount := (op ->> 'amount')::bigint;
+      x := array_position(hold_ids, op ->> 'holdId');
+      h := holds[x];
+      final := false; -- whether it closes a hold
+      closed := CASE WHEN h.hold_id IS NULL THEN 'unknown_hold'
+                     WHEN op ? 'leased' AND h.generation_id IS NOT NULL THEN 'not_leased' -- its workflow's
+                     WHEN NOT h.open AND h.closed_at = h.expires_at THEN 'hold_expired'
+                     WHEN NOT h.open THEN 'hold_closed' END;
+
+      CASE kind
+
+      -- {rulesVersion, amount, holdId, excluded: [bucket], refusal, counts: [{counter, period, of: uses | credits, units, limit,
+      -- refusal}], countsUntil, maxOpen, reserveBefore, overdueSeconds | ttlSeconds, refuseOnly,
+      --  workflowId, namespaceId, facts, ifRefused, generation | work}. The caller decided from a snapshot at rulesVersion what applies (refusal,
+      -- excluded buckets); here it is decided whether that still holds, and the balance (rule 9). A charge is reserve and capture in one.
+      -- refuseOnly: for a caller without a workflow, who expects a refusal and may not hold anything (rule 10).
+      WHEN 'reserve', 'charge' THEN
+        IF (op ->> 'rulesVersion')::bigint <> a.rules_version OR at >= (op ->> 'countsUntil')::timestamptz THEN
+          status := 'stale';
+          recorded := false;
+        ELSIF clock_timestamp() > (op ->> 'reserveBefore')::timestamptz THEN
+          status := 'too_late'; -- nobody is charged minutes after they left (rule 8)
+          recorded := false;
+        ELSE
+          -- Quotas first, then the member (rule 9): the first that would be exceeded says no.
+          limited := NULL;
+          FOR i IN 0..coalesce(jsonb_array_length(op -> 'counts'), 0) - 1 LOOP
+            r := op -> 'counts' -> i;
+            counts := counts || jsonb_build_object('counter', r -> 'counter', 'period', r -> 'period', 'of', r -> 'of', 'units', r -> 'units');
+            x := array_position(counters, (r ->> 'counter') || chr(31) || (r ->> 'period'));
+            IF x IS NULL THEN
+              counters := counters || ((r ->> 'counter') || chr(31) || (r ->> 'period'));
+              used := used || coalesce((SELECT o.used FROM ledger.counters o
+                WHERE o.account_id = c.account_id AND o.counter = r ->> 'counter' AND o.period = r ->> 'period'), 0);
+              x := cardinality(used);
+            END IF;
+            IF limited IS NULL AND used[x] + (r ->> 'units')::bigint > (r ->> 'limit')::bigint THEN
+              limited := r || jsonb_build_object('used', used[x]);
+            END IF;
+          END LOOP;
+          taken := ledger.take(lots, CASE WHEN op ? 'refusal' THEN 9007199254740991 ELSE amount END,
+            CASE kind WHEN 'charge' THEN 'spent'::ledger.part ELSE 'held' END, NULL, op -> 'excluded');
+          status := CASE WHEN op ? 'refusal' THEN op ->> 'refusal'
+                         WHEN limited IS NOT NULL THEN limited ->> 'refusal'
+                         WHEN kind = 'reserve' AND amount > 0 AND a.open_holds >= (op ->> 'maxOpen')::int THEN 'too_many_open_generations'
+                         WHEN taken.taken < amount THEN 'insufficient_credits'
+                         WHEN amount > 0 AND (op ->> 'refuseOnly')::boolean THEN 'would_hold'
+                         ELSE 'applied' END;
+          -- These refusals leave the key free; the others are journal rows and the key's answer for ever (rule 2).
+          recorded := status NOT IN ('too_many_open_generations', 'would_hold');
+          IF status <> 'applied' THEN
+            reply := jsonb_build_object('required', amount, 'spendable', taken.taken)
+              || CASE WHEN status = limited ->> 'refusal' THEN jsonb_build_object('limited', limited) ELSE '{}' END;
+            counts := '[]';
+            op := op || jsonb_build_object('facts', (op -> 'facts') || coalesce(op -> 'ifRefused', '{}'));
+          ELSE
+            moves := taken.moves;
+            reply := jsonb_build_object('amount', amount) || CASE WHEN op ? 'work' THEN '{}' ELSE jsonb_build_object('draws', taken.draws) END;
+            detail := CASE WHEN op ? 'generation' THEN jsonb_build_object('generation', op -> 'generation' -> 'id') END;
+            IF amount > 0 THEN
+              due := at + make_interval(secs => (op ->> 'ttlSeconds')::int);
+              none := array_fill(0::bigint, ARRAY[cardinality(moves)]);
+              h := ROW(a.account_id, op ->> 'holdId', op -> 'generation' ->> 'id', amount, amount, 0, 0, 0, 0, taken.numbers, taken.amounts, none, true, 0,
+                op ->> 'workflowId', op ->> 'namespaceId', at, coalesce(due, at + make_interval(secs => (op ->> 'overdueSeconds')::int), at),
+                NULL, due, '{}'::text[],
+                op -> 'work' || jsonb_build_object('draws', taken.draws), nullif(counts, '[]'))::ledger.hold;
+              IF kind = 'charge' THEN
+                h.held := 0;
+                h.captured := amount;
+                h.lots_held := none;
+                h.lots_captured := taken.amounts;
+                h.open := false;
+                h.closed_at := at;
+              ELSE
+                a.open_holds := a.open_holds + 1;
+                a.leases_due_at := least(a.leases_due_at, coalesce(h.expires_at, 'infinity'));
+                detail := coalesce(detail, '{}') || jsonb_strip_nulls(jsonb_build_object('expiresAt', h.expires_at));
+              END IF;
+            END IF;
+            IF op ? 'generation' THEN
+              generations := generations || (op -> 'generation' || jsonb_build_object('account', a.account_id, 'key', op -> 'key', 'amount', amount,
+                'holdId', CASE WHEN amount > 0 THEN op -> 'holdId' END, 'draws', reply -> 'draws', 'workflowId', op -> 'workflowId', 'at', at));
+            END IF;
+          END IF;
+        END IF;
+
+      -- Captures held credits and, when final, gives back the rest in the same operation (rule 13). {holdId, amount | delivered +
+      -- ordered (of `price`, by default of all) | neither (all), clamp, final, phase, cause, generation}. clamp: take what remains if asked for more (rule 15).
+      WHEN 'capture' THEN
+        status := coalesce(closed, CASE WHEN op ->> 'phase' = ANY (h.phases) THEN 'phase_captured' ELSE 'applied' END);
+        IF status = 'applied' THEN
+          -- The delivered share of the whole price, less what phases took already (rule 13).
+          wanted := CASE WHEN amount IS NOT NULL THEN amount
+                         WHEN op ? 'delivered' THEN greatest(0,
+                           div(coalesce((op ->> 'price')::bigint, h.amount)::numeric * (op ->> 'delivered')::int, (op ->> 'ordered')::int)::bigint - h.captured)
+                         ELSE h.held END;
+          IF wanted > h.held AND NOT coalesce((op ->> 'clamp')::boolean, false) THEN
+            status := 'exceeds_hold';
+          END IF;
+        END IF;
+        recorded := status = 'applied';
+        IF recorded THEN
+          final := (op ->> 'final')::boolean;
+          reply := jsonb_build_object('captured', least(wanted, h.held), 'clamped', wanted > h.held);
+          detail := jsonb_strip_nulls(jsonb_build_object('final', final, 'phase', op -> 'phase', 'clamped', nullif(wanted > h.held, false)));
+          wanted := least(wanted, h.held);
+          h.captured := h.captured + wanted;
+          h.held := h.held - wanted;
+          IF op ? 'phase' THEN
+            h.phases := h.phases || (op ->> 'phase');
+          END IF;
+          FOR i IN 1..cardinality(h.lots) LOOP -- the order they were cut in is the spend order
+            part := least(wanted, h.lots_held[i]);
+            CONTINUE WHEN part = 0;
+            moves := moves || ROW(h.lots[i], 'held', 'spent', part)::ledger.move;
+            h.lots_held[i] := h.lots_held[i] - part;
+            h.lots_captured[i] := h.lots_captured[i] + part;
+            wanted := wanted - part;
+          END LOOP;
+        END IF;
+
+      -- Gives back everything a hold still holds and closes it. {holdId, cause, epoch, generation}. With `epoch` only if no sign of
+      -- life came since it was read (rule 17).
+      WHEN 'release' THEN
+        status := coalesce(closed, CASE WHEN h.epoch <> (op ->> 'epoch')::int THEN 'hold_alive' ELSE 'applied' END);
+        recorded := status = 'applied';
+        final := recorded;
+        detail := jsonb_build_object('cause', op -> 'cause');
+
+      -- Moves the end of a lease to now + ttlSeconds, never to earlier than it was. {holdId, ttlSeconds}
+      WHEN 'extend' THEN
+        status := coalesce(closed, 'applied');
+        recorded := status = 'applied';
+        IF recorded THEN
+          h.expires_at := greatest(h.expires_at, at + make_interval(secs => (op ->> 'ttlSeconds')::int));
+          h.overdue_at := h.expires_at;
+          detail := jsonb_build_object('expiresAt', h.expires_at);
+        END IF;
+
+      -- Gives captured credits back, last drawn first, so that lasting credits return before passing ones. {holdId, amount (null: all),
+      -- spendableSeconds}. Into an expired lot they stay spendable that long (rule 14).
+      WHEN 'refund' THEN
+        wanted := coalesce(amount, h.captured - h.refunded);
+        status := CASE WHEN h.hold_id IS NULL THEN 'unknown_hold'
+                       WHEN wanted > h.captured - h.refunded OR wanted <= 0 THEN 'refund_exceeds_captured' ELSE 'applied' END;
+        recorded := status = 'applied';
+        IF recorded THEN
+          reply := jsonb_build_object('amount', wanted);
+          detail := reply;
+          h.refunded := h.refunded + wanted;
+          gave_back := wanted;
+          from_lots := '{}';
+          amounts := '{}';
+          FOR i IN REVERSE cardinality(h.lots)..1 LOOP
+            part := least(wanted, h.lots_captured[i]);
+            from_lots := from_lots || h.lots[i];
+            amounts := amounts || part;
+            h.lots_captured[i] := h.lots_captured[i] - part;
+            wanted := wanted - part;
+          END LOOP;
+          back := ledger.give_back(lots, numbers, at, 'spent', from_lots, amounts, 'operator', make_interval(secs => (op ->> 'spendableSeconds')::double precision), a.lot_seq);
+          moves := back.moves;
+          new_lots := back.new_lots;
+        END IF;
+
+      -- Grants one lot. {bucket, rank, amount, expiresAt, graceSeconds, source, replaces}. With `replaces` it takes the place of what
+      -- the same schedule granted before: daily credits are set and not added, and a renewal ends the old month, in one operation
+      -- (rules 18, 21). A schedule is the first part of `source`: daily, plan. An adjustment may be negative: then credits are revoked.
+      WHEN 'grant', 'adjust' THEN
+        IF amount < 0 THEN
+          taken := ledger.take(lots, -amount, 'revoked', op ->> 'bucket', NULL);
+          recorded := taken.taken = -amount;
+          IF recorded THEN
+            moves := taken.moves;
+          ELSE
+            status := 'adjustment_exceeds_available';
+            reply := jsonb_build_object('spendable', taken.taken);
+          END IF;
+        ELSIF (op ->> 'expiresAt')::timestamptz <= at THEN
+          status := 'already_expired';
+          recorded := false;
+        ELSE
+          IF (op ->> 'replaces')::boolean THEN
+            SELECT lots || coalesce(array_agg(ledger.as_lot(o)), '{}'), numbers || coalesce(array_agg(o.lot_no), '{}') INTO lots, numbers
+              FROM ledger.lots o WHERE account_id = c.account_id AND NOT open AND lot_no <> ALL (numbers)
+               AND bucket = op ->> 'bucket' AND ended_at IS NULL AND expires_at > at;
+            FOR i IN 1..cardinality(lots) LOOP
+              CONTINUE WHEN lots[i].bucket <> op ->> 'bucket' OR lots[i].ended_at IS NOT NULL OR lots[i].expires_at <= at
+                OR split_part(lots[i].source, ':', 1) <> split_part(op ->> 'source', ':', 1);
+              lots[i].ended_at := at;
+              moved := moved || numbers[i];
+              detail := jsonb_build_object('ended', coalesce(detail -> 'ended', '[]') || to_jsonb(numbers[i]));
+              IF lots[i].available > 0 THEN
+                moves := moves || ROW(numbers[i], 'available', 'expired', lots[i].available)::ledger.move;
+              END IF;
+            END LOOP;
+          END IF;
+          moves := moves || ROW(a.lot_seq + 1, 'outside', 'available', amount)::ledger.move;
+          new_lots := jsonb_build_array(jsonb_strip_nulls(jsonb_build_object('lot', a.lot_seq + 1, 'bucket', op -> 'bucket',
+            'rank', op -> 'rank', 'effectiveAt', at, 'expiresAt', op -> 'expiresAt', 'graceSeconds', op -> 'graceSeconds',
+            'source', op -> 'source')));
+        END IF;
+        reply := reply || jsonb_build_object('amount', amount) || CASE WHEN amount > 0 AND recorded THEN jsonb_build_object('lot', a.lot_seq + 1) ELSE '{}' END;
+
+      -- A lot that is over. It comes from the loop above, not from callers.
+      WHEN 'expire' THEN
+        moves := ARRAY[ROW(l.lot_no, 'available', 'expired', l.available)::ledger.move];
+
+      -- Takes bought credits back (rule 27): {cause, source, buckets, amount}. What the dispute `cause` froze first, then what is left
+      -- of the lot `source`, then lots of the buckets in spend order; the rest is debt.
+      WHEN 'revoke' THEN
+        wanted := amount;
+        SELECT * INTO frozen FROM ledger.freezes WHERE account_id = c.account_id AND cause = op ->> 'cause' AND open;
+        IF FOUND THEN
+          SELECT s.* INTO lots, numbers FROM ledger.in_spend_order(lots || ARRAY(SELECT ledger.as_lot(o)
+            FROM ledger.lots o WHERE account_id = c.account_id AND lot_no = ANY (frozen.lots) AND lot_no <> ALL (numbers))) s;
+          FOR i IN 1..cardinality(frozen.lots) LOOP
+            part := least(wanted, frozen.amounts[i]);
+            CONTINUE WHEN part = 0;
+            moves := moves || ROW(frozen.lots[i], 'frozen', 'revoked', part)::ledger.move;
+            frozen.amounts[i] := frozen.amounts[i] - part;
+            wanted := wanted - part;
+          END LOOP;
+          UPDATE ledger.freezes SET amounts = frozen.amounts WHERE account_id = c.account_id AND cause = frozen.cause;
+        END IF;
+        FOR pass IN 1..2 LOOP -- its own lot, then the others
+          FOR i IN 1..cardinality(lots) LOOP
+            CONTINUE WHEN (lots[i].source = op ->> 'source') <> (pass = 1) OR (pass = 2 AND NOT op -> 'buckets' ? lots[i].bucket);
+            part := least(wanted, lots[i].available);
+            CONTINUE WHEN part = 0;
+            moves := moves || ROW(numbers[i], 'available', 'revoked', part)::ledger.move;
+            wanted := wanted - part;
+          END LOOP;
+        END LOOP;
+        owed := wanted;
+        IF owed > 0 THEN
+          INSERT INTO ledger.debts AS d (account_id, cause, seq, owed) VALUES (c.account_id, op ->> 'cause', a.seq + 1, owed)
+          ON CONFLICT (account_id, cause) DO UPDATE SET owed = d.owed + excluded.owed;
+        END IF;
+        reply := jsonb_build_object('amount', amount, 'owed', owed);
+        detail := jsonb_build_object('cause', op -> 'cause', 'owed', owed);
+
+      -- Freezes what is available of the lot `source`, for a dispute (rule 28): {cause, source, amount (null: all of it)}.
+      WHEN 'freeze' THEN
+        wanted := coalesce(amount, 9007199254740991);
+        FOR i IN 1..cardinality(lots) LOOP
+          part := least(wanted, lots[i].available);
+          CONTINUE WHEN part = 0 OR lots[i].source <> op ->> 'source';
+          moves := moves || ROW(numbers[i], 'available', 'frozen', part)::ledger.move;
+          wanted := wanted - part;
+        END LOOP;
+        INSERT INTO ledger.freezes (account_id, cause, lots, amounts) VALUES (c.account_id, op ->> 'cause',
+          ARRAY(SELECT lot FROM unnest(moves)), ARRAY(SELECT milli FROM unnest(moves))) ON CONFLICT DO NOTHING;
+        recorded := FOUND;
+        IF NOT recorded THEN
+          status := 'already_frozen';
+          moves := '{}';
+        END IF;
+        reply := jsonb_build_object('amount', coalesce((SELECT sum(milli) FROM unnest(moves)), 0));
+        detail := jsonb_build_object('cause', op -> 'cause');
+
+      -- Gives back exactly what the dispute `cause` froze and still has frozen: {cause}.
+      WHEN 'unfreeze' THEN
+        UPDATE ledger.freezes SET open = false WHERE account_id = c.account_id AND cause = op ->> 'cause' AND open RETURNING * INTO frozen;
+        recorded := FOUND;
+        IF NOT recorded THEN
+          status := 'not_frozen';
+        ELSE
+          SELECT s.* INTO lots, numbers FROM ledger.in_spend_order(lots || ARRAY(SELECT ledger.as_lot(o)
+            FROM ledger.lots o WHERE account_id = c.account_id AND lot_no = ANY (frozen.lots) AND lot_no <> ALL (numbers))) s;
+          back := ledger.give_back(lots, numbers, at, 'frozen', frozen.lots, frozen.amounts, 'operator', NULL, a.lot_seq);
+          moves := back.moves;
+          new_lots := back.new_lots;
+          reply := jsonb_build_object('returned', back.returned, 'forfeited', back.forfeited);
+          detail := jsonb_build_object('cause', op -> 'cause');
+        END IF;
+
+      -- Changes what gates and calendar are decided by: {rules: {plan, planSource, ...}}. Only a change of plan is history.
+      WHEN 'rules' THEN
+        r := op -> 'rules';
+        detail := jsonb_build_object('before', (SELECT plan FROM ledger.account_rules WHERE account_id = c.account_id), 'after', r -> 'plan');
+        UPDATE ledger.account_rules
+           SET plan = coalesce(r ->> 'plan', plan), plan_source = coalesce(r ->> 'planSource', plan_source),
+               plan_interval = CASE WHEN r ? 'planInterval' THEN r ->> 'planInterval' ELSE plan_interval END,
+               paid_until = CASE WHEN r ? 'paidUntil' THEN (r ->> 'paidUntil')::timestamptz ELSE paid_until END,
+               timezone = coalesce(r ->> 'timezone', timezone), anchor = coalesce((r ->> 'anchor')::timestamptz, anchor),
+               suspended = coalesce((r ->> 'suspended')::boolean, suspended),
+               max_open = CASE WHEN r ? 'maxOpen' THEN (r ->> 'maxOpen')::int ELSE max_open END,
+               credits_per_day = CASE WHEN r ? 'creditsPerDay' THEN (r ->> 'creditsPerDay')::bigint ELSE credits_per_day END,
+               email = CASE WHEN r ? 'email' THEN r ->> 'email' ELSE email END,
+               calendar = calendar || coalesce(r -> 'calendar', '{}')
+         WHERE account_id = c.account_id;
+        -- Every step of the calendar is worked out afresh: the next use settles first.
+        a.rules_version := a.rules_version + 1;
+        a.next_due_at := '-infinity';
+        kind := 'plan';
+        recorded := r ? 'plan';
+        IF NOT recorded THEN
+          reply := '{"op": "rules"}';
+        END IF;
+
+      -- Adds, changes or removes a member: {rulesVersion, member, role, monthlyLimit, remove, seats}. Whether a seat is free and an
+      -- owner is left is decided here, under the lock.
+      WHEN 'member' THEN
+        recorded := false;
+        SELECT count(*) FILTER (WHERE member <> op ->> 'member') AS others, count(*) FILTER (WHERE member = op ->> 'member') AS known,
+               count(*) FILTER (WHERE member <> op ->> 'member' AND role = 'owner') AS owners,
+               count(*) FILTER (WHERE member = op ->> 'member' AND role = 'owner') AS owner INTO taken
+          FROM ledger.members WHERE account_id = c.account_id;
+        status := CASE WHEN (op ->> 'rulesVersion')::bigint <> a.rules_version THEN 'stale'
+                       WHEN op ? 'remove' AND taken.known = 0 THEN 'unknown_member'
+                       WHEN taken.owner = 1 AND taken.owners = 0 AND (op ? 'remove' OR op ->> 'role' <> 'owner')
+                            AND NOT (op ? 'remove' AND taken.others = 0) THEN 'last_owner'
+                       WHEN NOT op ? 'remove' AND taken.known = 0 AND taken.others >= (op ->> 'seats')::int THEN 'seat_limit_reached'
+                       ELSE 'applied' END;
+        IF status = 'applied' THEN
+          a.rules_version := a.rules_version + 1;
+          IF op ? 'remove' THEN
+            DELETE FROM ledger.members WHERE account_id = c.account_id AND member = op ->> 'member';
+          ELSE
+            INSERT INTO ledger.members (account_id, member, role, monthly_limit, added_at)
+            VALUES (c.account_id, op ->> 'member', op ->> 'role', (op ->> 'monthlyLimit')::bigint, at)
+            ON CONFLICT (account_id, member) DO UPDATE SET role = excluded.role, monthly_limit = excluded.monthly_limit;
+          END IF;
+        END IF;
+
+      ELSE
+        RAISE EXCEPTION 'unknown ledger operation: %', kind USING ERRCODE = 'invalid_parameter_value';
+      END CASE;
+
+      IF final THEN -- what a closing hold still holds goes back
+        IF h.held > 0 THEN
+          back := ledger.give_back(lots, numbers, at, 'held', h.lots, h.lots_held, op ->> 'cause', NULL, a.lot_seq);
+          moves := moves || back.moves;
+          new_lots := back.new_lots;
+          reply := reply || jsonb_build_object('returned', back.returned, 'forfeited', back.forfeited);
+          h.released := h.released + h.held;
+          gave_back := h.held;
+          h.forfeited := h.forfeited + back.forfeited;
+          h.held := 0;
+          h.lots_held := array_fill(0::bigint, ARRAY[cardinality(h.lots)]);
+        ELSE
+          reply := reply || '{"returned": 0, "forfeited": 0}';
+        END IF;
+        h.open := false;
+        h.closed_at := at;
+        a.open_holds := a.open_holds - 1;
+      END IF;
+
+      IF recorded THEN
+        -- A hold uncounts what it gives back, in the period it was counted in: credits as they come, a use once, if nothing
+        -- was captured (rule 22).
+        FOR i IN 0..CASE WHEN kind IN ('reserve', 'charge') THEN 0 ELSE coalesce(jsonb_array_length(h.counts), 0) END - 1 LOOP
+          r := h.counts -> i;
+          part := CASE WHEN r ->> 'of' = 'credits' THEN gave_back WHEN final AND h.captured = 0 THEN (r ->> 'units')::bigint ELSE 0 END;
+          CONTINUE WHEN part = 0;
+          counts := counts || jsonb_build_object('counter', r -> 'counter', 'period', r -> 'period', 'units', -part);
+        END LOOP;
+        FOR i IN 0..jsonb_array_length(counts) - 1 LOOP
+          r := counts -> i;
+          x := array_position(counters, (r ->> 'counter') || chr(31) || (r ->> 'period'));
+          IF x IS NULL THEN
+            counters := counters || ((r ->> 'counter') || chr(31) || (r ->> 'period'));
+            used := used || (SELECT o.used FROM ledger.counters o
+              WHERE o.account_id = c.account_id AND o.counter = r ->> 'counter' AND o.period = r ->> 'period');
+            x := cardinality(used);
+          END IF;
+          used[x] := used[x] + (r ->> 'units')::bigint;
+          counted := true;
+        END LOOP;
+        IF counts <> '[]' THEN
+          detail := coalesce(detail, '{}') || jsonb_build_object('counts', counts);
+        END IF;
+
+        -- New lots first: moves fill them from outside.
+        FOR i IN 0..jsonb_array_length(new_lots) - 1 LOOP
+          r := new_lots -> i;
+          l := NULL;
+          l.account_id := a.account_id;
+          l.lot_no := (r ->> 'lot')::int;
+          l.bucket := r ->> 'bucket';
+          l.rank := (r ->> 'rank')::smallint;
+          l.effective_at := (r ->> 'effectiveAt')::timestamptz;
+          l.expires_at := coalesce((r ->> 'expiresAt')::timestamptz, 'infinity');
+          l.return_grace := make_interval(secs => (r ->> 'graceSeconds')::double precision);
+          l.parent_lot := (r ->> 'parent')::int;
+          l.source := r ->> 'source';
+          l.granted := 0; l.available := 0; l.held := 0; l.frozen := 0; l.spent := 0; l.expired := 0; l.revoked := 0;
+          lots := lots || l;
+          numbers := numbers || l.lot_no;
+        END LOOP;
+
+        -- Credits that become available repay debt first, daily ones aside (rule 27).
+        FOR i IN 1..CASE WHEN a.debt > 0 AND kind <> 'revoke' THEN cardinality(moves) ELSE 0 END LOOP
+          m := moves[i];
+          CONTINUE WHEN m.target <> 'available' OR lots[array_position(numbers, m.lot)].source LIKE 'daily:%';
+          part := least(m.milli, a.debt - repaid_now);
+          CONTINUE WHEN part = 0;
+          moves := moves || ROW(m.lot, 'available', 'revoked', part)::ledger.move;
+          repaid_now := repaid_now + part;
+        END LOOP;
+        IF repaid_now > 0 THEN
+          reply := reply || jsonb_build_object('repaid', repaid_now);
+          detail := coalesce(detail, '{}') || jsonb_build_object('repaid', repaid_now);
+          -- The oldest debt first; at once, because a cause may owe again later in the batch.
+          UPDATE ledger.debts d SET repaid = d.repaid + least(o.open, repaid_now - o.before)
+            FROM (SELECT cause, owed - repaid AS open,
+                         coalesce(sum(owed - repaid) OVER (ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
+                    FROM ledger.debts WHERE account_id = c.account_id AND owed > repaid) o
+           WHERE d.account_id = c.account_id AND d.cause = o.cause AND o.before < repaid_now;
+        END IF;
+
+        d_available := 0;
+        d_held := 0;
+        FOR i IN 1..cardinality(moves) LOOP
+          m := moves[i];
+          x := array_position(numbers, m.lot);
+          l := lots[x];
+          CASE m.source
+            WHEN 'outside' THEN l.granted := l.granted + m.milli;
+            WHEN 'available' THEN l.available := l.available - m.milli; d_available := d_available - m.milli;
+            WHEN 'held' THEN l.held := l.held - m.milli; d_held := d_held - m.milli;
+            WHEN 'frozen' THEN l.frozen := l.frozen - m.milli;
+            WHEN 'spent' THEN l.spent := l.spent - m.milli;
+          END CASE;
+          CASE m.target
+            WHEN 'available' THEN
+              l.available := l.available + m.milli; d_available := d_available + m.milli;
+              a.lots_due_at := least(a.lots_due_at, l.expires_at);
+            WHEN 'held' THEN l.held := l.held + m.milli; d_held := d_held + m.milli;
+            WHEN 'frozen' THEN l.frozen := l.frozen + m.milli;
+            WHEN 'spent' THEN l.spent := l.spent + m.milli;
+            WHEN 'expired' THEN l.expired := l.expired + m.milli;
+            WHEN 'revoked' THEN l.revoked := l.revoked + m.milli;
+          END CASE;
+          lots[x] := l;
+          moved := moved || m.lot;
+        END LOOP;
+        IF jsonb_array_length(new_lots) > 0 THEN
+          a.lot_seq := a.lot_seq + jsonb_array_length(new_lots);
+          detail := coalesce(detail, '{}') || jsonb_build_object('lots', new_lots);
+          SELECT s.* INTO lots, numbers FROM ledger.in_spend_order(lots) s;
+        END IF;
+
+        IF status = 'applied' AND h.hold_id IS NOT NULL THEN
+          x := array_position(hold_ids, h.hold_id);
+          IF x IS NULL THEN
+            holds := holds || h;
+            hold_ids := hold_ids || h.hold_id;
+          ELSE
+            h.epoch := h.epoch + 1;
+            holds[x] := h;
+          END IF;
+          IF h.work IS NOT NULL THEN -- its caller sees it as it was right after, also when asking again
+            reply := reply || jsonb_build_object('after', ledger.hold_state(h) || jsonb_build_object('draws', h.work -> 'draws'));
+          END IF;
+          IF op ? 'generation' AND kind IN ('capture', 'release') AND h.generation_id IS NOT NULL THEN
+            r := jsonb_build_object('account', a.account_id, 'id', h.generation_id, 'at', at);
+              ends := ends || jsonb_build_object(a.account_id || ' ' || h.generation_id,
+                coalesce(ends -> (a.account_id || ' ' || h.generation_id), '{}') || (op -> 'generation') || r);
+          END IF;
+        END IF;
+
+        a.seq := a.seq + 1;
+        a.available := a.available + d_available;
+        a.held := a.held + d_held;
+        a.debt := a.debt + owed - repaid_now;
+        a.journal_at := at;
+        e := ROW(a.account_id, a.seq, at, clock_timestamp(), kind, status, op ->> 'key', CASE WHEN status = 'applied' THEN h.hold_id END,
+          d_available, a.available, a.held, a.debt, moves, detail, op ->> 'actor', op ->> 'reason')::ledger.entry;
+        journal := journal || e;
+        reply := reply || jsonb_build_object('op', kind, 'status', status, 'seq', a.seq, 'at', at, 'available', a.available, 'held', a.held, 'debt', a.debt);
+        IF op ? 'key' THEN
+          k := ROW(a.account_id, op ->> 'key', op ->> 'hash', a.seq,
+            (CASE WHEN op ? 'facts' THEN jsonb_build_object('facts', op -> 'facts') || reply ELSE reply END)::text)::ledger.answer;
+          answers := answers || k;
+          keys := keys || k.key;
+          reply := reply || jsonb_build_object('answer', k.answer);
+        END IF;
+      ELSE
+        reply := reply || jsonb_build_object('status', status);
+      END IF;
+      IF op ? 'hash' AND n > steps THEN
+        replies := replies || (jsonb_build_object('answer', NULL, 'replayed', false, 'hold', ledger.hold_state(h)) || reply);
+      END IF;
+    END LOOP;
+
+      -- What was decided, beside what was decided for the other accounts. A lot that was spent wakes nobody when it ends.
+      a.lots_due_at := 'infinity';
+      FOR i IN 1..cardinality(lots) LOOP
+        IF lots[i].available > 0 THEN
+          a.lots_due_at := least(a.lots_due_at, lots[i].expires_at);
+        END IF;
+        IF lots[i].lot_no > was.lot_seq THEN
+          lots_new := lots_new || lots[i];
+        ELSIF lots[i].lot_no = ANY (moved) THEN
+          lots_moved := lots_moved || lots[i];
+        END IF;
+      END LOOP;
+      FOR i IN 1..cardinality(holds) LOOP
+        IF i > stored THEN
+          holds_new := holds_new || holds[i];
+        ELSIF holds[i].epoch > epochs[i] THEN
+          holds_moved := holds_moved || holds[i];
+        END IF;
+      END LOOP;
+      FOR i IN known + 1..cardinality(answers) LOOP
+        answers_new := answers_new || answers[i];
+      END LOOP;
+      IF counted THEN
+        INSERT INTO ledger.counters AS o (account_id, counter, period, used)
+        SELECT c.account_id, split_part(u.name, chr(31), 1), split_part(u.name, chr(31), 2), u.used FROM unnest(counters, used) u (name, used)
+        ON CONFLICT (account_id, counter, period) DO UPDATE SET used = excluded.used;
+      END IF;
+      IF a IS DISTINCT FROM was THEN
+        accounts := accounts || a;
+      END IF;
+      results := results || jsonb_build_object('account', c.account_id, 'result', 'ok', 'at', t, 'seq', a.seq, 'available', a.available,
+        'held', a.held, 'debt', a.debt, 'rulesVersion', a.rules_version, 'settleVersion', a.settle_version, 'nextDueAt', a.next_due_at,
+        'wakeAt', least(a.renews_at, a.lots_due_at), 'ring', least(a.renews_at, a.lots_due_at) < c.wake_at, 'replies', to_jsonb(replies));
+    END;
+  END LOOP;
+
+  -- What was decided is written, each table once: from the arrays, or for a single operation, which is most of them, row by row,
+  -- which is faster. Both write the same columns.
+  IF cardinality(journal) = 1 AND cardinality(lots_new) = 0 THEN
+    FOREACH l IN ARRAY lots_moved LOOP
+      UPDATE ledger.lots
+         SET available = l.available, held = l.held, frozen = l.frozen, spent = l.spent, expired = l.expired, revoked = l.revoked, ended_at = l.ended_at
+       WHERE account_id = l.account_id AND lot_no = l.lot_no;
+    END LOOP;
+    FOREACH h IN ARRAY holds_new LOOP
+      INSERT INTO ledger.holds (account_id, hold_id, generation_id, amount, held, captured, lots, lots_held, lots_captured, open, workflow_id,
+                                namespace_id, opened_at, overdue_at, closed_at, expires_at, work, counts)
+      VALUES (h.account_id, h.hold_id, h.generation_id, h.amount, h.held, h.captured, h.lots, h.lots_held, h.lots_captured, h.open, h.workflow_id,
+              h.namespace_id, h.opened_at, h.overdue_at, h.closed_at, h.expires_at, h.work, h.counts);
+    END LOOP;
+    FOREACH h IN ARRAY holds_moved LOOP
+      UPDATE ledger.holds
+         SET held = h.held, captured = h.captured, released = h.released, forfeited = h.forfeited, refunded = h.refunded, lots_held = h.lots_held,
+             lots_captured = h.lots_captured, phases = h.phases, open = h.open, epoch = h.epoch, expires_at = h.expires_at,
+             overdue_at = h.overdue_at, closed_at = h.closed_at
+       WHERE account_id = h.account_id AND hold_id = h.hold_id;
+    END LOOP;
+    FOREACH k IN ARRAY answers_new LOOP
+      INSERT INTO ledger.op_keys (account_id, key, request_hash, seq, answer) VALUES (k.account_id, k.key, k.request_hash, k.seq, k.answer);
+    END LOOP;
+    INSERT INTO ledger.journal (account_id, seq, at, recorded_at, kind, status, key, hold_id, credits, available_after, held_after,
+                                debt_after, moves, detail, actor, reason)
+    VALUES (e.account_id, e.seq, e.at, e.recorded_at, e.kind, e.status, e.key, e.hold_id, e.credits, e.available_after, e.held_after,
+            e.debt_after, e.moves, e.detail, e.actor, e.reason);
+    FOREACH a IN ARRAY accounts LOOP
+      UPDATE ledger.accounts
+         SET seq = a.seq, lot_seq = a.lot_seq, available = a.available, held = a.held, debt = a.debt, open_holds = a.open_holds,
+             journal_at = a.journal_at, lots_due_at = a.lots_due_at, leases_due_at = a.leases_due_at, next_due_at = a.next_due_at,
+             renews_at = a.renews_at, rules_version = a.rules_version, settle_version = a.settle_version
+       WHERE account_id = a.account_id;
+    END LOOP;
+  ELSIF cardinality(journal) > 0 THEN
+    INSERT INTO ledger.lots (account_id, lot_no, bucket, rank, effective_at, expires_at, ended_at, return_grace, parent_lot, source,
+                             granted, available, held, frozen, spent, expired, revoked)
+    SELECT * FROM unnest(lots_new);
+    UPDATE ledger.lots o
+       SET available = v.available, held = v.held, frozen = v.frozen, spent = v.spent, expired = v.expired, revoked = v.revoked, ended_at = v.ended_at
+      FROM unnest(lots_moved) v WHERE o.account_id = v.account_id AND o.lot_no = v.lot_no;
+    INSERT INTO ledger.holds (account_id, hold_id, generation_id, amount, held, captured, released, forfeited, refunded, lots, lots_held,
+                              lots_captured, open, epoch, workflow_id, namespace_id, opened_at, overdue_at, closed_at, expires_at, phases, work, counts)
+    SELECT * FROM unnest(holds_new);
+    UPDATE ledger.holds o
+       SET held = v.held, captured = v.captured, released = v.released, forfeited = v.forfeited, refunded = v.refunded, lots_held = v.lots_held,
+           lots_captured = v.lots_captured, phases = v.phases, open = v.open, epoch = v.epoch, expires_at = v.expires_at,
+           overdue_at = v.overdue_at, closed_at = v.closed_at
+      FROM unnest(holds_moved) v WHERE o.account_id = v.account_id AND o.hold_id = v.hold_id;
+    INSERT INTO ledger.op_keys (account_id, key, request_hash, seq, answer) SELECT * FROM unnest(answers_new);
+    INSERT INTO ledger.journal (account_id, seq, at, recorded_at, kind, status, key, hold_id, credits, available_after, held_after,
+                                debt_after, moves, detail, actor, reason)
+    SELECT * FROM unnest(journal);
+  END IF;
+  IF generations <> '[]' THEN
+    INSERT INTO ledger.generations (account_id, generation_id, hold_id, key, status, action, model, params, ordered, member,
+        project, feature, parent, metadata, provider, quoted, draws, catalog_version, workflow_id, temporal_url, deadline_at,
+        created_at, finished_at, outputs)
+    SELECT g.account, g.id, g."holdId", g.key, CASE WHEN g.amount > 0 THEN 'running' ELSE 'succeeded' END, g.action, g.model, g.params,
+        g.ordered, g.member, g.project, g.feature, g.parent, nullif(g.metadata, 'null'), g.provider, g.amount, g.draws, g."catalogVersion",
+        CASE WHEN g.amount > 0 THEN g."workflowId" END, g."temporalUrl", g."deadlineAt", g.at, CASE WHEN g.amount = 0 THEN g.at END, '[]'
+      FROM jsonb_to_recordset(generations) g (account text, id text, "holdId" text, key text, amount bigint, action text, model text, params jsonb,
+        ordered int, member text, project text, feature text, parent text, metadata jsonb, provider jsonb, draws jsonb,
+        "catalogVersion" int, "workflowId" text, "temporalUrl" text, "deadlineAt" timestamptz, at timestamptz);
+  END IF;
+  IF ends <> '{}' THEN
+    UPDATE ledger.generations g
+       SET status = coalesce(v.value ->> 'status', g.status), outputs = coalesce(v.value -> 'outputs', g.outputs),
+           error = coalesce(nullif(v.value -> 'error', 'null'), g.error),
+           provider_cost = coalesce(nullif(v.value -> 'providerCost', 'null'), g.provider_cost),
+           finished_at = CASE WHEN v.value ->> 'status' IS NULL THEN g.finished_at ELSE (v.value ->> 'at')::timestamptz END
+      FROM jsonb_each(ends) v WHERE g.account_id = v.value ->> 'account' AND g.generation_id = v.value ->> 'id' AND g.status = 'running';
+  END IF;
+  IF cardinality(journal) <> 1 OR cardinality(lots_new) > 0 THEN
+    UPDATE ledger.accounts o
+       SET seq = v.seq, lot_seq = v.lot_seq, available = v.available, held = v.held, debt = v.debt, open_holds = v.open_holds,
+           journal_at = v.journal_at, lots_due_at = v.lots_due_at, leases_due_at = v.leases_due_at, next_due_at = v.next_due_at,
+           renews_at = v.renews_at, rules_version = v.rules_version, settle_version = v.settle_version
+      FROM unnest(accounts) v WHERE o.account_id = v.account_id;
+  END IF;
+  RETURN to_jsonb(results);
+END $$;
+
+-- Opens an account; its first settle grants what its plan gives. False if the id is taken.
+CREATE FUNCTION ledger.open_account(p_account text, p_rules jsonb, p_clock timestamptz) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+DECLARE
+  t timestamptz := coalesce(p_clock, clock_timestamp());
+BEGIN
+  IF p_account !~ '^[A-Za-z0-9_-]{1,64}$' THEN -- rule 6; the key is hashed into ids in domain/ids.ts
+    RAISE EXCEPTION 'not an account id: %', p_account USING ERRCODE = 'check_violation';
+  END IF;
+  INSERT INTO ledger.accounts (account_id, clock_at) VALUES (p_account, p_clock) ON CONFLICT DO NOTHING;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  INSERT INTO ledger.account_rules (account_id, catalog, plan, plan_source, plan_interval, timezone, anchor, email, created_at)
+  VALUES (p_account, p_rules ->> 'catalog', p_rules ->> 'plan', p_rules ->> 'planSource', p_rules ->> 'planInterval',
+          coalesce(p_rules ->> 'timezone', 'UTC'), coalesce((p_rules ->> 'anchor')::timestamptz, date_trunc('milliseconds', t)),
+          p_rules ->> 'email', date_trunc('milliseconds', t));
+  RETURN true;
+END $$;
+
+-- Moves the clock of an account that is on a test clock. A clock never goes back.
+CREATE FUNCTION ledger.move_clock(p_account text, p_to timestamptz) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+BEGIN
+  UPDATE ledger.accounts SET clock_at = p_to WHERE account_id = p_account AND clock_at <= p_to;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'account % is not on a test clock, or its clock is past %', p_account, p_to
+      USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+END $$;
+
+-- Says that a run is about to submit the hold's work; false if the hold is no longer open (rule 5). Moves the epoch.
+CREATE FUNCTION ledger.assert_hold_open(p_account text, p_hold text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+BEGIN
+  PERFORM FROM ledger.accounts WHERE account_id = p_account FOR NO KEY UPDATE; -- as everything that changes an account does
+  UPDATE ledger.holds SET epoch = epoch + 1 WHERE account_id = p_account AND hold_id = p_hold AND open;
+  RETURN FOUND;
+END $$;
