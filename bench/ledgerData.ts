@@ -19,7 +19,7 @@ export async function openFunded(options: {
     steps: [],
     calendar: {},
     nextDueAt: 'infinity',
-    renewsAt: 'infinity',
+    wakeAt: 'infinity',
   };
   const rules = JSON.stringify({ catalog: 'imagineart', plan: 'free', planSource: 'free' });
   const grant = {

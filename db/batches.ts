@@ -95,9 +95,15 @@ export function createBatches({
   async function settled(account: string, take: () => Operation[]): Promise<Reply[] | null> {
     let settlement: Settlement | null = null;
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
-      const result = await lanes.call(account, () => ({ account, operations: take(), settlement }));
+      // What leaves more to settle goes without operations: they are decided when all is settled.
+      const alone: boolean = settlement?.more === true;
+      const result = await lanes.call(account, () => ({
+        account,
+        operations: alone ? [] : take(),
+        settlement,
+      }));
       onResult(account, result);
-      if (result.result === 'ok') return result.replies;
+      if (result.result === 'ok' && !alone) return result.replies;
       if (result.result === 'unknown_account') return null;
       settlement = result.result === 'settle_required' ? await due(result.snapshot) : null;
     }

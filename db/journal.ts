@@ -16,6 +16,7 @@ export const JOURNAL_KINDS = [
   'unfreeze',
   'adjust',
   'plan',
+  'notice',
 ] as const;
 
 export type JournalKind = (typeof JOURNAL_KINDS)[number];

@@ -158,8 +158,8 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
       }
       if (result.ring === true) ring(account);
       const settled: Snapshot | null = await snapshot(account);
-      // More than MAX_STEPS slots were due: go on until the next one lies ahead.
-      const done = settled === null || !touch || toMs(settled.nextDueAt) > toMs(settled.now);
+      const done =
+        settled === null || (!settlement.more && (!touch || toMs(settled.nextDueAt) > toMs(settled.now)));
       if (settled !== null && done) return { wakeAt: settled.wakeAt, onTestClock: settled.onTestClock };
       known = settled;
     }

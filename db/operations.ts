@@ -2,6 +2,7 @@ import type { Instant, Snapshot } from '../domain/account';
 import type { MilliCredits } from '../domain/credits';
 import type { OrderedGeneration } from '../domain/generation';
 import type { Count } from '../domain/limits';
+import type { PlanGrant } from '../domain/planChange';
 import type { Settlement } from '../domain/settle';
 
 /**
@@ -184,6 +185,12 @@ export interface MemberOperation extends Keyed {
 export interface RulesOperation extends Keyed {
   op: 'rules';
   rules: Record<string, unknown>;
+  /** What it was worked out from: if they have moved since, nothing happens and the answer is `stale`. */
+  rulesVersion?: number;
+  /** What an upgrade adds at once (rule 19). */
+  grants?: PlanGrant[];
+  /** The plan's credits end with it, and what comes back of them is forfeited (rule 14). */
+  ends?: 'plan';
 }
 
 export type Operation =

@@ -6,15 +6,32 @@ import type { MilliCredits } from './credits';
  */
 export type Instant = string;
 
+export type PlanSource = 'free' | 'admin' | 'stripe';
+export type PlanInterval = 'month' | 'quarter' | 'year';
+
+/** The change of plan that was decided already and comes at the end of the period: a downgrade, or the free plan. */
+export interface PendingPlan {
+  plan: string;
+  source: PlanSource;
+  interval: PlanInterval | null;
+  at: Instant;
+}
+
 /** Decides gates and calendar; `rulesVersion` moves when one of these changes, never by a spend. */
 export interface AccountRules {
   catalog: string;
   plan: string;
   /** Who covers the plan: nobody has to (`free`), an administrator, or Stripe's paid invoices. */
-  planSource: 'free' | 'admin' | 'stripe';
-  planInterval: 'month' | 'quarter' | 'year' | null;
+  planSource: PlanSource;
+  planInterval: PlanInterval | null;
   /** Stripe plans: the end of what is paid. An administrator's plan has none (it covers every slot). */
   paidUntil: Instant | null;
+  /** What becomes of the plan at the end of the period; null: it stays. */
+  pending: PendingPlan | null;
+  /** When the last subscription ended; null: there is one, or never was. */
+  endedAt: Instant | null;
+  /** The test clock the account lives on; null: real time. */
+  testClock: string | null;
   timezone: string;
   anchor: Instant;
   suspended: boolean;
@@ -39,12 +56,23 @@ export interface BucketCalendar {
   date?: string;
   from?: Instant;
   nextAt?: Instant;
-  /** Monthly: the start of the last slot that was granted. */
+  /** Monthly: the start of the last slot that was granted, and the highest allotment granted in it (rule 19). */
   slotStart?: Instant;
+  allotment?: MilliCredits;
+  /** Monthly: the slot was granted by a plan that somebody pays for. */
+  paid?: boolean;
 }
 
 /** By bucket; merged bucket by bucket into `account_rules.calendar`. */
 export type CalendarState = Record<string, BucketCalendar>;
+
+/** Credits that end and are not daily ones: when, and since when they are there. */
+export interface Ending {
+  at: Instant;
+  since: Instant;
+  /** The first part of their lots' source: `plan`, `pack`, `return`, … */
+  of: string;
+}
 
 export interface Snapshot {
   account: string;
@@ -65,6 +93,7 @@ export interface Snapshot {
   /** Of a team, by name. */
   members: Record<string, Member>;
   calendar: CalendarState;
+  ending: Ending[];
 }
 
 export interface LotView {

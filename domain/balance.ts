@@ -4,7 +4,7 @@ import type { Bucket, Catalog } from './catalog';
 import { add, type MilliCredits, milli, toCredits } from './credits';
 import type { LimitsShown } from './limits';
 import { paywallWays } from './paywall';
-import { allotment, hasSubscription } from './settle';
+import { allotment, hasSubscription, noticeSeconds } from './settle';
 
 /** What the customer's counter shows: the balance of `api.md`, from a settled snapshot. Pure. */
 
@@ -55,7 +55,8 @@ export function currentCycle(snapshot: Snapshot): { anchor: Instant; start: Inst
   return { anchor: new Date(anchorMs).toISOString(), start: at(n), end: at(n + 1) };
 }
 
-const EXPIRING_SOON_MS = 7 * 24 * 3_600_000;
+/** How far ahead credits that end are shown, where the catalog does not announce them. */
+const EXPIRING_SOON_SECONDS = 7 * 24 * 3_600;
 
 export function balanceBody(options: {
   snapshot: BalanceSnapshot;
@@ -86,7 +87,7 @@ export function balanceBody(options: {
         const lots = live.filter((lot) => lot.bucket === bucket.bucket);
         return bucketBody({ bucket, lots, refreshes: next !== null, next });
       }),
-    expiringSoon: expiringSoon(live, nowMs),
+    expiringSoon: expiringSoon({ lots: live, nowMs, catalog }),
     quotas: limits?.quotas ?? [],
     member: limits?.member ?? null,
     canGenerate: available > 0 && !snapshot.rules.suspended,
@@ -133,7 +134,7 @@ export function pastBalanceBody(options: {
         const refreshes = bucket.refresh !== null && lots.some(({ source }) => OF_SCHEDULE.test(source));
         return bucketBody({ bucket, lots, refreshes, next: null });
       }),
-    expiringSoon: expiringSoon(live, atMs),
+    expiringSoon: expiringSoon({ lots: live, nowMs: atMs, catalog }),
     quotas: [],
     member: null,
     canGenerate: null,
@@ -143,9 +144,11 @@ export function pastBalanceBody(options: {
   };
 }
 
-function expiringSoon(lots: LotView[], nowMs: number) {
+function expiringSoon(options: { lots: LotView[]; nowMs: number; catalog: Catalog }) {
+  const { lots, nowMs, catalog } = options;
+  const soonMs = nowMs + (noticeSeconds(catalog) ?? EXPIRING_SOON_SECONDS) * 1000;
   return lots
-    .filter((lot) => lot.available > 0 && toMs(lot.expiresAt) <= nowMs + EXPIRING_SOON_MS)
+    .filter((lot) => lot.available > 0 && toMs(lot.expiresAt) <= soonMs)
     .toSorted((a, b) => toMs(a.expiresAt) - toMs(b.expiresAt))
     .map((lot) => ({
       bucket: lot.bucket,

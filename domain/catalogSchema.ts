@@ -194,6 +194,23 @@ const rules = z.strictObject({
     .default('calendar-month')
     .describe('When they start anew'),
   renewalGrace: duration.default('PT2H'),
+  notices: z
+    .strictObject({
+      lowBalancePercent: z
+        .int()
+        .min(0)
+        .max(100)
+        .nullable()
+        .default(20)
+        .describe(
+          'A balance is low below this share of what a period gives; 0: only an empty one is told of, null: none',
+        ),
+      expiringBefore: duration
+        .nullable()
+        .default('P7D')
+        .describe('Credits that end, daily ones aside, are announced this long before; null: they are not'),
+    })
+    .prefault({}),
   showPrices: z.boolean().default(true),
   callersChooseProvider: z.boolean().default(false),
   defaultProvider: provider,

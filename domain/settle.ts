@@ -2,18 +2,23 @@ import type { AccountRules, BucketCalendar, CalendarState, Instant, Snapshot } f
 import { toMs } from './account';
 import { cycleNumber, cycleStart, dayStart, localDate, nextMidnight } from './calendar';
 import { type Bucket, type Catalog, isPaid, planOf, returnGraceSeconds } from './catalog';
-import { type MilliCredits, toMilli } from './credits';
+import { add, type MilliCredits, milli, toMilli } from './credits';
+import { isoDurationSeconds } from './duration';
 
 /**
- * Brings one account up to its clock: which grants are due, in boundary order, and when to look again.
- * Pure; the database applies the result under its lock if nothing moved meanwhile (rule 11).
+ * Brings one account up to its clock: what is due, in boundary order, and when to look again. Pure; the database
+ * applies the result under its lock if nothing moved meanwhile (rule 11).
  */
 
-/** One grant that is due; `at` is the boundary it belongs to, however late it is written. */
-export interface SettleStep {
+interface Step {
+  /** The boundary it belongs to, however late it is written. */
   at: Instant;
   key: string;
   hash: string;
+}
+
+/** One grant that is due. */
+export interface GrantStep extends Step {
   bucket: string;
   rank: number;
   amount: MilliCredits;
@@ -21,8 +26,24 @@ export interface SettleStep {
   graceSeconds: number | null;
   source: string;
   /** It takes the place of what the same schedule granted before: set, not added. */
-  replaces: true;
+  replaces: boolean;
 }
+
+/** The plan changes, as was decided before: a downgrade, or the end of a subscription. */
+export interface PlanStep extends Step {
+  op: 'rules';
+  rules: Record<string, unknown>;
+  /** Nothing is carried over: the plan's credits end with it, and what comes back of them is forfeited (rule 14). */
+  ends: 'plan';
+}
+
+/** Credits are announced before they end, if any are left by then. */
+export interface NoticeStep extends Step {
+  op: 'notice';
+  expiresAt: Instant;
+}
+
+export type SettleStep = GrantStep | PlanStep | NoticeStep;
 
 export interface Settlement {
   settleVersion: number;
@@ -31,18 +52,24 @@ export interface Settlement {
   calendar: CalendarState;
   /** The account must be settled before any use from this instant on. */
   nextDueAt: Instant;
-  /** The next step somebody could observe though nobody touches the account. */
-  renewsAt: Instant;
+  /** The next thing somebody could observe though nobody touches the account. */
+  wakeAt: Instant;
+  /** A balance below this is low; null: nobody is told of balances. */
+  lowBelow: MilliCredits | null;
+  /** Credits that end are announced this long before; null: they are not. */
+  noticeSeconds: number | null;
+  /** There is more to settle, to be worked out from what this leaves. */
+  more: boolean;
 }
 
 /** At most this many grants in one settlement; the account is settled again until nothing is due. */
 export const MAX_STEPS = 120;
 
 interface BucketPlan {
-  steps: SettleStep[];
+  steps: GrantStep[];
   calendar: BucketCalendar;
   nextDueMs: number;
-  renewsMs: number;
+  wakeMs: number;
 }
 
 const NEVER = Number.POSITIVE_INFINITY;
@@ -53,27 +80,34 @@ const NEVER = Number.POSITIVE_INFINITY;
  */
 export function settle(options: { snapshot: Snapshot; catalog: Catalog; touch: boolean }): Settlement {
   const { snapshot, catalog, touch } = options;
-  const context = {
-    account: snapshot.account,
-    rules: snapshot.rules,
-    nowMs: toMs(snapshot.now),
-    catalog,
-    touch,
-  };
+  const { account, rules } = snapshot;
+  const nowMs = toMs(snapshot.now);
+  const changeMs = rules.pending === null ? NEVER : toMs(rules.pending.at);
+  // Until the plan changes everything goes by the old one; what comes after is worked out from what that leaves.
+  const changes = changeMs <= nowMs;
+  const context: Context = { account, rules, nowMs: changes ? changeMs - 1 : nowMs, catalog, touch };
   const plans = catalog.buckets
-    .filter((bucket) => bucket.refresh !== null)
+    .filter(({ refresh }) => refresh === 'month' || (refresh === 'day' && !changes))
     .map((bucket) => {
       const done = snapshot.calendar[bucket.bucket] ?? {};
       const plan = bucket.refresh === 'day' ? daily(bucket, done, context) : monthly(bucket, done, context);
       return { bucket: bucket.bucket, ...plan };
     });
+  const grants = plans.flatMap(({ steps }) => steps);
+  const notices = noticesOf({ snapshot, grants, context });
+  const change = changes ? [planStep(snapshot)] : [];
+  const steps: SettleStep[] = [...grants, ...notices.steps, ...change];
+  const nextDueMs = Math.min(changeMs, ...plans.map((plan) => plan.nextDueMs));
   return {
     settleVersion: snapshot.settleVersion,
     rulesVersion: snapshot.rulesVersion,
-    steps: plans.flatMap((plan) => plan.steps).toSorted((a, b) => toMs(a.at) - toMs(b.at)),
+    steps: steps.toSorted((a, b) => toMs(a.at) - toMs(b.at)),
     calendar: Object.fromEntries(plans.map((plan) => [plan.bucket, plan.calendar])),
-    nextDueAt: instant(Math.min(NEVER, ...plans.map((plan) => plan.nextDueMs))),
-    renewsAt: instant(Math.min(NEVER, ...plans.map((plan) => plan.renewsMs))),
+    nextDueAt: instant(nextDueMs),
+    wakeAt: instant(Math.min(changeMs, notices.wakeMs, ...plans.map((plan) => plan.wakeMs))),
+    lowBelow: lowBelow(catalog, rules),
+    noticeSeconds: noticeSeconds(catalog),
+    more: changes || (grants.length >= MAX_STEPS && nextDueMs <= nowMs),
   };
 }
 
@@ -90,6 +124,11 @@ export function hasSubscription(catalog: Catalog, rules: AccountRules): boolean 
   return plan !== undefined && isPaid(plan) && rules.planSource !== 'free';
 }
 
+export function noticeSeconds({ rules }: Catalog): number | null {
+  const { expiringBefore } = rules.notices;
+  return expiringBefore === null ? null : isoDurationSeconds(expiringBefore);
+}
+
 interface Context {
   account: string;
   rules: AccountRules;
@@ -98,11 +137,67 @@ interface Context {
   touch: boolean;
 }
 
+/** The share of what all buckets give in a period below which the balance is low. */
+function lowBelow(catalog: Catalog, rules: AccountRules): MilliCredits | null {
+  const { lowBalancePercent } = catalog.rules.notices;
+  if (lowBalancePercent === null) return null;
+  const given = catalog.buckets
+    .filter(({ refresh }) => refresh !== null)
+    .map((bucket) => allotment({ bucket, catalog, rules }));
+  return milli(Math.floor((add(...given) * lowBalancePercent) / 100));
+}
+
+function planStep({ account, rules: { pending } }: Snapshot): PlanStep {
+  if (pending === null) throw new Error(`account ${account} has no change of plan ahead`);
+  const key = `sys:plan-end:${account}:${instant(toMs(pending.at))}`;
+  const { plan, source, interval } = pending;
+  return {
+    op: 'rules',
+    at: pending.at,
+    key,
+    hash: `${plan} ${source} ${interval}`,
+    ends: 'plan',
+    rules: {
+      plan,
+      planSource: source,
+      planInterval: interval,
+      pending: null,
+      ...(source === 'free' ? { endedAt: pending.at, paidUntil: null } : {}),
+    },
+  };
+}
+
+/** Every end of credits is announced once, and wakes the account; those of a plan that costs nothing do not. */
+function noticesOf(options: { snapshot: Snapshot; grants: readonly GrantStep[]; context: Context }) {
+  const { snapshot, grants, context } = options;
+  const { account, rules, nowMs, catalog } = context;
+  const paid = hasSubscription(catalog, rules);
+  const before = noticeSeconds(catalog);
+  const noticeMs = before === null ? NEVER : before * 1000;
+  const granted = grants.flatMap(({ at, expiresAt, source }) =>
+    expiresAt === null ? [] : [{ at: expiresAt, since: at, of: source.split(':')[0] ?? '' }],
+  );
+  const endings = [...snapshot.ending, ...granted].filter(
+    ({ at, of }) => toMs(at) > nowMs && of !== 'daily' && (of !== 'plan' || paid),
+  );
+  const steps = new Map<string, NoticeStep>();
+  let wakeMs = NEVER;
+  for (const { at, since } of endings) {
+    const announcedMs = toMs(at) - noticeMs;
+    const due = announcedMs > toMs(since) && announcedMs <= nowMs;
+    // One that is due was perhaps written before: then its key is known, and nothing happens.
+    const key = `sys:expiring:${account}:${instant(toMs(at))}`;
+    if (due) steps.set(key, { op: 'notice', at: instant(announcedMs), key, hash: key, expiresAt: at });
+    wakeMs = Math.min(wakeMs, announcedMs > Math.max(nowMs, toMs(since)) ? announcedMs : toMs(at));
+  }
+  return { steps: [...steps.values()], wakeMs };
+}
+
 /** A day is a calendar date in the account's zone; its credits replace yesterday's, which end at midnight. */
 function daily(bucket: Bucket, done: BucketCalendar, context: Context): BucketPlan {
   const { account, rules, nowMs, catalog, touch } = context;
   const amount = allotment({ bucket, catalog, rules });
-  const nothing = { steps: [], calendar: done, nextDueMs: NEVER, renewsMs: NEVER };
+  const nothing = { steps: [], calendar: done, nextDueMs: NEVER, wakeMs: NEVER };
   if (amount === 0) return nothing;
   const nextMs = done.nextAt === undefined ? Number.NEGATIVE_INFINITY : toMs(done.nextAt);
   if (nowMs < nextMs || !touch) return { ...nothing, nextDueMs: nextMs };
@@ -117,19 +212,25 @@ function daily(bucket: Bucket, done: BucketCalendar, context: Context): BucketPl
       steps: [],
       calendar: { ...done, nextAt: instant(midnightMs) },
       nextDueMs: midnightMs,
-      renewsMs: NEVER,
+      wakeMs: NEVER,
     };
   }
   const key = `sys:daily:${account}:${date}`;
-  const step = { ...lotTerms(bucket, key), at: instant(fromMs), amount, expiresAt: instant(midnightMs) };
-  return { steps: [step], calendar, nextDueMs: midnightMs, renewsMs: NEVER };
+  const step = {
+    ...lotTerms(bucket, key),
+    at: instant(fromMs),
+    amount,
+    expiresAt: instant(midnightMs),
+    replaces: true,
+  };
+  return { steps: [step], calendar, nextDueMs: midnightMs, wakeMs: NEVER };
 }
 
 /** Plan credits come once per cycle of the anchor, for every slot whose start is covered (rule 18). */
 function monthly(bucket: Bucket, done: BucketCalendar, context: Context): BucketPlan {
   const { account, rules, nowMs, catalog, touch } = context;
   const amount = allotment({ bucket, catalog, rules });
-  const nothing = { steps: [], calendar: done, nextDueMs: NEVER, renewsMs: NEVER };
+  const nothing = { steps: [], calendar: done, nextDueMs: NEVER, wakeMs: NEVER };
   if (amount === 0) return nothing;
 
   const anchorMs = toMs(rules.anchor);
@@ -144,21 +245,46 @@ function monthly(bucket: Bucket, done: BucketCalendar, context: Context): Bucket
       nextDueMs: granted === null ? Number.NEGATIVE_INFINITY : cycleStart(anchorMs, granted + 1),
     };
   }
-  const last = Math.min(current, first + MAX_STEPS - 1);
-  const steps: SettleStep[] = [];
-  for (let slot = first; slot <= last && slot !== granted; slot += 1) {
+  const wanted = Math.min(current, first + MAX_STEPS - 1);
+  const steps: GrantStep[] = [];
+  let last = granted;
+  for (let slot = first; slot <= wanted && slot !== granted && isCovered(slot, context); slot += 1) {
     const startMs = cycleStart(anchorMs, slot);
     steps.push({
       ...lotTerms(bucket, `sys:plan:${account}:${instant(startMs)}`),
       at: instant(Math.max(startMs, toMs(rules.createdAt))),
       amount,
-      // An administrator's plan has no invoice to wait for, so its lots end exactly with the slot.
-      expiresAt: instant(cycleStart(anchorMs, slot + 1)),
+      expiresAt: instant(slotEnd(slot, context)),
+      // What a plan left before a subscription began with a cycle of its own is carried, if the catalog says so.
+      replaces: !(slot === 0 && granted === null && catalog.rules.upgrade.carry),
     });
+    last = slot;
   }
-  const nextMs = cycleStart(anchorMs, last + 1);
-  const calendar = { slotStart: instant(cycleStart(anchorMs, last)) };
-  return { steps, calendar, nextDueMs: nextMs, renewsMs: paid ? nextMs : NEVER };
+  const next = (last ?? current) + 1;
+  // What is not paid comes with the invoice that covers it, not with time.
+  const nextMs = paid && !isCovered(next, context) ? NEVER : cycleStart(anchorMs, next);
+  const calendar =
+    steps.length === 0 || last === null
+      ? done
+      : {
+          slotStart: instant(cycleStart(anchorMs, last)),
+          allotment: amount,
+          ...(paid ? { paid: true } : {}),
+        };
+  return { steps, calendar, nextDueMs: nextMs, wakeMs: paid ? nextMs : NEVER };
+}
+
+/** A plan that costs nothing and an administrator's cover every slot; Stripe's those that were paid for (rule 18). */
+function isCovered(slot: number, { rules }: Context): boolean {
+  if (rules.planSource !== 'stripe') return true;
+  return rules.paidUntil !== null && cycleStart(toMs(rules.anchor), slot) < toMs(rules.paidUntil);
+}
+
+/** With the slot; where an invoice is due then, which takes an hour or so to be paid, a little later (rule 18). */
+function slotEnd(slot: number, context: Context): number {
+  const endMs = cycleStart(toMs(context.rules.anchor), slot + 1);
+  if (isCovered(slot + 1, context)) return endMs;
+  return endMs + (isoDurationSeconds(context.catalog.rules.renewalGrace) ?? 0) * 1000;
 }
 
 function lotTerms(bucket: Bucket, key: string) {
@@ -169,7 +295,6 @@ function lotTerms(bucket: Bucket, key: string) {
     rank: bucket.rank,
     graceSeconds: returnGraceSeconds(bucket),
     source: key.replace(/^sys:/, ''),
-    replaces: true as const,
   };
 }
 

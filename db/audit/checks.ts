@@ -110,14 +110,14 @@ export const CHECKS: readonly Check[] = [
              UNION ALL
             SELECT o.account_id, n.* FROM openings o CROSS JOIN LATERAL jsonb_to_recordset(o.lots) n ${TERMS}),
           ended AS (
-            SELECT j.account_id, e.value::int AS lot, j.at FROM {journal} j
+            SELECT j.account_id, e.value::int AS lot, j.at, j.detail ? 'forGood' AS for_good FROM {journal} j
              CROSS JOIN LATERAL jsonb_array_elements(j.detail -> 'ended') e WHERE j.detail ? 'ended' AND {j.account_id})
           SELECT coalesce(l.account_id, g.account_id) AS account_id, coalesce(l.lot_no, g.lot) AS lot_no, l.bucket, g.bucket AS granted_as
             FROM (SELECT * FROM ledger.lots WHERE {account_id}) l FULL JOIN granted g ON g.account_id = l.account_id AND g.lot = l.lot_no
             LEFT JOIN ended e ON e.account_id = l.account_id AND e.lot = l.lot_no
            WHERE l.ended_at IS DISTINCT FROM coalesce(e.at, g.ended)
               OR (l.bucket, l.rank, l.effective_at, l.expires_at, l.return_grace, l.parent_lot, l.source) IS DISTINCT FROM
-                 (g.bucket, g.rank, g."effectiveAt", coalesce(g."expiresAt", 'infinity'), make_interval(secs => g."graceSeconds"), g.parent, g.source)`,
+                 (g.bucket, g.rank, g."effectiveAt", coalesce(g."expiresAt", 'infinity'), CASE WHEN e.for_good THEN NULL ELSE make_interval(secs => g."graceSeconds") END, g.parent, g.source)`,
   },
   {
     id: 'rebuild-holds',
@@ -365,9 +365,12 @@ export const CHECKS: readonly Check[] = [
   },
   {
     id: 'sleepers-sleep',
-    title: 'A free account without credits that expire has nothing to wake up for',
+    title:
+      'A free account wakes up only for credits that last longer than its day or its month, when they end',
     invariant: 8,
     sql: `SELECT a.account_id, a.wake_at FROM ledger.accounts a JOIN ledger.account_rules r USING (account_id)
-           WHERE r.plan_source = 'free' AND a.wake_at < 'infinity' AND a.renews_at < 'infinity' AND {a.account_id}`,
+           WHERE r.plan_source = 'free' AND a.wake_at < 'infinity' AND a.wake_at > a.journal_at AND {a.account_id}
+             AND NOT EXISTS (SELECT FROM ledger.lots l WHERE l.account_id = a.account_id AND l.expires_at >= a.wake_at AND l.expires_at < 'infinity'
+                                AND split_part(l.source, ':', 1) NOT IN ('daily', 'plan'))`,
   },
 ];

@@ -108,7 +108,7 @@ test('the audit does not mind what was spent at the very instant a grant then en
   await ledger.charge(account, { amount: 500 });
   const next = { ...daily, source: 'daily:2', replaces: true, at: T0, key: 'sys:daily:2', hash: 'd' };
   const versions = { settleVersion: 1, rulesVersion: 1, calendar: {} };
-  const due = { steps: [next], nextDueAt: 'infinity', renewsAt: 'infinity' };
+  const due = { steps: [next], nextDueAt: 'infinity', wakeAt: 'infinity' };
   await ledger.apply(account, [], { ...versions, ...due });
   const { checks } = await runAudit(database.db.pool, { account });
   expect(checks.filter(({ violations }) => violations > 0)).toEqual([]);

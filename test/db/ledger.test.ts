@@ -310,7 +310,7 @@ describe('settling', () => {
       steps: [step],
       calendar: {},
       nextDueAt: 'infinity',
-      renewsAt: 'infinity',
+      wakeAt: 'infinity',
     };
     const done = await ledger.apply('due-1', [reservation('due-1', { amount: 5 })], settlement);
     expect(done).toMatchObject({ result: 'ok', replies: [{ status: 'applied' }] });

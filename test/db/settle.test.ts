@@ -119,12 +119,25 @@ test('racing for the first use of a day, everybody sees it settled once', async 
 });
 
 test('rings when the next boundary moved earlier', async () => {
-  const account = await open({ plan: 'free', clockAt: '2026-03-01T10:00:00Z' });
+  const account = await open({ plan: 'basic', clockAt: '2026-03-01T10:00:00Z' });
   rung.length = 0;
   await ledger.balance(account);
   expect(rung).toEqual([account]);
   await spend(account, 5);
   expect(rung).toEqual([account]);
+});
+
+test('daily credits wake nobody when they end, and are over all the same', async () => {
+  const account = await open({ plan: 'free', clockAt: '2026-03-01T10:00:00Z' });
+  rung.length = 0;
+  await spend(account, 5);
+  expect(rung).toEqual([]);
+  expect((await ledger.snapshot(account))?.wakeAt).toBe('infinity');
+  await ledger.moveClock(account, '2026-03-05T10:00:00Z');
+  expect(await available(account)).toBe(100);
+  const rows = await journal(account);
+  const expired = rows.find(({ kind }) => kind === 'expire');
+  expect(expired?.at.toISOString()).toBe('2026-03-02T00:00:00.000Z');
 });
 
 test('a change of zone never lets two days’ credits be spent at once', async () => {

@@ -3,14 +3,15 @@ import type { CalendarState } from '../../domain/account';
 import type { Catalog } from '../../domain/catalog';
 import { allotment, hasSubscription, MAX_STEPS, type Settlement, settle } from '../../domain/settle';
 import { imagineart, parsed, smallest } from './catalogs';
-import { onPlan, OPENED, type SnapshotChange, snapshotOf } from './snapshots';
+import { grantsOf, onPlan, OPENED, type SnapshotChange, snapshotOf } from './snapshots';
 
 const catalog = imagineart();
 
 const settled = (change: SnapshotChange = {}, touch = true) =>
   settle({ snapshot: snapshotOf(change), catalog, touch });
 
-const grants = ({ steps }: Settlement) => steps.map(({ at, bucket, amount }) => [at, bucket, amount / 1000]);
+const grants = (due: Settlement) =>
+  grantsOf(due).map(({ at, bucket, amount }) => [at, bucket, amount / 1000]);
 
 /** The catalog with a free plan that gives 30 credits a month. */
 function withFreeMonthly(): Catalog {
@@ -42,10 +43,10 @@ describe('the daily credits', () => {
   });
 
   it('come at midnight to the instant, and end as the next ones begin: they are set, not added', () => {
-    const { calendar, steps } = settled();
-    const next = settled({ now: '2026-11-22T00:00:00.000Z', calendar });
+    const first = settled();
+    const next = settled({ now: '2026-11-22T00:00:00.000Z', calendar: first.calendar });
     expect(grants(next)).toEqual([['2026-11-22T00:00:00.000Z', 'daily', 100]]);
-    expect(steps[0]?.expiresAt).toBe(next.steps[0]?.at);
+    expect(grantsOf(first)[0]?.expiresAt).toBe(next.steps[0]?.at);
   });
 
   it('of days when nobody was there are never granted', () => {
@@ -63,9 +64,9 @@ describe('the daily credits', () => {
       steps: [],
       calendar,
       nextDueAt: '2026-11-22T00:00:00.000Z',
-      renewsAt: 'infinity',
+      wakeAt: 'infinity',
     });
-    expect(settled({}, false)).toMatchObject({ steps: [], nextDueAt: '-infinity', renewsAt: 'infinity' });
+    expect(settled({}, false)).toMatchObject({ steps: [], nextDueAt: '-infinity', wakeAt: 'infinity' });
   });
 
   it.each([
@@ -77,7 +78,7 @@ describe('the daily credits', () => {
 
   it('stop while there is a subscription', () => {
     const subscribed = settled({ rules: onPlan('basic') });
-    expect(subscribed.steps.map((step) => step.bucket)).toEqual(['plan']);
+    expect(grantsOf(subscribed).map((step) => step.bucket)).toEqual(['plan']);
   });
 
   it('resume at once when it ends, unless that day was granted before', () => {
@@ -135,7 +136,7 @@ describe('the daily credits', () => {
               calendar,
               rules: { timezone, createdAt: '2026-10-20T09:00:00.000Z' },
             });
-            for (const { key, at, expiresAt } of result.steps) {
+            for (const { key, at, expiresAt } of grantsOf(result)) {
               keys.push(key);
               expect(at <= now && now < String(expiresAt)).toBe(true);
             }
@@ -165,26 +166,29 @@ describe('the plan credits of an administrator’s plan', () => {
         expiresAt: '2026-11-30T12:00:00.000Z',
         graceSeconds: 86_400,
         source: 'plan:ada:2026-10-31T12:00:00.000Z',
-        replaces: true,
+        replaces: false,
       },
     ]);
     expect(first).toMatchObject({
       nextDueAt: '2026-11-30T12:00:00.000Z',
-      renewsAt: '2026-11-30T12:00:00.000Z',
+      wakeAt: '2026-11-23T12:00:00.000Z', // a week before what is left ends
     });
   });
 
   it('come every month from the anchor, clamped to the month’s end, each ending as the next begins', () => {
     const { calendar } = settled({ rules });
     const later = settled({ now: '2027-03-31T12:00:00.000Z', rules, calendar }, false);
-    expect(later.steps.map((step) => [step.at, step.expiresAt])).toEqual([
+    expect(grantsOf(later).map((step) => [step.at, step.expiresAt])).toEqual([
       ['2026-11-30T12:00:00.000Z', '2026-12-31T12:00:00.000Z'],
       ['2026-12-31T12:00:00.000Z', '2027-01-31T12:00:00.000Z'],
       ['2027-01-31T12:00:00.000Z', '2027-02-28T12:00:00.000Z'],
       ['2027-02-28T12:00:00.000Z', '2027-03-31T12:00:00.000Z'],
       ['2027-03-31T12:00:00.000Z', '2027-04-30T12:00:00.000Z'],
     ]);
-    expect(later.calendar).toEqual({ daily: {}, plan: { slotStart: '2027-03-31T12:00:00.000Z' } });
+    expect(later.calendar).toEqual({
+      daily: {},
+      plan: { slotStart: '2027-03-31T12:00:00.000Z', allotment: 8_000_000, paid: true },
+    });
   });
 
   it('need nobody to be there: a timer grants them too', () => {
@@ -234,7 +238,7 @@ describe('the plan credits of a free plan', () => {
   const free = withFreeMonthly();
   const at = (now: string, touch: boolean, calendar: CalendarState = {}) => {
     const result = settle({ snapshot: snapshotOf({ now, calendar }), catalog: free, touch });
-    return { ...result, steps: result.steps.filter((step) => step.bucket === 'plan') };
+    return { ...result, steps: grantsOf(result).filter((step) => step.bucket === 'plan') };
   };
 
   it('come when somebody is there, for the current slot only', () => {
@@ -248,9 +252,9 @@ describe('the plan credits of a free plan', () => {
   it('do not come by a timer, and do not wake anyone', () => {
     const { calendar } = at(OPENED, true);
     const timer = at('2027-03-01T00:00:00.000Z', false, calendar);
-    expect(timer).toMatchObject({ steps: [], renewsAt: 'infinity' });
+    expect(timer).toMatchObject({ steps: [], wakeAt: 'infinity' });
     expect(timer.calendar['plan']).toEqual(calendar['plan']);
-    expect(at(OPENED, true).renewsAt).toBe('infinity');
+    expect(at(OPENED, true).wakeAt).toBe('infinity');
   });
 
   it('come once for a slot', () => {
@@ -270,7 +274,7 @@ describe('a settlement', () => {
     const plans = json.plans.map((one) => ({ ...one, allotments: {} }));
     const dry = parsed({ ...json, plans, buckets: json.buckets.filter((one) => one.refresh === null) });
     const result = settle({ snapshot: snapshotOf(), catalog: dry, touch: true });
-    expect(result).toMatchObject({ steps: [], calendar: {}, nextDueAt: 'infinity', renewsAt: 'infinity' });
+    expect(result).toMatchObject({ steps: [], calendar: {}, nextDueAt: 'infinity', wakeAt: 'infinity' });
   });
 
   it('has nothing left to do when it is settled again at once', () => {
@@ -280,8 +284,13 @@ describe('a settlement', () => {
         const now = new Date(Date.parse(OPENED) + minutes * 60_000).toISOString();
         const rules = plan === 'free' ? {} : onPlan(plan);
         const first = settled({ now, rules });
-        const second = settled({ now, rules, calendar: first.calendar });
-        expect(second).toEqual({ ...first, steps: [] });
+        // What was granted, and ends one day, is in the account's lots by then.
+        const ending = grantsOf(first).map(({ at, expiresAt, source }) => ({
+          ...{ at: expiresAt ?? 'infinity', since: at, of: source.split(':')[0] ?? '' },
+        }));
+        const second = settled({ now, rules, calendar: first.calendar, ending });
+        const notices = first.steps.filter((step) => 'op' in step); // whose keys are known by then
+        expect(second).toEqual({ ...first, steps: notices });
         expect(first.nextDueAt > now).toBe(true);
       }),
     );

@@ -1,5 +1,6 @@
 import type { AccountRules, BalanceSnapshot, LotView } from '../../domain/account';
 import { milli } from '../../domain/credits';
+import type { GrantStep, Settlement } from '../../domain/settle';
 
 /** A free account in London, opened on the morning of 21 November 2026 and never settled. */
 
@@ -26,6 +27,7 @@ export function snapshotOf({ rules, ...change }: SnapshotChange = {}): BalanceSn
     settleVersion: 0,
     calendar: {},
     members: {},
+    ending: [],
     lots: [],
     ...change,
     rules: {
@@ -34,6 +36,9 @@ export function snapshotOf({ rules, ...change }: SnapshotChange = {}): BalanceSn
       planSource: 'free',
       planInterval: null,
       paidUntil: null,
+      pending: null,
+      endedAt: null,
+      testClock: null,
       timezone: 'Europe/London',
       anchor: OPENED,
       suspended: false,
@@ -45,6 +50,11 @@ export function snapshotOf({ rules, ...change }: SnapshotChange = {}): BalanceSn
       ...rules,
     },
   };
+}
+
+/** Of what is due, the grants. */
+export function grantsOf({ steps }: Settlement): GrantStep[] {
+  return steps.filter((step): step is GrantStep => !('op' in step));
 }
 
 /** A plan an administrator set. */

@@ -1,4 +1,4 @@
-import type { SettleStep, Settlement } from '../../domain/settle';
+import type { GrantStep, Settlement } from '../../domain/settle';
 import { milli } from '../../domain/credits';
 import type { Account } from './account';
 import { DAY, HOUR, instantText, type Micros } from './instants';
@@ -23,7 +23,8 @@ export function createCalendar(start: Micros): Calendar {
       const today = start + Math.floor((at - start) / DAY) * DAY;
       const steps = [...slots.map((n) => planStep(start + n * SLOT)), dailyStep(today)];
       return {
-        ...{ settleVersion, rulesVersion, calendar: {}, renewsAt: 'infinity' },
+        ...{ settleVersion, rulesVersion, calendar: {}, wakeAt: 'infinity' },
+        ...{ lowBelow: null, noticeSeconds: null, more: false },
         steps: steps.toSorted((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0)),
         nextDueAt: instantText(today + DAY),
       };
@@ -31,7 +32,7 @@ export function createCalendar(start: Micros): Calendar {
   };
 }
 
-function dailyStep(from: Micros): SettleStep {
+function dailyStep(from: Micros): GrantStep {
   const source = `daily:${instantText(from)}`;
   return {
     ...{ key: `sys:${source}`, hash: 'daily', bucket: 'daily', rank: 1, source, replaces: true },
@@ -45,7 +46,7 @@ function dailyStep(from: Micros): SettleStep {
 }
 
 /** Plan credits outlive their slot a little, so that a renewal finds and ends them. */
-function planStep(from: Micros): SettleStep {
+function planStep(from: Micros): GrantStep {
   const source = `plan:${instantText(from)}`;
   return {
     ...{ key: `sys:${source}`, hash: 'plan', bucket: 'plan', rank: 2, source, replaces: true },

@@ -47,7 +47,13 @@ export function createFakeLedger(names: readonly string[]): FakeLedger {
 
   function settlement(name: string): Settlement {
     const { settleVersion = 0, rulesVersion = 1 } = accounts.get(name) ?? {};
-    const never = { nextDueAt: 'infinity', renewsAt: 'infinity' };
+    const never = {
+      nextDueAt: 'infinity',
+      wakeAt: 'infinity',
+      lowBelow: null,
+      noticeSeconds: null,
+      more: false,
+    };
     return { settleVersion, rulesVersion, steps: [], calendar: {}, ...never };
   }
 

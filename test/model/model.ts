@@ -24,8 +24,12 @@ export type ModelReply = Record<string, unknown> & Pick<Reply, 'status'>;
 export type CallResult = { result: 'settle_required' | 'stale' } | { result: 'ok'; replies: ModelReply[] };
 
 export function applyCall(account: Account, { operations, settlement }: Call): CallResult {
-  // A key that is known is answered before anything else is looked at.
-  const onlyReplays = operations.length > 0 && operations.every(({ key }) => account.answers.has(key));
+  // A key that is known is answered before anything else is looked at; a lease that is over is written down first.
+  const leaseOver = openHolds(account).some(
+    ({ until }) => (until ?? Number.POSITIVE_INFINITY) <= Math.max(account.now, account.journalAt),
+  );
+  const onlyReplays =
+    operations.length > 0 && !leaseOver && operations.every(({ key }) => account.answers.has(key));
   if (settlement === null) {
     if (account.now >= account.nextDueAt && !onlyReplays) return { result: 'settle_required' };
   } else {
@@ -43,6 +47,7 @@ export function applyCall(account: Account, { operations, settlement }: Call): C
 }
 
 function takeStep(account: Account, step: SettleStep): void {
+  if ('op' in step) throw new Error(`the model's calendar only grants, and this is ${step.op}`);
   const boundary = microsOf(step.at);
   endWhatIsOver(account, boundary);
   if (account.answers.has(step.key)) return; // granted before, by another road

@@ -126,7 +126,10 @@ function settlementOf({ model, calendar }: Life): Settlement {
     steps: [],
     calendar: {},
     nextDueAt: 'infinity',
-    renewsAt: 'infinity',
+    wakeAt: 'infinity',
+    lowBelow: null,
+    noticeSeconds: null,
+    more: false,
   };
 }
 

@@ -12,7 +12,7 @@ import { type Priced, price } from '../../domain/prices';
 import type { Refusal } from '../../domain/refusals';
 import { settle } from '../../domain/settle';
 import { parsed } from '../domain/catalogs';
-import { lotOf, OPENED, type SnapshotChange, snapshotOf } from '../domain/snapshots';
+import { grantsOf, lotOf, OPENED, type SnapshotChange, snapshotOf } from '../domain/snapshots';
 
 /** One product as a test of its source text asks it: prices, gates, buckets, in credits. */
 
@@ -77,8 +77,12 @@ export function product(id: string) {
       balanceBody({ snapshot: snapshotOf(change), catalog, withLots: false }),
     /** What is granted when somebody is there: bucket, credits, when it ends. */
     grants: (change: SnapshotChange) => {
-      const { steps, calendar } = settle({ snapshot: snapshotOf(change), catalog, touch: true });
-      return { steps: steps.map((step) => [step.bucket, toCredits(step.amount), step.expiresAt]), calendar };
+      const due = settle({ snapshot: snapshotOf(change), catalog, touch: true });
+      const { calendar } = due;
+      return {
+        steps: grantsOf(due).map((step) => [step.bucket, toCredits(step.amount), step.expiresAt]),
+        calendar,
+      };
     },
     wall: (options: {
       plan: string;

@@ -70,7 +70,7 @@ export function ledgerOf(db: Database, owner: Database = db) {
         steps: [],
         calendar: {},
         nextDueAt: 'infinity',
-        renewsAt: 'infinity',
+        wakeAt: 'infinity',
       };
       await apply(account, [], settlement);
       return account;

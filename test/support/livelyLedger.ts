@@ -150,5 +150,5 @@ export const TAMPERINGS: Record<string, string> = {
   'frozen-equals-freezes': "UPDATE ledger.freezes SET open = false WHERE account_id = '$a'",
   'journal-speaks-its-language':
     "UPDATE ledger.journal SET kind = 'gift' WHERE account_id = '$a' AND seq = 2",
-  'sleepers-sleep': "UPDATE ledger.accounts SET renews_at = '2027-01-01' WHERE account_id = '$a'",
+  'sleepers-sleep': "UPDATE ledger.accounts SET wake_at = '2027-01-01' WHERE account_id = '$a'",
 };

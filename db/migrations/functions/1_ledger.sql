@@ -26,8 +26,8 @@ DROP TYPE IF EXISTS ledger.account, ledger.lot, ledger.hold, ledger.entry, ledge
 -- which costs more than the work itself.
 CREATE TYPE ledger.account AS (
   account_id text, seq bigint, lot_seq int, available bigint, held bigint, debt bigint, open_holds int, journal_at timestamptz,
-  lots_due_at timestamptz, leases_due_at timestamptz, next_due_at timestamptz, renews_at timestamptz, rules_version bigint,
-  settle_version bigint);
+  lots_due_at timestamptz, leases_due_at timestamptz, next_due_at timestamptz, wake_at timestamptz, rules_version bigint,
+  settle_version bigint, low_below bigint, notice_before interval, told smallint);
 CREATE TYPE ledger.lot AS (
   account_id text, lot_no int, bucket text, rank smallint, effective_at timestamptz, expires_at timestamptz, ended_at timestamptz,
   return_grace interval, parent_lot int, source text,
@@ -147,10 +147,14 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
     'rulesVersion', a.rules_version, 'settleVersion', a.settle_version,
     'rules', jsonb_build_object('catalog', r.catalog, 'plan', r.plan, 'planSource', r.plan_source, 'planInterval', r.plan_interval,
       'paidUntil', r.paid_until, 'timezone', r.timezone, 'anchor', r.anchor, 'suspended', r.suspended, 'maxOpen', r.max_open,
-      'creditsPerDay', r.credits_per_day, 'email', r.email, 'stripeCustomer', r.stripe_customer, 'createdAt', r.created_at),
+      'creditsPerDay', r.credits_per_day, 'pending', r.pending, 'endedAt', r.ended_at, 'testClock', r.test_clock, 'email', r.email, 'stripeCustomer', r.stripe_customer, 'createdAt', r.created_at),
     'members', coalesce((SELECT jsonb_object_agg(m.member, jsonb_build_object('role', m.role, 'monthlyLimit', m.monthly_limit))
                            FROM ledger.members m WHERE m.account_id = p_account), '{}'),
-    'calendar', r.calendar)
+    'calendar', r.calendar,
+    -- What ends and is not daily: when, since when it is there, and of which schedule.
+    'ending', coalesce((SELECT jsonb_agg(DISTINCT jsonb_build_object('at', l.expires_at, 'since', l.effective_at, 'of', split_part(l.source, ':', 1)))
+                          FROM ledger.lots l
+                         WHERE l.account_id = p_account AND l.open AND l.expires_at < 'infinity' AND l.source NOT LIKE 'daily:%'), '[]'))
     FROM ledger.accounts a JOIN ledger.account_rules r USING (account_id)
    WHERE a.account_id = p_account
 $$;
@@ -171,7 +175,7 @@ $$;
 --   ops      [{op, key, hash, ...}], each independent of the others, decided in order. A key says what was asked, `hash` how: the
 --            same key with another hash is a conflict (rules 1, 3; callers' are `req:…`, ours `sys:…` by hold and step, rule 4).
 --            The fields of each are at its WHEN below.
---   settle   {settleVersion, rulesVersion, steps: [{at, ...grant}], calendar, nextDueAt, renewsAt}, or null: the calendar steps that
+--   settle   {settleVersion, rulesVersion, steps: [{at, ...grant}], calendar, nextDueAt, wakeAt, lowBelow, noticeSeconds}, or null: the steps that
 --            are due, worked out by domain/settle.ts; SQL does no calendar arithmetic (rule 11)
 -- Answers one result for each account, in the order asked: {account, result: ok, replies: [...], ...}, or without having written
 -- anything there {result: unknown_account}, {result: settle_required | stale, snapshot}.
@@ -213,7 +217,7 @@ BEGIN
   FOR c IN
     SELECT q.value ->> 'account' AS account_id, q.value -> 'ops' AS ops, q.value -> 'settle' AS settlement, a.clock_at, a.wake_at,
            ROW(a.account_id, a.seq, a.lot_seq, a.available, a.held, a.debt, a.open_holds, a.journal_at, a.lots_due_at, a.leases_due_at,
-               a.next_due_at, a.renews_at, a.rules_version, a.settle_version)::ledger.account AS account,
+               a.next_due_at, a.wake_at, a.rules_version, a.settle_version, a.low_below, a.notice_before, a.told)::ledger.account AS account,
            ARRAY(SELECT ROW(o.account_id, o.key, o.request_hash, o.seq, o.answer)::ledger.answer FROM ledger.op_keys o
                   WHERE o.account_id = q.value ->> 'account' AND o.key = ANY (ARRAY(SELECT jsonb_array_elements(q.value -> 'ops') ->> 'key'))) AS answers,
            ARRAY(SELECT ledger.as_hold(o) FROM ledger.holds o
@@ -261,18 +265,21 @@ BEGIN
       limited     jsonb;                              -- the first counter that is too full
       gave_back   bigint;
       moves       ledger.move[];
+      ended       ledger.move[];
       new_lots    jsonb;
       x           int;
       amount      bigint;
       wanted      bigint;
       part        bigint;
       final       boolean;
+      schedule    text;                               -- the schedule whose lots end: the first part of their source, daily or plan
       from_lots   int[];
       amounts     bigint[];
       none        bigint[];
       r           jsonb;
       d_available bigint;
       d_held      bigint;
+      level       smallint;
       owed        bigint;
       repaid_now  bigint;
       due         timestamptz;
@@ -290,7 +297,9 @@ BEGIN
       t := greatest(coalesce(c.clock_at, clock_timestamp()), a.journal_at);
 
       -- A key that is known is answered before anything else is looked at, also before settling (rule 1).
-      IF known > 0 AND settlement IS NULL THEN
+      -- Where a lease is over that is first written down, for a hold is shown as it is now (rule 5).
+      IF known > 0 AND settlement IS NULL AND (a.leases_due_at > t OR NOT EXISTS (
+           SELECT FROM ledger.holds o WHERE o.account_id = c.account_id AND o.open AND o.expires_at <= t)) THEN
         replay_only := known = (SELECT count(DISTINCT o.value ->> 'key') FROM jsonb_array_elements(c.ops) o);
       END IF;
       IF settlement IS NULL THEN
@@ -304,7 +313,9 @@ BEGIN
       ELSE
         a.settle_version := a.settle_version + 1;
         a.next_due_at := (settlement ->> 'nextDueAt')::timestamptz;
-        a.renews_at := (settlement ->> 'renewsAt')::timestamptz;
+        a.wake_at := (settlement ->> 'wakeAt')::timestamptz;
+        a.low_below := (settlement ->> 'lowBelow')::bigint;
+        a.notice_before := make_interval(secs => (settlement ->> 'noticeSeconds')::double precision);
         UPDATE ledger.account_rules SET calendar = calendar || (settlement -> 'calendar')
          WHERE account_id = c.account_id AND NOT calendar @> (settlement -> 'calendar');
         -- A step that was granted before, by another road, is done.
@@ -391,9 +402,13 @@ BEGIN
       repaid_now := 0;
       at := greatest(a.journal_at, at);
       amount := (op ->> 'amount')::bigint;
+      IF amount < 0 AND kind <> 'adjust' THEN
+        RAISE EXCEPTION 'the amount of a % must not be negative', kind USING ERRCODE = 'invalid_parameter_value';
+      END IF;
       x := array_position(hold_ids, op ->> 'holdId');
       h := holds[x];
       final := false; -- whether it closes a hold
+      schedule := NULL;
       closed := CASE WHEN h.hold_id IS NULL THEN 'unknown_hold'
                      WHEN op ? 'leased' AND h.generation_id IS NOT NULL THEN 'not_leased' -- its workflow's
                      WHEN NOT h.open AND h.closed_at = h.expires_at THEN 'hold_expired'
@@ -407,6 +422,9 @@ BEGIN
       -- excluded buckets); here it is decided whether that still holds, and the balance (rule 9). A charge is reserve and capture in one.
       -- refuseOnly: for a caller without a workflow, who expects a refusal and may not hold anything (rule 10).
       WHEN 'reserve', 'charge' THEN
+        IF x IS NOT NULL THEN
+          RAISE EXCEPTION 'hold % exists already, under another key', op ->> 'holdId' USING ERRCODE = 'unique_violation';
+        END IF;
         IF (op ->> 'rulesVersion')::bigint <> a.rules_version OR at >= (op ->> 'countsUntil')::timestamptz THEN
           status := 'stale';
           recorded := false;
@@ -572,26 +590,12 @@ BEGIN
           status := 'already_expired';
           recorded := false;
         ELSE
-          IF (op ->> 'replaces')::boolean THEN
-            SELECT lots || coalesce(array_agg(ledger.as_lot(o)), '{}'), numbers || coalesce(array_agg(o.lot_no), '{}') INTO lots, numbers
-              FROM ledger.lots o WHERE account_id = c.account_id AND NOT open AND lot_no <> ALL (numbers)
-               AND bucket = op ->> 'bucket' AND ended_at IS NULL AND expires_at > at;
-            FOR i IN 1..cardinality(lots) LOOP
-              CONTINUE WHEN lots[i].bucket <> op ->> 'bucket' OR lots[i].ended_at IS NOT NULL OR lots[i].expires_at <= at
-                OR split_part(lots[i].source, ':', 1) <> split_part(op ->> 'source', ':', 1);
-              lots[i].ended_at := at;
-              moved := moved || numbers[i];
-              detail := jsonb_build_object('ended', coalesce(detail -> 'ended', '[]') || to_jsonb(numbers[i]));
-              IF lots[i].available > 0 THEN
-                moves := moves || ROW(numbers[i], 'available', 'expired', lots[i].available)::ledger.move;
-              END IF;
-            END LOOP;
-          END IF;
           moves := moves || ROW(a.lot_seq + 1, 'outside', 'available', amount)::ledger.move;
           new_lots := jsonb_build_array(jsonb_strip_nulls(jsonb_build_object('lot', a.lot_seq + 1, 'bucket', op -> 'bucket',
             'rank', op -> 'rank', 'effectiveAt', at, 'expiresAt', op -> 'expiresAt', 'graceSeconds', op -> 'graceSeconds',
             'source', op -> 'source')));
         END IF;
+        schedule := CASE WHEN recorded AND (op ->> 'replaces')::boolean THEN split_part(op ->> 'source', ':', 1) END;
         reply := reply || jsonb_build_object('amount', amount) || CASE WHEN amount > 0 AND recorded THEN jsonb_build_object('lot', a.lot_seq + 1) ELSE '{}' END;
 
       -- A lot that is over. It comes from the loop above, not from callers.
@@ -667,29 +671,59 @@ BEGIN
           detail := jsonb_build_object('cause', op -> 'cause');
         END IF;
 
-      -- Changes what gates and calendar are decided by: {rules: {plan, planSource, ...}}. Only a change of plan is history.
+      -- Changes what gates and calendar are decided by: {rules: {plan, planSource, ...}, rulesVersion, grants, ends}. Only a change of plan,
+      -- or of what is going to happen to it, is history. rulesVersion: what it was worked out from; if it has moved since, nothing happens.
+      -- grants: [{bucket, rank, amount, expiresAt, graceSeconds, source}], what an upgrade adds at once (rule 19). ends: a schedule whose
+      -- lots end with this, whatever their policy says of returns (rule 14).
       WHEN 'rules' THEN
-        r := op -> 'rules';
-        detail := jsonb_build_object('before', (SELECT plan FROM ledger.account_rules WHERE account_id = c.account_id), 'after', r -> 'plan');
-        UPDATE ledger.account_rules
-           SET plan = coalesce(r ->> 'plan', plan), plan_source = coalesce(r ->> 'planSource', plan_source),
-               plan_interval = CASE WHEN r ? 'planInterval' THEN r ->> 'planInterval' ELSE plan_interval END,
-               paid_until = CASE WHEN r ? 'paidUntil' THEN (r ->> 'paidUntil')::timestamptz ELSE paid_until END,
-               timezone = coalesce(r ->> 'timezone', timezone), anchor = coalesce((r ->> 'anchor')::timestamptz, anchor),
-               suspended = coalesce((r ->> 'suspended')::boolean, suspended),
-               max_open = CASE WHEN r ? 'maxOpen' THEN (r ->> 'maxOpen')::int ELSE max_open END,
-               credits_per_day = CASE WHEN r ? 'creditsPerDay' THEN (r ->> 'creditsPerDay')::bigint ELSE credits_per_day END,
-               email = CASE WHEN r ? 'email' THEN r ->> 'email' ELSE email END,
-               calendar = calendar || coalesce(r -> 'calendar', '{}')
-         WHERE account_id = c.account_id;
-        -- Every step of the calendar is worked out afresh: the next use settles first.
-        a.rules_version := a.rules_version + 1;
-        a.next_due_at := '-infinity';
-        kind := 'plan';
-        recorded := r ? 'plan';
-        IF NOT recorded THEN
-          reply := '{"op": "rules"}';
+        IF (op ->> 'rulesVersion')::bigint <> a.rules_version THEN
+          status := 'stale';
+          recorded := false;
+        ELSE
+          r := op -> 'rules';
+          UPDATE ledger.account_rules u
+             SET plan = coalesce(r ->> 'plan', u.plan), plan_source = coalesce(r ->> 'planSource', u.plan_source),
+                 plan_interval = CASE WHEN r ? 'planInterval' THEN r ->> 'planInterval' ELSE u.plan_interval END,
+                 paid_until = CASE WHEN r ? 'paidUntil' THEN (r ->> 'paidUntil')::timestamptz ELSE u.paid_until END,
+                 pending = CASE WHEN r ? 'pending' THEN nullif(r -> 'pending', 'null') ELSE u.pending END,
+                 ended_at = CASE WHEN r ? 'endedAt' THEN (r ->> 'endedAt')::timestamptz ELSE u.ended_at END,
+                 timezone = coalesce(r ->> 'timezone', u.timezone), anchor = coalesce((r ->> 'anchor')::timestamptz, u.anchor),
+                 suspended = coalesce((r ->> 'suspended')::boolean, u.suspended),
+                 max_open = CASE WHEN r ? 'maxOpen' THEN (r ->> 'maxOpen')::int ELSE u.max_open END,
+                 credits_per_day = CASE WHEN r ? 'creditsPerDay' THEN (r ->> 'creditsPerDay')::bigint ELSE u.credits_per_day END,
+                 email = CASE WHEN r ? 'email' THEN r ->> 'email' ELSE u.email END,
+                 calendar = u.calendar || coalesce(r -> 'calendar', '{}')
+            FROM ledger.account_rules was
+           WHERE u.account_id = c.account_id AND was.account_id = u.account_id
+          RETURNING jsonb_strip_nulls(jsonb_build_object('before', was.plan, 'after', u.plan, 'interval', u.plan_interval, 'source', u.plan_source,
+            'pending', u.pending)) INTO detail;
+          -- Every step of the calendar is worked out afresh: the next use settles first.
+          a.rules_version := a.rules_version + 1;
+          a.next_due_at := '-infinity';
+          kind := 'plan';
+          recorded := r ? 'plan' OR r ? 'pending';
+          IF recorded THEN
+            a.wake_at := least(a.wake_at, at); -- and so does its workflow
+            schedule := op ->> 'ends';
+            FOR i IN 0..coalesce(jsonb_array_length(op -> 'grants'), 0) - 1 LOOP
+              r := op -> 'grants' -> i;
+              moves := moves || ROW(a.lot_seq + 1 + i, 'outside', 'available', (r ->> 'amount')::bigint)::ledger.move;
+              new_lots := new_lots || (jsonb_strip_nulls(r - 'amount') || jsonb_build_object('lot', a.lot_seq + 1 + i, 'effectiveAt', at));
+            END LOOP;
+          ELSE
+            reply := '{"op": "rules"}';
+          END IF;
         END IF;
+
+      -- Says that credits are about to end, if any are left: {expiresAt}. It moves none.
+      WHEN 'notice' THEN
+        part := 0;
+        FOR i IN 1..cardinality(lots) LOOP
+          CONTINUE WHEN lots[i].expires_at <> (op ->> 'expiresAt')::timestamptz OR lots[i].source LIKE 'daily:%';
+          part := part + lots[i].available;
+        END LOOP;
+        recorded := part > 0;
+        detail := jsonb_build_object('notice', 'credits.expiring', 'milli', part, 'expiresAt', op -> 'expiresAt');
 
       -- Adds, changes or removes a member: {rulesVersion, member, role, monthlyLimit, remove, seats}. Whether a seat is free and an
       -- owner is left is decided here, under the lock.
@@ -719,6 +753,35 @@ BEGIN
       ELSE
         RAISE EXCEPTION 'unknown ledger operation: %', kind USING ERRCODE = 'invalid_parameter_value';
       END CASE;
+
+      IF schedule IS NOT NULL THEN -- lots of a schedule end before their time, also those that are held as a whole
+        SELECT s.* INTO lots, numbers FROM ledger.in_spend_order(lots || ARRAY(SELECT ledger.as_lot(o)
+          FROM ledger.lots o WHERE o.account_id = c.account_id AND NOT o.open AND o.lot_no <> ALL (numbers)
+           AND split_part(o.source, ':', 1) = schedule AND o.ended_at IS NULL AND o.expires_at > at)) s;
+        from_lots := '{}';
+        ended := '{}';
+        FOR i IN 1..cardinality(lots) LOOP
+          CONTINUE WHEN split_part(lots[i].source, ':', 1) <> schedule OR lots[i].ended_at IS NOT NULL OR lots[i].expires_at <= at
+            OR (kind <> 'plan' AND lots[i].bucket <> op ->> 'bucket');
+          lots[i].ended_at := at;
+          moved := moved || numbers[i];
+          from_lots := from_lots || numbers[i];
+          IF lots[i].available > 0 THEN
+            ended := ended || ROW(numbers[i], 'available', 'expired', lots[i].available)::ledger.move;
+          END IF;
+          IF kind = 'plan' THEN
+            lots[i].return_grace := NULL;
+          END IF;
+        END LOOP;
+        moves := ended || moves;
+        IF cardinality(from_lots) > 0 THEN
+          detail := coalesce(detail, '{}') || jsonb_build_object('ended', to_jsonb(from_lots));
+          IF kind = 'plan' THEN
+            detail := detail || '{"forGood": true}';
+            UPDATE ledger.lots SET return_grace = NULL WHERE account_id = c.account_id AND lot_no = ANY (from_lots);
+          END IF;
+        END IF;
+      END IF;
 
       IF final THEN -- what a closing hold still holds goes back
         IF h.held > 0 THEN
@@ -780,6 +843,10 @@ BEGIN
           l.granted := 0; l.available := 0; l.held := 0; l.frozen := 0; l.spent := 0; l.expired := 0; l.revoked := 0;
           lots := lots || l;
           numbers := numbers || l.lot_no;
+          -- What a schedule grants wakes as its settlement says; all else when it is announced, or ends.
+          IF l.expires_at < 'infinity' AND split_part(l.source, ':', 1) NOT IN ('daily', 'plan') THEN
+            a.wake_at := least(a.wake_at, CASE WHEN l.expires_at - a.notice_before > at THEN l.expires_at - a.notice_before ELSE l.expires_at END);
+          END IF;
         END LOOP;
 
         -- Credits that become available repay debt first, daily ones aside (rule 27).
@@ -858,6 +925,16 @@ BEGIN
         a.held := a.held + d_held;
         a.debt := a.debt + owed - repaid_now;
         a.journal_at := at;
+        -- Told once on the way down, and again only when something was granted meanwhile: a hold that comes and goes says nothing.
+        IF a.low_below IS NOT NULL THEN
+          level := CASE WHEN a.available = 0 THEN 2 WHEN a.available < a.low_below THEN 1 ELSE 0 END;
+          IF level > a.told AND d_available < 0 THEN
+            a.told := level;
+            detail := coalesce(detail, '{}') || jsonb_build_object('notice', CASE level WHEN 2 THEN 'balance.depleted' ELSE 'balance.low' END);
+          ELSIF level < a.told AND kind IN ('grant', 'adjust', 'plan', 'refund') THEN
+            a.told := level;
+          END IF;
+        END IF;
         e := ROW(a.account_id, a.seq, at, clock_timestamp(), kind, status, op ->> 'key', CASE WHEN status = 'applied' THEN h.hold_id END,
           d_available, a.available, a.held, a.debt, moves, detail, op ->> 'actor', op ->> 'reason')::ledger.entry;
         journal := journal || e;
@@ -909,7 +986,7 @@ BEGIN
       END IF;
       results := results || jsonb_build_object('account', c.account_id, 'result', 'ok', 'at', t, 'seq', a.seq, 'available', a.available,
         'held', a.held, 'debt', a.debt, 'rulesVersion', a.rules_version, 'settleVersion', a.settle_version, 'nextDueAt', a.next_due_at,
-        'wakeAt', least(a.renews_at, a.lots_due_at), 'ring', least(a.renews_at, a.lots_due_at) < c.wake_at, 'replies', to_jsonb(replies));
+        'wakeAt', a.wake_at, 'ring', a.wake_at < c.wake_at, 'replies', to_jsonb(replies));
     END;
   END LOOP;
 
@@ -945,7 +1022,8 @@ BEGIN
       UPDATE ledger.accounts
          SET seq = a.seq, lot_seq = a.lot_seq, available = a.available, held = a.held, debt = a.debt, open_holds = a.open_holds,
              journal_at = a.journal_at, lots_due_at = a.lots_due_at, leases_due_at = a.leases_due_at, next_due_at = a.next_due_at,
-             renews_at = a.renews_at, rules_version = a.rules_version, settle_version = a.settle_version
+             wake_at = a.wake_at, rules_version = a.rules_version, settle_version = a.settle_version,
+             low_below = a.low_below, notice_before = a.notice_before, told = a.told
        WHERE account_id = a.account_id;
     END LOOP;
   ELSIF cardinality(journal) > 0 THEN
@@ -991,7 +1069,8 @@ BEGIN
     UPDATE ledger.accounts o
        SET seq = v.seq, lot_seq = v.lot_seq, available = v.available, held = v.held, debt = v.debt, open_holds = v.open_holds,
            journal_at = v.journal_at, lots_due_at = v.lots_due_at, leases_due_at = v.leases_due_at, next_due_at = v.next_due_at,
-           renews_at = v.renews_at, rules_version = v.rules_version, settle_version = v.settle_version
+           wake_at = v.wake_at, rules_version = v.rules_version, settle_version = v.settle_version,
+           low_below = v.low_below, notice_before = v.notice_before, told = v.told
       FROM unnest(accounts) v WHERE o.account_id = v.account_id;
   END IF;
   RETURN to_jsonb(results);
@@ -1010,10 +1089,10 @@ BEGIN
   IF NOT FOUND THEN
     RETURN false;
   END IF;
-  INSERT INTO ledger.account_rules (account_id, catalog, plan, plan_source, plan_interval, timezone, anchor, email, created_at)
+  INSERT INTO ledger.account_rules (account_id, catalog, plan, plan_source, plan_interval, timezone, anchor, email, test_clock, created_at)
   VALUES (p_account, p_rules ->> 'catalog', p_rules ->> 'plan', p_rules ->> 'planSource', p_rules ->> 'planInterval',
           coalesce(p_rules ->> 'timezone', 'UTC'), coalesce((p_rules ->> 'anchor')::timestamptz, date_trunc('milliseconds', t)),
-          p_rules ->> 'email', date_trunc('milliseconds', t));
+          p_rules ->> 'email', p_rules ->> 'testClock', date_trunc('milliseconds', t));
   RETURN true;
 END $$;
 

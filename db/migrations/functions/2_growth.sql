@@ -98,10 +98,11 @@ BEGIN
        UNION ALL
       SELECT o.account_id, (n.value ->> 'lot')::int, n.value FROM before o CROSS JOIN LATERAL jsonb_array_elements(o.lots) n),
     ended AS (
-      SELECT j.account_id, e.value::int AS lot, j.at FROM j CROSS JOIN LATERAL jsonb_array_elements(j.detail -> 'ended') e WHERE j.detail ? 'ended'),
+      SELECT j.account_id, e.value::int AS lot, j.at, j.detail ? 'forGood' AS for_good FROM j CROSS JOIN LATERAL jsonb_array_elements(j.detail -> 'ended') e WHERE j.detail ? 'ended'),
     lots AS (
       SELECT account_id, jsonb_agg(t.terms || jsonb_build_object('granted', p.granted, 'available', p.available, 'held', p.held, 'frozen', p.frozen,
                'spent', p.spent, 'expired', p.expired, 'revoked', p.revoked) || CASE WHEN e.at IS NULL THEN '{}' ELSE jsonb_build_object('ended', e.at) END
+               || CASE WHEN e.for_good THEN '{"graceSeconds": null}'::jsonb ELSE '{}' END
                ORDER BY lot) AS lots
         FROM terms t LEFT JOIN parts p USING (account_id, lot) LEFT JOIN ended e USING (account_id, lot) GROUP BY account_id),
     counters AS (

@@ -1,0 +1,237 @@
+import type { AccountRules, BalanceSnapshot, CalendarState, Instant, PlanInterval } from './account';
+import { toMs } from './account';
+import { cycleNumber, cycleStart } from './calendar';
+import { type Bucket, type Catalog, freePlan, type Plan, planOf, returnGraceSeconds } from './catalog';
+import { add, floorShare, type MilliCredits, milli } from './credits';
+import { allotment, hasSubscription } from './settle';
+
+/**
+ * What a change of plan does, worked out before it is done: the preview and the change are one function. Pure; the
+ * ledger carries it out if nothing it was worked out from has moved (rules 14, 18-20).
+ */
+
+/** A lot that an upgrade adds beside those there are. */
+export interface PlanGrant {
+  bucket: string;
+  rank: number;
+  amount: MilliCredits;
+  expiresAt: Instant;
+  graceSeconds: number | null;
+  source: string;
+}
+
+export interface WantedPlan {
+  plan: Plan;
+  /** Of the free plan: ignored. */
+  interval: PlanInterval;
+  /** Undefined: at once for more, at the end of the period for less. */
+  when?: 'now' | 'period_end' | undefined;
+}
+
+export interface PlanChange {
+  /** When the account is on the new plan. */
+  effectiveAt: Instant;
+  /** By the catalog's prices, in the catalog's currency; null where a price is on request. */
+  dueNow: number | null;
+  /** Credits that come at once, in all. */
+  creditsNow: MilliCredits;
+  /** Credits of the old plan that stay, until they would have ended anyway. */
+  carried: MilliCredits;
+  /** What the ledger is told; null: everything is as wanted already. */
+  operation: { rules: Record<string, unknown>; grants?: PlanGrant[]; ends?: 'plan' } | null;
+}
+
+const MONTHS: Record<PlanInterval, number> = { month: 1, quarter: 3, year: 12 };
+
+/** Where the paid period that contains now begins and ends, from the anchor: one, three or twelve cycles. */
+export function paidPeriod(options: { rules: AccountRules; nowMs: number }): {
+  startMs: number;
+  endMs: number;
+} {
+  const { rules, nowMs } = options;
+  const months = MONTHS[rules.planInterval ?? 'month'];
+  const anchorMs = toMs(rules.anchor);
+  const first = Math.floor(cycleNumber(anchorMs, nowMs) / months) * months;
+  return { startMs: cycleStart(anchorMs, first), endMs: cycleStart(anchorMs, first + months) };
+}
+
+/** `source` names the lots of an upgrade: `upgrade:<its operation>` (rule 19). */
+export function planChange(options: {
+  snapshot: BalanceSnapshot;
+  catalog: Catalog;
+  wanted: WantedPlan;
+  source: string;
+}): PlanChange {
+  const { snapshot, catalog, wanted } = options;
+  const { rules } = snapshot;
+  const current = planOf(catalog, rules.plan) ?? freePlan(catalog);
+  const subscribed = hasSubscription(catalog, rules);
+  if (wanted.plan.rank === 0) return subscribed ? less(options, current) : nothing(snapshot);
+  if (!subscribed) return subscribe(options);
+  const step =
+    wanted.plan.rank - current.rank || MONTHS[wanted.interval] - MONTHS[rules.planInterval ?? 'month'];
+  if (step === 0) return rules.pending === null ? nothing(snapshot) : resume(snapshot);
+  if (step < 0) return less(options, current);
+  return wanted.when === 'period_end' ? later(options) : upgrade(options, current);
+}
+
+/** Takes back what was to happen at the end of the period. */
+export function resume(snapshot: BalanceSnapshot): PlanChange {
+  return { ...nothing(snapshot), operation: { rules: { pending: null } } };
+}
+
+type Options = Parameters<typeof planChange>[0];
+
+function nothing({ now }: BalanceSnapshot): PlanChange {
+  return { effectiveAt: now, dueNow: 0, creditsNow: milli(0), carried: milli(0), operation: null };
+}
+
+/** Less is at the end of the period, nothing carried; at once only if somebody insists, and then nothing is left either. */
+function less(options: Options, current: Plan): PlanChange {
+  const { snapshot, wanted } = options;
+  if (wanted.when !== 'now') return later(options);
+  // A shorter interval of the same plan takes no credits: only where the period ends moves.
+  const ends = wanted.plan.plan === current.plan ? {} : { ends: 'plan' as const };
+  return { ...nothing(snapshot), operation: { rules: planRules(options), ...ends } };
+}
+
+function later({ snapshot, wanted }: Options): PlanChange {
+  const { plan, interval } = wanted;
+  const { endMs } = paidPeriod({ rules: snapshot.rules, nowMs: toMs(snapshot.now) });
+  const at = new Date(endMs).toISOString();
+  const free = plan.rank === 0;
+  const source = free ? 'free' : snapshot.rules.planSource;
+  const pending = { plan: plan.plan, source, interval: free ? null : interval, at };
+  return { ...nothing(snapshot), effectiveAt: at, operation: { rules: { pending } } };
+}
+
+/**
+ * A first subscription, or one after another has ended: its cycle begins now, and its first slot is granted as every
+ * slot is. Only where the last one was ended in a slot that still runs does that slot go on, and gives the difference:
+ * cancelling and coming back yields nothing (rule 19).
+ */
+function subscribe(options: Options): PlanChange {
+  const { snapshot, catalog, wanted } = options;
+  const { now, rules } = snapshot;
+  const dueNow = wanted.plan.prices === null ? null : (wanted.plan.prices[wanted.interval] ?? null);
+  const running = monthlyBuckets(catalog).filter((bucket) => paidSlotRuns(snapshot, bucket));
+  if (running.length > 0) return { ...more(options, planRules(options)), dueNow };
+
+  const after = { ...rules, plan: wanted.plan.plan, planSource: 'admin' as const };
+  const buckets = monthlyBuckets(catalog);
+  const anchor = new Date(toMs(now)).toISOString();
+  const calendar: CalendarState = Object.fromEntries(buckets.map(({ bucket }) => [bucket, {}]));
+  return {
+    effectiveAt: now,
+    dueNow,
+    creditsNow: add(...buckets.map((bucket) => allotment({ bucket, catalog, rules: after }))),
+    carried: catalog.rules.upgrade.carry ? left(snapshot, buckets) : milli(0),
+    operation: { rules: { ...planRules(options), anchor, calendar } },
+  };
+}
+
+/** More, or for longer, at once: the difference of the allotments, and of the prices for the rest of the period. */
+function upgrade(options: Options, current: Plan): PlanChange {
+  const { snapshot, wanted } = options;
+  const { rules } = snapshot;
+  const nowMs = toMs(snapshot.now);
+  const was = current.prices?.[rules.planInterval ?? 'month'];
+  const will = wanted.plan.prices?.[wanted.interval];
+  const { startMs, endMs } = paidPeriod({ rules, nowMs });
+  const rest = { part: Math.floor(endMs - nowMs), whole: endMs - startMs };
+  // The rest of the old period is given back; for a longer interval the new one is due as a whole.
+  const same = wanted.interval === (rules.planInterval ?? 'month');
+  const asked = same ? rest : { part: 1, whole: 1 };
+  const due =
+    was === undefined || will === undefined
+      ? null
+      : Math.max(0, centsOf(will, asked) - centsOf(was, rest)) / 100;
+  return { ...more(options, planRules(options)), dueNow: due };
+}
+
+function more(options: Options, rules: Record<string, unknown>): PlanChange {
+  const { snapshot, catalog, source } = options;
+  const buckets = monthlyBuckets(catalog);
+  const added = buckets.flatMap((bucket) => difference(options, bucket) ?? []);
+  const calendar = Object.fromEntries(
+    added.map(({ bucket, highest }) => [
+      bucket.bucket,
+      { ...snapshot.calendar[bucket.bucket], allotment: highest },
+    ]),
+  );
+  const grants = added
+    .filter(({ amount }) => amount > 0)
+    .map(({ bucket, amount, expiresAt }) => ({
+      bucket: bucket.bucket,
+      rank: bucket.rank,
+      amount,
+      expiresAt,
+      graceSeconds: returnGraceSeconds(bucket),
+      source,
+    }));
+  const { carry } = catalog.rules.upgrade;
+  return {
+    effectiveAt: snapshot.now,
+    dueNow: null,
+    creditsNow: add(...grants.map(({ amount }) => amount)),
+    carried: carry ? left(snapshot, buckets) : milli(0),
+    operation: { rules: { ...rules, calendar }, grants, ...(carry ? {} : { ends: 'plan' }) },
+  };
+}
+
+/** What a bucket gets at once in the slot that runs: never more than the highest allotment, once (rule 19). */
+function difference({ snapshot, catalog, wanted }: Options, bucket: Bucket) {
+  const { rules, calendar } = snapshot;
+  const done = calendar[bucket.bucket];
+  if (done?.slotStart === undefined) return null; // nothing was granted yet, so settling grants it whole
+  const anchorMs = toMs(rules.anchor);
+  const slot = cycleNumber(anchorMs, toMs(done.slotStart));
+  const [startMs, endMs] = [cycleStart(anchorMs, slot), cycleStart(anchorMs, slot + 1)];
+  const highest = done.allotment ?? allotment({ bucket, catalog, rules });
+  const after = allotment({
+    bucket,
+    catalog,
+    rules: { ...rules, plan: wanted.plan.plan, planSource: 'admin' },
+  });
+  const whole = milli(Math.max(0, after - highest));
+  const rest = { part: Math.max(0, Math.floor(endMs - toMs(snapshot.now))), whole: endMs - startMs };
+  return {
+    bucket,
+    amount: catalog.rules.upgrade.proration === 'none' ? whole : floorShare(whole, rest.part, rest.whole),
+    highest: milli(Math.max(highest, after)),
+    expiresAt: new Date(endMs).toISOString(),
+  };
+}
+
+function planRules({ snapshot, wanted }: Options): Record<string, unknown> {
+  const free = wanted.plan.rank === 0;
+  return {
+    plan: wanted.plan.plan,
+    planSource: free ? 'free' : 'admin',
+    planInterval: free ? null : wanted.interval,
+    pending: null,
+    endedAt: free ? snapshot.now : null,
+  };
+}
+
+function monthlyBuckets({ buckets }: Catalog): Bucket[] {
+  return buckets.filter(({ refresh }) => refresh === 'month');
+}
+
+/** A slot that a paid plan granted, and that has not ended though the subscription has. */
+function paidSlotRuns({ rules, calendar, now }: BalanceSnapshot, { bucket }: Bucket): boolean {
+  const done = calendar[bucket];
+  if (done?.slotStart === undefined || done.paid !== true) return false;
+  const anchorMs = toMs(rules.anchor);
+  return cycleNumber(anchorMs, toMs(done.slotStart)) === cycleNumber(anchorMs, toMs(now));
+}
+
+function left({ lots }: BalanceSnapshot, buckets: readonly Bucket[]): MilliCredits {
+  const ofThem = lots.filter(({ bucket }) => buckets.some((one) => one.bucket === bucket));
+  return add(...ofThem.map(({ available }) => available));
+}
+
+/** What a price is for the part of a period, in cents, rounded down. */
+function centsOf(price: number, { part, whole }: { part: number; whole: number }): number {
+  return floorShare(milli(Math.round(price * 100)), part, whole);
+}
