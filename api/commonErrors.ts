@@ -1,4 +1,4 @@
-import type { ProblemCode } from './problems';
+import type { ProblemCode } from './problemKinds';
 import { problemKind } from './problems';
 import type { Route } from './route';
 

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { commonErrors } from './commonErrors';
 import { MAX_KEY_LENGTH } from '../domain/ids';
-import { PROBLEMS, type ProblemCode, problemKind } from './problems';
+import { PROBLEMS, type ProblemCode } from './problemKinds';
+import { problemKind } from './problems';
 import { type Route, route } from './route';
 
 /** The OpenAPI 3.1 document, made from the routes table. */

@@ -1,5 +1,5 @@
 import { SCOPE_INCLUDES, SCOPES } from './authenticate';
-import { PROBLEMS } from './problems';
+import { PROBLEMS } from './problemKinds';
 import type { Route } from './route';
 
 /** The tables of docs/api.md and /docs/problems, made from what the code does. Cells are Markdown. */

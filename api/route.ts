@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import { accountOf } from '../domain/ids';
 import type { Caller, RequiredScope } from './authenticate';
-import type { ProblemCode } from './problems';
+import type { ProblemCode } from './problemKinds';
 import { validate, validateParams } from './validate';
 
 /** What a row of the routes table is. The router, validation, OpenAPI and the docs all read the same rows. */

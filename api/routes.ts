@@ -7,23 +7,27 @@ import { type HoldRouteDeps, holdRoutes } from './resources/holds';
 import { type LedgerRouteDeps, ledgerRoutes } from './resources/ledger';
 import { type MemberRouteDeps, memberRoutes } from './resources/members';
 import { type OperationRouteDeps, operationRoutes } from './resources/operations';
+import { type PlanRouteDeps, planRoutes } from './resources/plans';
 import { type PriceRouteDeps, priceRoutes } from './resources/prices';
 import { type PurchaseRouteDeps, purchaseRoutes } from './resources/purchases';
 import { quoteRoutes } from './resources/quoting';
 import { type ReportRouteDeps, reportRoutes } from './resources/reports';
 import { type StandingRouteDeps, standingRoutes } from './resources/standing';
 import { type StatementRouteDeps, statementRoutes } from './resources/statement';
+import { type EventRouteDeps, eventRoutes } from './resources/events';
 import type { Route } from './route';
 
 /** What the handlers of all resources need. */
 export type RouteDeps = AccountRouteDeps &
   ApiKeyRouteDeps &
   CatalogRouteDeps &
+  EventRouteDeps &
   GenerationRouteDeps &
   HoldRouteDeps &
   LedgerRouteDeps &
   MemberRouteDeps &
   OperationRouteDeps &
+  PlanRouteDeps &
   PriceRouteDeps &
   PurchaseRouteDeps &
   ReportRouteDeps &
@@ -36,6 +40,7 @@ export function createRoutes(deps: RouteDeps): readonly Route[] {
     ...accountRoutes(deps),
     ...memberRoutes(deps),
     ...standingRoutes(deps),
+    ...planRoutes(deps),
     ...purchaseRoutes(deps),
     ...catalogRoutes(deps),
     ...priceRoutes(deps),
@@ -47,6 +52,7 @@ export function createRoutes(deps: RouteDeps): readonly Route[] {
     ...operationRoutes(deps),
     ...ledgerRoutes(deps),
     ...statementRoutes(deps),
+    ...eventRoutes(deps),
     ...apiKeyRoutes(deps),
   ];
 }

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { findUnstorable } from './body';
-import { type FieldError, PROBLEMS, type ProblemCode, ProblemError } from './problems';
+import { PROBLEMS, type ProblemCode } from './problemKinds';
+import { type FieldError, ProblemError } from './problems';
 
 /** From zod's issues to the `errors` of a problem document. */
 

@@ -55,7 +55,7 @@ export function paidPeriod(options: { rules: AccountRules; nowMs: number }): {
   return { startMs: cycleStart(anchorMs, first), endMs: cycleStart(anchorMs, first + months) };
 }
 
-/** `source` names the lots of an upgrade: `upgrade:<its operation>` (rule 19). */
+/** `source` names the lots of an upgrade, `plan:upgrade:<its operation>`: they are the plan's and end with it (rule 19). */
 export function planChange(options: {
   snapshot: BalanceSnapshot;
   catalog: Catalog;
@@ -70,13 +70,14 @@ export function planChange(options: {
   if (!subscribed) return subscribe(options);
   const step =
     wanted.plan.rank - current.rank || MONTHS[wanted.interval] - MONTHS[rules.planInterval ?? 'month'];
-  if (step === 0) return rules.pending === null ? nothing(snapshot) : resume(snapshot);
+  if (step === 0) return resume(snapshot);
   if (step < 0) return less(options, current);
   return wanted.when === 'period_end' ? later(options) : upgrade(options, current);
 }
 
 /** Takes back what was to happen at the end of the period. */
 export function resume(snapshot: BalanceSnapshot): PlanChange {
+  if (snapshot.rules.pending === null) return nothing(snapshot);
   return { ...nothing(snapshot), operation: { rules: { pending: null } } };
 }
 

@@ -7,13 +7,13 @@ import type { Database } from '../../db/connection';
 import { readCounters } from '../../db/counters';
 import type { Ledger } from '../../db/ledger';
 import type { RulesOperation } from '../../db/operations';
-import { type BalanceSnapshot, type CalendarState, rfc3339, type Snapshot, toMs } from '../../domain/account';
-import { balanceBody, currentCycle, pastBalanceBody } from '../../domain/balance';
+import { type BalanceSnapshot, type CalendarState, type Snapshot, toMs } from '../../domain/account';
+import { balanceBody, pastBalanceBody } from '../../domain/balance';
 import { firstResetAfterZoneChange } from '../../domain/calendar';
 import { freePlan, isPaid, planOf } from '../../domain/catalog';
 import { limitsShown, memberOf } from '../../domain/limits';
-import { hasSubscription } from '../../domain/settle';
 import { bookedAccount } from '../bookedAccount';
+import { showAccount } from '../shownAccount';
 import { invalidField, unknownAccount } from '../commonProblems';
 import { listFields, listOf, page } from '../pagination';
 import { ProblemError } from '../problems';
@@ -84,7 +84,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
       if (!opened && body.id !== undefined)
         throw new ProblemError('account_exists', { detail: `There is an account ${id} already.` });
       await ledger.settle(id, { touch: true });
-      return { status: 201, body: await show(deps, id) };
+      return { status: 201, body: await showAccount(deps, id) };
     }),
     route({
       method: 'GET',
@@ -101,7 +101,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
       responses: { 200: listOf(account) },
     }).handle(async ({ query: { limit, cursor, q } }) => {
       const ids = await searchAccounts(db.knex, { text: q, after: cursor?.id, limit: limit + 1 });
-      const rows = await Promise.all(ids.map((id) => show(deps, id)));
+      const rows = await Promise.all(ids.map((id) => showAccount(deps, id)));
       return { status: 200, body: page({ rows, limit, place: ({ id }) => ({ id }), show: (row) => row }) };
     }),
     route({
@@ -114,7 +114,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
       errors: ['unknown_account'],
       params: byId,
       responses: { 200: account },
-    }).handle(async ({ params }) => ({ status: 200, body: await show(deps, params.id) })),
+    }).handle(async ({ params }) => ({ status: 200, body: await showAccount(deps, params.id) })),
     route({
       method: 'PATCH',
       path: '/v1/accounts/{id}',
@@ -149,7 +149,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
           }) satisfies RulesOperation,
       );
       if (reply === null) throw unknownAccount(params.id);
-      return { status: 200, body: await show(deps, params.id) };
+      return { status: 200, body: await showAccount(deps, params.id) };
     }),
     route({
       method: 'GET',
@@ -211,33 +211,6 @@ async function pastBalance(
   const before = new Date(at.getTime() + 1);
   const past = await readBalanceBefore(deps.db.knex, { account: id, before });
   return pastBalanceBody({ account: id, atMs: at.getTime(), past, catalog, withLots });
-}
-
-async function show({ ledger, catalogs }: AccountRouteDeps, id: string): Promise<z.output<typeof account>> {
-  const snapshot = await ledger.snapshot(id);
-  if (snapshot === null) throw unknownAccount(id);
-  const { rules } = snapshot;
-  const { catalog, version } = await catalogs.inForce(rules.catalog, toMs(snapshot.now));
-  return {
-    id,
-    catalog: rules.catalog,
-    catalogVersion: version,
-    plan: rules.plan,
-    subscription: {
-      status: hasSubscription(catalog, rules) ? 'active' : 'none',
-      interval: rules.planInterval,
-      paidUntil: rfc3339(rules.paidUntil),
-      pendingChange: null,
-    },
-    suspended: rules.suspended,
-    timezone: rules.timezone,
-    cycle: currentCycle(snapshot),
-    testClock: null,
-    now: new Date(toMs(snapshot.now)).toISOString(),
-    email: rules.email,
-    stripeCustomer: rules.stripeCustomer,
-    createdAt: new Date(toMs(rules.createdAt)).toISOString(),
-  };
 }
 
 /** When each daily bucket may be filled again after a change of zone (rule 21). */

@@ -5,7 +5,7 @@ import { commonErrors, OUTSIDE_ROUTES } from '../../api/commonErrors';
 import { healthRoutes } from '../../api/health';
 import { createMetrics } from '../../api/metrics';
 import { openApiDocument, openApiRoute } from '../../api/openapi';
-import { PROBLEMS } from '../../api/problems';
+import { PROBLEMS } from '../../api/problemKinds';
 import { markdown, problemTable, routeTable, scopeTable } from '../../api/reference';
 import { createRoutes, type RouteDeps } from '../../api/routes';
 import { testDatabase } from '../support/database';

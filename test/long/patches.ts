@@ -41,8 +41,8 @@ export const BUGS: readonly Bug[] = [
   ),
   runs(
     'rules that moved since are not noticed',
-    "IF (op ->> 'rulesVersion')::bigint <> a.rules_version THEN",
-    'IF false THEN',
+    "IF (op ->> 'rulesVersion')::bigint <> a.rules_version OR at >=",
+    'IF at >=',
   ),
   runs(
     'nothing is ended before an operation',
@@ -81,8 +81,8 @@ export const BUGS: readonly Bug[] = [
   ),
   runs(
     'a share is rounded and not floored',
-    "greatest(0, div(h.amount::numeric * (op ->> 'delivered')::int, (op ->> 'ordered')::int)::bigint",
-    "greatest(0, round(h.amount::numeric * (op ->> 'delivered')::int / (op ->> 'ordered')::int)::bigint",
+    "div(coalesce((op ->> 'price')::bigint, h.amount)::numeric * (op ->> 'delivered')::int, (op ->> 'ordered')::int)::bigint",
+    "round(coalesce((op ->> 'price')::bigint, h.amount)::numeric * (op ->> 'delivered')::int / (op ->> 'ordered')::int)::bigint",
   ),
   runs('a share forgets what phases took', '::bigint - h.captured)', '::bigint)'),
   runs('a phase is captured again', "CASE WHEN op ->> 'phase' = ANY (h.phases) THEN", 'CASE WHEN false THEN'),

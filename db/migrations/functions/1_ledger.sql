@@ -20,6 +20,7 @@ BEGIN
     EXECUTE format('DROP FUNCTION %s', f);
   END LOOP;
 END $$;
+DROP VIEW IF EXISTS ledger.lines, ledger.events;
 DROP TYPE IF EXISTS ledger.account, ledger.lot, ledger.hold, ledger.entry, ledger.answer;
 
 -- What a call works on, as plain rows: a table's own row type drags its constraints along wherever it is unpacked,

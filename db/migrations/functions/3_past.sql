@@ -9,7 +9,7 @@
 
 -- Double entry. Customer credits are what the operator owes, so they grow on the credit side: a move debits the book
 -- it leaves and credits the book it enters. Debt is no book: nothing moves when it arises, see journal.debt_after.
-CREATE OR REPLACE VIEW ledger.lines AS
+CREATE VIEW ledger.lines AS
   SELECT j.account_id, j.seq, m.n::int AS move, s.side, b.book,
          CASE s.side WHEN 'debit' THEN m.milli ELSE 0 END AS debit_milli,
          CASE s.side WHEN 'credit' THEN m.milli ELSE 0 END AS credit_milli,
@@ -27,7 +27,27 @@ CREATE OR REPLACE VIEW ledger.lines AS
                                 WHEN 'revoked' THEN 'credits revoked'
                               END) b (book)
     LEFT JOIN ledger.lots l ON l.account_id = j.account_id AND l.lot_no = m.lot;
-GRANT SELECT ON ledger.lines TO holdfast_app;
+-- What somebody may want to be told of, in the journal's order: what came, what ended, what was taken back, what is about to
+-- end, a balance that is low or empty, a change of plan. Returns of a hold are the generation's affair and no event.
+--   milli   credits it is about; of a balance, what is left
+CREATE VIEW ledger.events AS
+  SELECT j.account_id, j.seq, j.at, j.recorded_at, e.type, e.milli, e.detail
+    FROM ledger.journal j
+   CROSS JOIN LATERAL (
+     SELECT 'credits.granted' AS type, sum(m.milli)::bigint AS milli, jsonb_build_object('lots', jsonb_agg(jsonb_build_object('lot', m.lot, 'milli', m.milli))) AS detail
+       FROM unnest(j.moves) m WHERE m.source = 'outside' AND j.kind IN ('grant', 'adjust', 'plan') HAVING count(*) > 0
+      UNION ALL
+     SELECT 'credits.expired', sum(m.milli)::bigint, jsonb_build_object('lots', jsonb_agg(jsonb_build_object('lot', m.lot, 'milli', m.milli)))
+       FROM unnest(j.moves) m WHERE m.target = 'expired' AND m.source = 'available' HAVING count(*) > 0
+      UNION ALL
+     SELECT 'credits.revoked', sum(m.milli)::bigint, jsonb_build_object('lots', jsonb_agg(jsonb_build_object('lot', m.lot, 'milli', m.milli)))
+       FROM unnest(j.moves) m WHERE m.target = 'revoked' HAVING count(*) > 0
+      UNION ALL
+     SELECT j.detail ->> 'notice', coalesce((j.detail ->> 'milli')::bigint, j.available_after), j.detail - 'notice' - 'milli' - 'lots' - 'counts'
+      WHERE j.detail ? 'notice'
+      UNION ALL
+     SELECT 'subscription.updated', NULL, j.detail - 'lots' - 'ended' - 'forGood' WHERE j.kind = 'plan') e
+   WHERE j.status = 'applied';
 
 -- What the next operation will find over and write, at the instants it will write it (rule 11): leases end, what they
 -- held goes back to lots that live and repays debt first, and lots expire with what is in them by then. So a reader is

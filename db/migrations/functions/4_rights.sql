@@ -1,4 +1,5 @@
 -- The application may call these functions of the ledger and no others; what they call in turn runs as the owner, or reads.
+GRANT SELECT ON ledger.lines, ledger.events TO holdfast_app;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA ledger FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
   ledger.apply(jsonb), ledger.open_account(text, jsonb, timestamptz), ledger.move_clock(text, timestamptz), ledger.assert_hold_open(text, text),

@@ -1,0 +1,102 @@
+import { z } from 'zod';
+import type { Database } from '../../db/connection';
+import { type AccountEvent, EVENT_TYPES, readEvents } from '../../db/events';
+import type { Ledger } from '../../db/ledger';
+import { milli, toCredits } from '../../domain/credits';
+import { unknownAccount } from '../commonProblems';
+import { listFields, listOf, page } from '../pagination';
+import { accountFrom, type Route, route } from '../route';
+import { accountId, creditsOut, dayOrInstant, instantOf, instantOut, shown } from '../schemas';
+
+/** What happened to an account that somebody may want to be told of. */
+
+export interface EventRouteDeps {
+  db: Database;
+  ledger: Ledger;
+}
+
+const event = z
+  .object({
+    seq: z.number().describe('The journal row it came with'),
+    type: z.enum(EVENT_TYPES),
+    at: instantOut,
+    recordedAt: instantOut,
+    credits: creditsOut
+      .nullable()
+      .describe('What it is about; of a balance, what is left; null of a subscription'),
+    expiresAt: instantOut.nullable().describe('Of credits that are about to end: when'),
+    lots: z
+      .array(z.object({ lot: z.string(), credits: creditsOut }))
+      .describe('That came, ended or were taken'),
+    plan: z
+      .object({
+        before: z.string(),
+        after: z.string(),
+        pending: z.object({ plan: z.string(), at: instantOut }).nullable(),
+      })
+      .nullable()
+      .describe('Of a subscription'),
+  })
+  .meta({ id: 'AccountEvent' });
+
+/** What the database keeps beside an event, by its type. */
+const detail = z.object({
+  expiresAt: z.string().optional(),
+  lots: z.array(z.object({ lot: z.number(), milli: z.number() })).default([]),
+  before: z.string().optional(),
+  after: z.string().optional(),
+  pending: z.object({ plan: z.string(), at: z.string() }).optional(),
+});
+
+export function eventRoutes({ db, ledger }: EventRouteDeps): Route[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/v1/accounts/{id}/events',
+      summary: 'What somebody may want to be told of, newest first',
+      description:
+        'Credits that came, are about to end, ended or were taken back; a balance that became low or empty; changes of the plan. ' +
+        'A balance is told of once on its way down, and again only after credits were granted.',
+      tag: 'Ledger',
+      scope: 'read',
+      account: accountFrom.param('id'),
+      errors: ['unknown_account'],
+      params: z.strictObject({ id: accountId }),
+      query: z.strictObject({
+        ...listFields(z.object({ seq: z.int().positive(), type: z.string().max(64) })),
+        type: z.enum(EVENT_TYPES).optional(),
+        from: dayOrInstant.optional(),
+        to: dayOrInstant.optional().describe('The same, exclusive'),
+      }),
+      responses: { 200: listOf(event) },
+    }).handle(async ({ params, query: { limit, cursor, type, from, to } }) => {
+      const snapshot = await ledger.snapshot(params.id);
+      if (snapshot === null) throw unknownAccount(params.id);
+      const zone = snapshot.rules.timezone;
+      const rows = await readEvents(db.knex, {
+        ...{ account: params.id, type, before: cursor, limit: limit + 1 },
+        from: from === undefined ? undefined : instantOf(from, zone),
+        to: to === undefined ? undefined : instantOf(to, zone),
+      });
+      const place = (row: AccountEvent) => ({ seq: row.seq, type: row.type });
+      return { status: 200, body: page({ rows, limit, place, show }) };
+    }),
+  ];
+}
+
+function show({ seq, type, at, recordedAt, credits, detail: kept }: AccountEvent): z.output<typeof event> {
+  const { expiresAt, lots, before, after, pending } = detail.parse(kept);
+  return {
+    ...{ seq, type, at: shown(at), recordedAt: shown(recordedAt) },
+    credits: credits === null ? null : toCredits(credits),
+    expiresAt: expiresAt === undefined ? null : shown(new Date(expiresAt)),
+    lots: lots.map((lot) => ({ lot: String(lot.lot), credits: toCredits(milli(lot.milli)) })),
+    plan:
+      before === undefined || after === undefined
+        ? null
+        : {
+            ...{ before, after },
+            pending: pending === undefined ? null : { plan: pending.plan, at: shown(new Date(pending.at)) },
+          },
+  };
+}
