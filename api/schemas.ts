@@ -13,7 +13,11 @@ export const carriedId = z
   .regex(/^[a-z]+_[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{1,64}$/, 'This is not an id.');
 
 /** Names that callers choose: members, projects, features. */
-export const callerName = z.string().min(1).max(128);
+export const callerName = z
+  .string()
+  .min(1)
+  .max(128)
+  .regex(/^\P{Cc}*$/u, 'A name has no control characters.');
 
 export const reason = z.string().min(1).max(500);
 

@@ -189,8 +189,10 @@ export interface RulesOperation extends Keyed {
   rulesVersion?: number;
   /** What an upgrade adds at once (rule 19). */
   grants?: PlanGrant[];
-  /** The plan's credits end with it, and what comes back of them is forfeited (rule 14). */
+  /** The plan's credits end with it. */
   ends?: 'plan';
+  /** What comes back of them is forfeited, whatever their policy (rule 14). */
+  forfeits?: true;
 }
 
 export type Operation =
