@@ -49,7 +49,7 @@ export async function inUse(catalog: Catalog) {
     engine,
     catalog,
     /** Opened on 10 March 2026, in UTC. A paid plan is an administrator's. */
-    async open(plan: string): Promise<string> {
+    open: async (plan: string): Promise<string> => {
       const account = engine.newId(catalog.catalog);
       const planSource = isFree(plan) ? 'free' : 'admin';
       await ledger.open({
@@ -64,7 +64,7 @@ export async function inUse(catalog: Catalog) {
     },
     moveClock: (account: string, to: string) => ledger.moveClock(account, to),
     /** The plan that is in force from now on; credits stay what they are. */
-    async change(account: string, plan: string): Promise<void> {
+    change: async (account: string, plan: string): Promise<void> => {
       await ledger.run(account, {
         op: 'rules',
         key: `sys:rules:${engine.newId('change')}`,
@@ -81,7 +81,7 @@ export async function inUse(catalog: Catalog) {
         idempotencyKey: engine.newId('buy'),
       }),
     /** Ordered, and waited for until it has ended. */
-    async generate(account: string, body: Record<string, unknown>): Promise<Generation> {
+    generate: async (account: string, body: Record<string, unknown>): Promise<Generation> => {
       const started = await engine.generate<Generation>(order(account, body));
       if (started.status !== 201) throw new Error(`refused: ${started.text}`);
       return (await engine.call<Generation>('GET', `/v1/generations/${started.body.id}?wait=20`)).body;
@@ -102,7 +102,7 @@ export async function inUse(catalog: Catalog) {
         )
       ).body,
     /** What is left in each bucket that has something. */
-    async left(account: string): Promise<Record<string, number>> {
+    left: async (account: string): Promise<Record<string, number>> => {
       const { buckets } = await engine.balance(account);
       return Object.fromEntries(
         buckets.flatMap(({ bucket, available }) => (available > 0 ? [[bucket, available]] : [])),
