@@ -82,9 +82,9 @@ export async function inUse(catalog: Catalog) {
       }),
     /** Ordered, and waited for until it has ended. */
     generate: async (account: string, body: Record<string, unknown>): Promise<Generation> => {
-      const started = await engine.generate<Generation>(order(account, body));
+      const started = await engine.generate(order(account, body));
       if (started.status !== 201) throw new Error(`refused: ${started.text}`);
-      return (await engine.call<Generation>('GET', `/v1/generations/${started.body.id}?wait=20`)).body;
+      return (await engine.call('GET', `/v1/generations/${started.body.id}?wait=20`)).body;
     },
     refused: (account: string, body: Record<string, unknown>): Promise<Reply<Refused>> =>
       engine.generate<Refused>(order(account, body)),
@@ -95,7 +95,7 @@ export async function inUse(catalog: Catalog) {
       }),
     quote: async (account: string, body: Record<string, unknown>) =>
       (
-        await engine.call<Refused & { allowed: boolean; reason: string | null; draws: unknown }>(
+        await engine.call<Refused & { id: string; allowed: boolean; reason: string | null; draws: unknown }>(
           'POST',
           '/v1/quotes',
           { body: order(account, body) },
