@@ -197,6 +197,7 @@ async function refuse(
     action: request.action,
     model: request.model,
     params: request.params,
+    member: request.member,
   });
   throw new ProblemError(refusal.code, { ...facts, extensions: { ...facts.extensions, quote } });
 }

@@ -84,7 +84,7 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
   }
 
   async function take(request: TakeRequest): Promise<TextAnswer> {
-    const { account } = request;
+    const { account, member } = request;
     const outcome = await leases.take(request);
     switch (outcome.kind) {
       case 'answered': {
@@ -100,8 +100,9 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
         const facts = refusalFacts(refusal);
         if (refusal.code !== 'confirmation_required' || priced === null)
           throw new ProblemError(refusal.code, facts);
-        const { action, model, params } = priced;
-        const quote = await quoting.quote({ account, action, params, ...(model === null ? {} : { model }) });
+        const { action, params } = priced;
+        const model = priced.model ?? undefined;
+        const quote = await quoting.quote({ account, action, model, params, member });
         throw new ProblemError(refusal.code, { ...facts, extensions: { ...facts.extensions, quote } });
       }
       case 'too_many_open':

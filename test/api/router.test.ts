@@ -217,6 +217,11 @@ describe('bodies', () => {
     expect(reply.body['code']).toBe('unsupported_media_type');
   });
 
+  test('none at all needs no type: what is missing is told by the shape', async () => {
+    const reply = await app.call('POST', '/v1/orders', { idempotencyKey: 'k' });
+    expect([reply.status, reply.body['code']]).toEqual([422, 'invalid_request']);
+  });
+
   test.each(['3', '"text"', 'null', '[]'])('the JSON value %s is a wrong shape: 422', async (text) => {
     expect((await send(text)).status).toBe(422);
   });
