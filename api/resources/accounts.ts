@@ -11,7 +11,7 @@ import { type BalanceSnapshot, type CalendarState, type Snapshot, toMs } from '.
 import { balanceBody, pastBalanceBody } from '../../domain/balance';
 import { firstResetAfterZoneChange } from '../../domain/calendar';
 import { freePlan, isPaid, planOf } from '../../domain/catalog';
-import { limitsShown, memberOf } from '../../domain/limits';
+import { limitsShown, roleOf } from '../../domain/limits';
 import { bookedAccount } from '../bookedAccount';
 import { showAccount } from '../shownAccount';
 import { invalidField, unknownAccount } from '../commonProblems';
@@ -179,7 +179,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
       const member = query.member ?? null;
       const limits = limitsShown({ snapshot, catalog, member });
       const used = await readCounters(db.knex, params.id, limits.counters);
-      const role = memberOf(snapshot, member)?.role ?? null;
+      const role = roleOf(snapshot, member);
       return {
         status: 200,
         body: balanceBody({ snapshot, catalog, withLots, limits: limits.show(used), role }),

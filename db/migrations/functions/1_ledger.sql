@@ -462,7 +462,7 @@ BEGIN
               limited := r || jsonb_build_object('used', used[x]);
             END IF;
           END LOOP;
-          taken := ledger.take(lots, CASE WHEN op ? 'refusal' THEN 9007199254740991 ELSE amount END,
+          taken := ledger.take(lots, CASE WHEN op ? 'refusal' OR limited IS NOT NULL THEN 9007199254740991 ELSE amount END,
             CASE kind WHEN 'charge' THEN 'spent'::ledger.part ELSE 'held' END, NULL, op -> 'excluded');
           status := CASE WHEN op ? 'refusal' THEN op ->> 'refusal'
                          WHEN limited IS NOT NULL THEN limited ->> 'refusal'
