@@ -1,3 +1,4 @@
+import type { TestClock } from '../db/testClocks';
 import { ProblemError } from './problems';
 
 /** Refusals that several resources give in the same words. */
@@ -15,4 +16,12 @@ export function keyConflict(): ProblemError {
 /** What the schema of a field cannot know, such as what time it is. */
 export function invalidField(path: string, message: string): ProblemError {
   return new ProblemError('invalid_request', { detail: `${path}: ${message}`, errors: [{ path, message }] });
+}
+
+export function clockAdvancing({ id, target }: TestClock): ProblemError {
+  const to = target.toISOString();
+  return new ProblemError('test_clock_advancing', {
+    detail: `Test clock ${id} is advancing to ${to}.`,
+    extensions: { target: to },
+  });
 }

@@ -107,6 +107,12 @@ export const PROBLEMS = {
     retryable: false,
     meaning: 'No quote has this id. Ask for a new one.',
   },
+  unknown_test_clock: {
+    status: 404,
+    title: 'There is no such test clock',
+    retryable: false,
+    meaning: 'No test clock has this id.',
+  },
   method_not_allowed: {
     status: 405,
     title: 'The path does not take this method',
@@ -118,6 +124,12 @@ export const PROBLEMS = {
     title: 'The account exists',
     retryable: false,
     meaning: 'Another request created an account with this id.',
+  },
+  test_clock_advancing: {
+    status: 409,
+    title: 'The test clock is advancing',
+    retryable: false,
+    meaning: 'It is on its way to another instant. Wait until its `status` is `ready`.',
   },
   idempotency_conflict: {
     status: 409,

@@ -13,6 +13,7 @@ import { quoteRoutes } from './resources/quoting';
 import { type ReportRouteDeps, reportRoutes } from './resources/reports';
 import { type StandingRouteDeps, standingRoutes } from './resources/standing';
 import { type StatementRouteDeps, statementRoutes } from './resources/statement';
+import { type TestClockRouteDeps, testClockRoutes } from './resources/testClocks';
 import type { Route } from './route';
 
 /** What the handlers of all resources need. */
@@ -28,7 +29,8 @@ export type RouteDeps = AccountRouteDeps &
   PurchaseRouteDeps &
   ReportRouteDeps &
   StandingRouteDeps &
-  StatementRouteDeps;
+  StatementRouteDeps &
+  TestClockRouteDeps;
 
 /** The routes table: everything Holdfast answers under /v1, in the order of the docs page. */
 export function createRoutes(deps: RouteDeps): readonly Route[] {
@@ -47,6 +49,7 @@ export function createRoutes(deps: RouteDeps): readonly Route[] {
     ...operationRoutes(deps),
     ...ledgerRoutes(deps),
     ...statementRoutes(deps),
+    ...testClockRoutes(deps),
     ...apiKeyRoutes(deps),
   ];
 }
