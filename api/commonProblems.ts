@@ -1,5 +1,6 @@
 import type { TestClock } from '../db/testClocks';
-import { ProblemError } from './problems';
+import { REFUSALS, type Refusal } from '../domain/refusals';
+import { ProblemError, type ProblemFacts } from './problems';
 
 /** Refusals that several resources give in the same words. */
 
@@ -24,4 +25,13 @@ export function clockAdvancing({ id, target }: TestClock): ProblemError {
     detail: `Test clock ${id} is advancing to ${to}.`,
     extensions: { target: to },
   });
+}
+
+/** A refusal as the facts of its problem document. One that used its key up says so (rule 2). */
+export function refusalFacts(refusal: Refusal): ProblemFacts {
+  return {
+    detail: refusal.detail,
+    ...(refusal.path === undefined ? {} : { errors: [{ path: refusal.path, message: refusal.detail }] }),
+    extensions: { ...refusal.facts, ...(REFUSALS[refusal.code].kept ? { retryWithNewKey: true } : {}) },
+  };
 }

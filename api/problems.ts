@@ -1,4 +1,4 @@
-import { REFUSALS, type Refusal, type RefusalCode } from '../domain/refusals';
+import type { RefusalCode } from '../domain/refusals';
 
 /**
  * Every way in which the API says no. This is the only list: HTTP answers, the OpenAPI document, the page
@@ -106,12 +106,6 @@ export const PROBLEMS = {
     title: 'No such quote',
     retryable: false,
     meaning: 'No quote has this id. Ask for a new one.',
-  },
-  unknown_test_clock: {
-    status: 404,
-    title: 'There is no such test clock',
-    retryable: false,
-    meaning: 'No test clock has this id.',
   },
   method_not_allowed: {
     status: 405,
@@ -397,13 +391,4 @@ export class ProblemError extends Error {
     this.facts = facts;
     this.headers = headers ?? {};
   }
-}
-
-/** A refusal as the facts of its problem document. One that used its key up says so (rule 2). */
-export function refusalFacts(refusal: Refusal): ProblemFacts {
-  return {
-    detail: refusal.detail,
-    ...(refusal.path === undefined ? {} : { errors: [{ path: refusal.path, message: refusal.detail }] }),
-    extensions: { ...refusal.facts, ...(REFUSALS[refusal.code].kept ? { retryWithNewKey: true } : {}) },
-  };
 }

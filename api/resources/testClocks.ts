@@ -71,7 +71,7 @@ export function testClockRoutes({ db, startAdvance }: TestClockRouteDeps): Route
       method: 'GET',
       path: '/v1/test-clocks/{id}',
       summary: 'Where a clock stands, and how far its accounts are',
-      errors: ['unknown_test_clock'],
+      errors: [],
       params: z.strictObject({ id }),
       responses: { 200: testClock },
     }).handle(async ({ params }) => {
@@ -89,7 +89,7 @@ export function testClockRoutes({ db, startAdvance }: TestClockRouteDeps): Route
         `\`status\` is \`ready\` when no account has a boundary due. At most ${MAX_ADVANCE_YEARS} years at a time.`,
       idempotency: 'optional',
       keptBy: 'api-key',
-      errors: ['unknown_test_clock', 'test_clock_advancing'],
+      errors: ['test_clock_advancing'],
       params: z.strictObject({ id }),
       body: z.strictObject({ to: instantIn }),
       responses: { 202: testClock },
@@ -116,7 +116,7 @@ function checkTarget(clock: TestClock, to: Date): void {
 }
 
 function unknownClock(clock: string): ProblemError {
-  return new ProblemError('unknown_test_clock', { detail: `There is no test clock ${clock}.` });
+  return new ProblemError('not_found', { detail: `There is no test clock ${clock}.` });
 }
 
 function show(clock: TestClock, progress: { accounts: number; settled: number }): z.output<typeof testClock> {

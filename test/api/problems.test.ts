@@ -1,4 +1,5 @@
-import { PROBLEMS, problemDocument, type ProblemCode, problemKind, refusalFacts } from '../../api/problems';
+import { refusalFacts } from '../../api/commonProblems';
+import { PROBLEMS, problemDocument, type ProblemCode, problemKind } from '../../api/problems';
 import { REFUSALS, type RefusalCode } from '../../domain/refusals';
 
 const codes = Object.keys(PROBLEMS) as ProblemCode[];
