@@ -131,3 +131,21 @@ export interface AccountActivities {
   /** Settles the account. `sleepMs`: until its next boundary, jitter included; null: nothing lies ahead. */
   settleAccount(request: { account: string }): Promise<{ sleepMs: number | null; quietMs: number }>;
 }
+
+/** How an advance of a test clock stands. */
+export interface ClockStep {
+  /** The page ended with this account; null: it was the last of this pass. */
+  after: string | null;
+  /** Of this page. */
+  failing: number;
+  target: string;
+  accounts: number;
+  settled: number;
+}
+
+export interface ClockActivities {
+  /** Carries a page of the clock's accounts towards its target, boundary by boundary, each as far as it comes. */
+  advancePage(request: { clock: string; after: string | null }): Promise<ClockStep>;
+  /** Makes the clock ready if no account on it has a boundary due. `ended`: nothing is left to do. */
+  endAdvance(request: { clock: string }): Promise<{ ended: boolean }>;
+}

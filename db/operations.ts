@@ -293,7 +293,9 @@ export type ApplyResult =
       at: Instant;
       replies: Reply[];
       seq?: number;
-      wakeAt?: Instant;
+      wakeAt: Instant;
+      /** From then on some lot or lease is over that the totals still count. */
+      endsAt: Instant;
       /** The account must be looked at earlier than its workflow knows: the caller rings. */
       ring?: boolean;
     };

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import type { Client, ConnectionOptions } from '@temporalio/client';
-import { accountWorkflowId } from '../domain/ids';
+import { accountWorkflowId, clockWorkflowId } from '../domain/ids';
 import type { Settings } from '../domain/settings';
-import { type AccountInput, SEARCH_ATTRIBUTES, SIGNALS, WORKFLOWS } from './contract';
+import { type AccountInput, type ClockInput, SEARCH_ATTRIBUTES, SIGNALS, WORKFLOWS } from './contract';
 
 /** How our processes reach Temporal. The client side only: workflow code never imports this file. */
 
@@ -48,6 +48,24 @@ export async function ringAccount(options: {
     signal: SIGNALS.ring,
     signalArgs: [],
     staticSummary: `Account ${account}`,
+  });
+}
+
+/** Has a test clock carry its accounts to its target. One that is at it already looks again before it ends. */
+export async function ringClock(options: {
+  client: Client;
+  clock: string;
+  taskQueue: string;
+}): Promise<void> {
+  const { client, clock, taskQueue } = options;
+  const input: ClockInput = { clock };
+  await client.workflow.signalWithStart(WORKFLOWS.clock, {
+    workflowId: clockWorkflowId(clock),
+    taskQueue,
+    args: [input],
+    signal: SIGNALS.ring,
+    signalArgs: [],
+    staticSummary: `Test clock ${clock}`,
   });
 }
 

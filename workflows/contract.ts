@@ -11,7 +11,11 @@ export function providerTaskQueue(mainQueue: string, provider: string): string {
   return `${mainQueue}-${provider}`;
 }
 
-export const WORKFLOWS = { generation: 'generationWorkflow', account: 'accountWorkflow' } as const;
+export const WORKFLOWS = {
+  generation: 'generationWorkflow',
+  account: 'accountWorkflow',
+  clock: 'clockWorkflow',
+} as const;
 
 export const UPDATES = { reserve: 'reserve', report: 'report' } as const;
 export const SIGNALS = { cancel: 'cancel', providerReport: 'providerReport', ring: 'ring' } as const;
@@ -113,4 +117,11 @@ export type ReportReply =
 
 export interface AccountInput {
   account: string;
+}
+
+export interface ClockInput {
+  clock: string;
+  /** Where a run before this one left off: after this account, and how many passes in a row some failed. */
+  after?: string | null;
+  failedPasses?: number;
 }

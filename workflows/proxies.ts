@@ -4,7 +4,13 @@ import {
   proxyLocalActivities,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { AccountActivities, LedgerActivities, ProviderActivities, Work } from '../activities/types';
+import type {
+  AccountActivities,
+  ClockActivities,
+  LedgerActivities,
+  ProviderActivities,
+  Work,
+} from '../activities/types';
 import { FAILURES, providerTaskQueue } from './contract';
 
 /** Activities by policy. How long and how often is decided here and nowhere else. */
@@ -65,4 +71,11 @@ export function providerOn({ provider }: Work, { summary, withinMs }: { summary:
 export const account = proxyActivities<AccountActivities>({
   startToCloseTimeout: '60s',
   retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '1m' },
+});
+
+/** Every account stands where it was last settled, so a step that was lost is taken again from there. */
+export const clock = proxyActivities<ClockActivities>({
+  startToCloseTimeout: '2m',
+  heartbeatTimeout: '15s',
+  retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '30s' },
 });

@@ -92,7 +92,12 @@ export async function startEngine({ database: given, env = {} }: EngineOptions =
   if (address === undefined)
     throw new Error('HOLDFAST_TEST_TEMPORAL is not set: jest runs without its global set-up');
   const database = given ?? (await testDatabase());
-  for (const file of ['catalogs/imagineart.json', 'test/support/catalogs/working-day.json']) {
+  const published = [
+    'catalogs/imagineart.json',
+    'catalogs/draftly.json',
+    'test/support/catalogs/working-day.json',
+  ];
+  for (const file of published) {
     await publishCatalog(database.db.knex, { catalog: readCatalog(path.join(ROOT, file)) });
   }
   const port = await freePort();

@@ -1003,7 +1003,7 @@ BEGIN
       END IF;
       results := results || jsonb_build_object('account', c.account_id, 'result', 'ok', 'at', t, 'seq', a.seq, 'available', a.available,
         'held', a.held, 'debt', a.debt, 'rulesVersion', a.rules_version, 'settleVersion', a.settle_version, 'nextDueAt', a.next_due_at,
-        'wakeAt', a.wake_at, 'ring', a.wake_at < c.wake_at, 'replies', to_jsonb(replies));
+        'wakeAt', a.wake_at, 'endsAt', least(a.lots_due_at, a.leases_due_at), 'ring', a.wake_at < c.wake_at, 'replies', to_jsonb(replies));
     END;
   END LOOP;
 
@@ -1122,6 +1122,19 @@ BEGIN
     RAISE EXCEPTION 'account % is not on a test clock, or its clock is past %', p_account, p_to
       USING ERRCODE = 'invalid_parameter_value';
   END IF;
+END $$;
+
+-- The clocks of many accounts at once, for whoever carries them along a test clock: [{account, at}]. One that is further already
+-- stays. Answers what each is settled from: their snapshots, without those that do not exist.
+CREATE FUNCTION ledger.move_clocks(p_moves jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+BEGIN
+  PERFORM FROM ledger.accounts WHERE account_id = ANY (ARRAY(SELECT jsonb_array_elements(p_moves) ->> 'account'))
+    ORDER BY account_id FOR NO KEY UPDATE; -- in the order of ledger.apply
+  UPDATE ledger.accounts a SET clock_at = m.at
+    FROM jsonb_to_recordset(p_moves) m (account text, at timestamptz) WHERE a.account_id = m.account AND a.clock_at < m.at;
+  RETURN coalesce((SELECT jsonb_agg(o.snapshot) FROM jsonb_array_elements(p_moves) m
+    CROSS JOIN LATERAL (SELECT ledger.snapshot(m.value ->> 'account') AS snapshot) o WHERE o.snapshot IS NOT NULL), '[]');
 END $$;
 
 -- Says that a run is about to submit the hold's work; false if the hold is no longer open (rule 5). Moves the epoch.
