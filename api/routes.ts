@@ -15,6 +15,7 @@ import { type ReportRouteDeps, reportRoutes } from './resources/reports';
 import { type StandingRouteDeps, standingRoutes } from './resources/standing';
 import { type StatementRouteDeps, statementRoutes } from './resources/statement';
 import { type EventRouteDeps, eventRoutes } from './resources/events';
+import { type UsageRouteDeps, usageRoutes } from './resources/usage';
 import type { Route } from './route';
 
 /** What the handlers of all resources need. */
@@ -32,7 +33,8 @@ export type RouteDeps = AccountRouteDeps &
   PurchaseRouteDeps &
   ReportRouteDeps &
   StandingRouteDeps &
-  StatementRouteDeps;
+  StatementRouteDeps &
+  UsageRouteDeps;
 
 /** The routes table: everything Holdfast answers under /v1, in the order of the docs page. */
 export function createRoutes(deps: RouteDeps): readonly Route[] {
@@ -53,6 +55,7 @@ export function createRoutes(deps: RouteDeps): readonly Route[] {
     ...ledgerRoutes(deps),
     ...statementRoutes(deps),
     ...eventRoutes(deps),
+    ...usageRoutes(deps),
     ...apiKeyRoutes(deps),
   ];
 }
