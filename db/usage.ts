@@ -1,7 +1,17 @@
 import type { Knex } from 'knex';
+import { dayStart } from '../domain/calendar';
 import { milli } from '../domain/credits';
-import type { Dimension, UsageDay, UsageRow, UsageSums } from '../domain/usage';
+import {
+  type Dimension,
+  spansOf,
+  type UsageDay,
+  type UsageRange,
+  type UsageRow,
+  type UsageSums,
+} from '../domain/usage';
 import { reading } from './reading';
+import { FACT_SUMS, readByIndex, type SeqRange, usageFacts } from './usageFacts';
+import { storedFacts, storeSums } from './usageSums';
 
 /** What an account used, added up by the database from its journal (docs/accounting.md). */
 
@@ -10,6 +20,7 @@ export interface UsageQuestion {
   from: Date;
   /** Exclusive. */
   to: Date;
+  zone: string;
   groupBy: readonly Dimension[];
   /** Null: only what has none. */
   only: { dimension: Exclude<Dimension, 'day'>; value: string | null }[];
@@ -25,91 +36,128 @@ export interface Usage {
   total: UsageSums;
 }
 
-/**
- * A row for each bucket that a journal row took credits from or gave them back to, and for each generation that was free.
- *   works     1 where this is what the work is counted by: its first capture, its charge, or its being free
- *   leads     likewise, but in one bucket only, so that a work is counted once over all of them
- * Whether a capture was the first is plain where it took all that the hold ever gave; only phases must be looked up.
- */
-const FACTS = `(
-  SELECT width_bucket(j.at, :dayStarts::timestamptz[]) - 1 AS day, coalesce(g.action, h.work ->> 'action') AS action,
-         coalesce(g.model, h.work ->> 'model') AS model, coalesce(g.member, h.work ->> 'member') AS member,
-         coalesce(g.feature, h.work ->> 'feature') AS feature, coalesce(g.project, h.work ->> 'project') AS project,
-         coalesce(g.params, h.work -> 'params') ->> 'resolution' AS resolution, g.provider ->> 'type' AS provider, m.bucket,
-         m.credits, w.works, CASE m.place WHEN 1 THEN w.works ELSE 0 END AS leads,
-         CASE w.works WHEN 1 THEN
-           CASE WHEN g.outputs IS NOT NULL THEN (SELECT count(*) FROM jsonb_array_elements(g.outputs) o WHERE o ->> 'status' = 'succeeded')
-                ELSE coalesce((h.work #>> '{params,outputs}')::int, 1) END
-         ELSE 0 END AS outputs
-    FROM ledger.journal j
-    LEFT JOIN ledger.holds h ON h.account_id = j.account_id AND h.hold_id = j.hold_id
-    LEFT JOIN ledger.generations g ON g.account_id = j.account_id AND g.generation_id = coalesce(h.generation_id, j.detail ->> 'generation')
-   CROSS JOIN LATERAL (
-     SELECT l.bucket, sum(CASE u.target WHEN 'spent' THEN u.milli ELSE -u.milli END) AS credits,
-            sum(sum(u.milli)) OVER () AS moved, row_number() OVER (ORDER BY min(u.n)) AS place
-       FROM unnest(j.moves) WITH ORDINALITY u (lot, source, target, milli, n)
-       JOIN ledger.lots l ON l.account_id = j.account_id AND l.lot_no = u.lot
-      WHERE 'spent' IN (u.source, u.target) GROUP BY l.bucket
-      UNION ALL
-     SELECT NULL, 0, 0, 1 WHERE j.hold_id IS NULL) m
-   CROSS JOIN LATERAL (
-     SELECT CASE WHEN j.kind = 'refund' THEN 0
-                 WHEN j.kind <> 'capture' OR m.moved = h.captured THEN 1
-                 WHEN EXISTS (SELECT FROM ledger.journal p WHERE p.account_id = j.account_id AND p.hold_id = j.hold_id AND p.kind = 'capture'
-                                 AND p.seq < j.seq AND p.moves::text LIKE '%spent%')
-                   OR EXISTS (SELECT FROM ledger.opening_holds b WHERE b.account_id = j.account_id AND b.hold_id = j.hold_id AND b.captured > 0) THEN 0
-                 ELSE 1 END AS works) w
-   WHERE j.account_id = :account AND j.seq > :after AND j.seq <= :until
-     AND (j.kind IN ('capture', 'charge', 'refund') AND j.hold_id IS NOT NULL
-          OR j.kind = 'reserve' AND j.hold_id IS NULL AND j.status = 'applied')) AS f`;
+/** From so many rows of the journal on, what is over is added up once and kept: reading fewer takes a tenth of a second. */
+const MANY_ROWS = 4_000;
 
-export async function readUsage(knex: Knex, question: UsageQuestion): Promise<Usage> {
-  const { account, from, to, groupBy, only, days, limit } = question;
-  return reading(knex, async (snapshot) => {
-    // The numbers of the rows first, so that what is read is this account's and of this range, and the planner knows how much it is.
-    const { rows: bounds } = await snapshot.raw<{ rows: { after: number; until: number }[] }>(
-      'SELECT ledger.seq_before(:account, :from) AS after, ledger.seq_before(:account, :to) AS until',
-      { account, from, to },
-    );
-    const [bound] = bounds;
-    if (bound === undefined) throw new Error('no bounds came back');
-    const keys = groupBy.map((dimension) => `f.${dimension}`);
-    const query = snapshot.from(
-      snapshot.raw(FACTS, { account, dayStarts: days.map(({ startMs }) => new Date(startMs)), ...bound }),
-    );
-    for (const { dimension, value } of only)
-      void query.whereRaw(`f.${dimension} IS NOT DISTINCT FROM ?`, [value]);
-    const found: Row[] = await query
-      .select(
-        snapshot.raw(`json_build_array(${keys.join(', ')}) AS keys, GROUPING(${keys[0]}) AS whole`),
-        snapshot.raw('coalesce(sum(f.credits), 0)::bigint AS credits'),
-        snapshot.raw('sum(f.works) AS works, sum(f.works * f.outputs)::bigint AS works_outputs'),
-        snapshot.raw('sum(f.leads) AS leads, sum(f.leads * f.outputs)::bigint AS leads_outputs'),
-      )
-      .groupByRaw(`GROUPING SETS ((${keys.join(', ')}), ())`)
-      .orderBy('whole', 'desc')
-      .limit(limit + 1);
-    return usageOf(found, question);
+/** `manyRows` is for tests, which have few. */
+export async function readUsage(
+  knex: Knex,
+  question: UsageQuestion,
+  { manyRows = MANY_ROWS }: { manyRows?: number } = {},
+): Promise<Usage> {
+  const { account, from, to } = question;
+  const first = await reading(knex, async (snapshot) => {
+    const [after = 0, until = 0] = await seqsBefore(snapshot, { account, instants: [from, to] });
+    if (until - after > manyRows)
+      return { usage: null, settled: await settledRange(snapshot, { account, after }) };
+    return { usage: await summed(snapshot, question, [{ account, after, until }]), settled: null };
   });
+  if (first.usage !== null) return first.usage;
+  const days = spansOf(
+    {
+      fromMs: Math.max(from.getTime(), dayStart(first.settled.fromMs, question.zone)),
+      toMs: Math.min(to.getTime(), first.settled.toMs),
+    },
+    question.zone,
+  );
+  await storeSums(knex, { account, days });
+  const spans = days.flat();
+  const [begin, end] = [spans[0]?.fromMs, spans.at(-1)?.toMs];
+  return reading(knex, async (snapshot) => {
+    const middle = begin === undefined || end === undefined ? [from, from] : [new Date(begin), new Date(end)];
+    const instants = [from, ...middle, to];
+    const [after = 0, head = 0, tail = 0, until = 0] = await seqsBefore(snapshot, { account, instants });
+    const ends = [
+      { account, after, until: head },
+      { account, after: tail, until },
+    ];
+    return summed(snapshot, question, ends, spans);
+  });
+}
+
+/** The numbers of the last rows before each of these instants. */
+async function seqsBefore(
+  snapshot: Knex,
+  { account, instants }: { account: string; instants: readonly Date[] },
+): Promise<number[]> {
+  const { rows } = await snapshot.raw<{ rows: { seq: number }[] }>(
+    'SELECT ledger.seq_before(:account, i.at) AS seq FROM unnest(:instants::timestamptz[]) WITH ORDINALITY i (at, n) ORDER BY i.n',
+    { account, instants },
+  );
+  return rows.map(({ seq }) => seq);
+}
+
+/**
+ * From the first row after a number until where nothing can be added or changed any more: before the account's last row,
+ * because journal time never runs backwards, and before work began that was paid in part and still has outputs to come.
+ */
+async function settledRange(
+  snapshot: Knex,
+  { account, after }: { account: string; after: number },
+): Promise<UsageRange> {
+  const { rows } = await snapshot.raw<{ rows: { starts: Date; ends: Date }[] }>(
+    `SELECT (SELECT j.at FROM ledger.journal j WHERE j.account_id = :account AND j.seq > :after ORDER BY j.seq LIMIT 1) AS starts,
+            least(a.journal_at, (SELECT min(h.opened_at) FROM ledger.holds h
+                                  WHERE h.account_id = :account AND h.open AND h.captured > 0 AND h.generation_id IS NOT NULL)) AS ends
+       FROM ledger.accounts a WHERE a.account_id = :account`,
+    { account, after },
+  );
+  const [row] = rows;
+  if (row === undefined) throw new Error(`account ${account} has rows in the journal and none of its own`);
+  return { fromMs: row.starts.getTime(), toMs: row.ends.getTime() };
 }
 
 interface Row {
   keys: (string | number | null)[];
   whole: number;
   credits: number;
-  works: number | null;
-  works_outputs: number | null;
-  leads: number | null;
-  leads_outputs: number | null;
+  works: number;
+  leads: number;
+  works_outputs: number;
+  leads_outputs: number;
 }
 
-/** The total comes first. Over several buckets a work is counted by the one that it drew from first. */
+/** The sums of these rows of the journal and of these stored spans. */
+async function summed(
+  snapshot: Knex,
+  question: UsageQuestion,
+  ranges: readonly SeqRange[],
+  spans: readonly UsageRange[] = [],
+): Promise<Usage> {
+  const { account, groupBy, only, days, limit } = question;
+  await readByIndex(snapshot);
+  const facts = [
+    ...ranges.map((range) => usageFacts(snapshot, range)),
+    ...(spans.length === 0 ? [] : [storedFacts(snapshot, { account, spans })]),
+  ];
+  const keys = groupBy.map((dimension) => `f.${dimension}`);
+  const query = snapshot.from(
+    snapshot.raw(
+      `(SELECT width_bucket(u.at, ?::timestamptz[]) - 1 AS day, u.* FROM (${facts.map(() => '?').join(' UNION ALL ')}) u) f`,
+      [days.map(({ startMs }) => new Date(startMs)), ...facts],
+    ),
+  );
+  for (const { dimension, value } of only)
+    void query.whereRaw(`f.${dimension} IS NOT DISTINCT FROM ?`, [value]);
+  const rows: Row[] = await query
+    .select(
+      snapshot.raw(`json_build_array(${keys.join(', ')}) AS keys, GROUPING(${keys[0]}) AS whole`),
+      ...FACT_SUMS.map((sum) => snapshot.raw(`coalesce(sum(f.${sum}), 0)::bigint AS ${sum}`)),
+    )
+    .groupByRaw(`GROUPING SETS ((${keys.join(', ')}), ())`)
+    .orderBy('whole', 'desc')
+    .limit(limit + 1);
+  return usageOf(rows, question);
+}
+
+/** The total comes first. Over several buckets a work is counted in the one that it drew from first. */
 function usageOf([total, ...rows]: Row[], { groupBy, only, days }: UsageQuestion): Usage {
+  if (total === undefined) throw new Error('a total comes back also of nothing');
   const oneBucket = only.some(({ dimension }) => dimension === 'bucket');
-  const sums = (row: Row | undefined, byBucket: boolean): UsageSums => ({
-    credits: milli(row?.credits ?? 0),
-    generations: (byBucket ? row?.works : row?.leads) ?? 0,
-    outputs: (byBucket ? row?.works_outputs : row?.leads_outputs) ?? 0,
+  const sums = (row: Row, byBucket: boolean): UsageSums => ({
+    credits: milli(row.credits),
+    generations: byBucket ? row.works : row.leads,
+    outputs: byBucket ? row.works_outputs : row.leads_outputs,
   });
   return {
     rows: rows.map((row) => ({

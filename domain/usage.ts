@@ -1,5 +1,5 @@
 import { type Snapshot, toMs } from './account';
-import { cycleNumber, cycleStart, dateStart, localDate, nextMidnight } from './calendar';
+import { cycleNumber, cycleStart, dateStart, dayStart, localDate, nextMidnight } from './calendar';
 import { add, type MilliCredits, milli, toCredits } from './credits';
 
 /** What was used, by one or two dimensions: ranges, days and shares. Reading is db/usage.ts's. Pure. */
@@ -98,6 +98,32 @@ export function daysOf({ fromMs, toMs: endMs }: UsageRange, zone: string): Usage
   for (let startMs = fromMs; startMs < endMs; startMs = nextMidnight(startMs, zone))
     days.push({ date: localDate(startMs, zone), startMs });
   return days;
+}
+
+const HOUR_MS = 3_600_000;
+
+/**
+ * A range cut into whole days of the zone and, where it begins or ends within one, whole hours since midnight: a list for each
+ * day. They follow each other without a gap; what is less than an hour at either end is in none.
+ */
+export function spansOf(range: UsageRange, zone: string): UsageRange[][] {
+  const days: UsageRange[][] = [];
+  const within = ({ fromMs, toMs: endMs }: UsageRange) => fromMs >= range.fromMs && endMs <= range.toMs;
+  let midnightMs = dayStart(range.fromMs, zone);
+  while (midnightMs < range.toMs) {
+    const day = { fromMs: midnightMs, toMs: nextMidnight(midnightMs, zone) };
+    const spans = (within(day) ? [day] : hoursOf(day)).filter(within);
+    if (spans.length > 0) days.push(spans);
+    midnightMs = day.toMs;
+  }
+  return days;
+}
+
+function hoursOf({ fromMs, toMs: endMs }: UsageRange): UsageRange[] {
+  return Array.from({ length: Math.ceil((endMs - fromMs) / HOUR_MS) }, (_, hour) => ({
+    fromMs: fromMs + hour * HOUR_MS,
+    toMs: Math.min(fromMs + (hour + 1) * HOUR_MS, endMs),
+  }));
 }
 
 /**

@@ -151,6 +151,7 @@ function questionOf(query: UsageQuery, snapshot: Snapshot): UsageQuestion {
     account: query.account,
     from: new Date(range.fromMs),
     to: new Date(range.toMs),
+    zone,
     groupBy: query.groupBy,
     only: DIMENSIONS.flatMap((dimension) => {
       const wanted = dimension === 'day' ? undefined : query[dimension];
