@@ -3,6 +3,7 @@ import { Client } from 'pg';
 /** Generations for the usage bench: a month of them on accounts of several sizes, lying between each other as they would. */
 
 export const DAYS = 30;
+export const FIRST_DAY = '2026-01-01Z';
 /** Of the accounts that are asked about, by how many generations they have in the month. */
 export const SIZES = [1_000, 10_000, 100_000, 1_000_000] as const;
 /** Of every other account. */
@@ -33,11 +34,11 @@ export async function fillUsage({
   );
   await client.query(
     `INSERT INTO ledger.account_rules (account_id, catalog, plan, plan_source, anchor, created_at)
-     SELECT account, 'imagineart', 'free', 'free', '2026-01-01Z', '2026-01-01Z' FROM filled`,
+     SELECT account, 'imagineart', 'free', 'free', '${FIRST_DAY}', '${FIRST_DAY}' FROM filled`,
   );
   await client.query(
     `INSERT INTO ledger.lots (account_id, lot_no, bucket, rank, effective_at, source, granted, available, spent)
-     SELECT account, n, CASE n WHEN 1 THEN 'pack' ELSE 'daily' END, n, '2026-01-01Z', 'bench', 1000000000000, 0, 1000000000000
+     SELECT account, n, CASE n WHEN 1 THEN 'pack' ELSE 'daily' END, n, '${FIRST_DAY}', 'bench', 1000000000000, 0, 1000000000000
        FROM filled, generate_series(1, 2) n`,
   );
   for (let day = 0; day < DAYS; day += 1) {
@@ -45,7 +46,7 @@ export async function fillUsage({
     await client.query('DROP TABLE IF EXISTS made');
     await client.query(
       `CREATE TEMP TABLE made AS
-       SELECT account, n, md5(account || ':' || n) AS name, '2026-01-01Z'::timestamptz + (n - 0.5) * interval '30 days' / generations AS at
+       SELECT account, n, md5(account || ':' || n) AS name, '${FIRST_DAY}'::timestamptz + (n - 0.5) * interval '${DAYS} days' / generations AS at
          FROM filled, generate_series(generations::bigint * ${day} / ${DAYS} + 1, generations::bigint * (${day} + 1) / ${DAYS}) n
         ORDER BY at`,
     );

@@ -10,7 +10,7 @@ import {
   type UsageSums,
 } from '../domain/usage';
 import { reading } from './reading';
-import { FACT_SUMS, readByIndex, type SeqRange, usageFacts } from './usageFacts';
+import { FACT_SUMS, readByIndex, type SeqRange, seqsBefore, usageFacts } from './usageFacts';
 import { storedFacts, storeSums } from './usageSums';
 
 /** What an account used, added up by the database from its journal (docs/accounting.md). */
@@ -39,11 +39,18 @@ export interface Usage {
 /** From so many rows of the journal on, what is over is added up once and kept: reading fewer takes a tenth of a second. */
 const MANY_ROWS = 4_000;
 
-/** `manyRows` is for tests, which have few. */
+/** For tests, which have few rows. */
+interface Limits {
+  manyRows?: number;
+  patienceMs?: number;
+  rowsAtOnce?: number;
+}
+
+/** Throws UsageUnderWay where there is more to add up than a request has time for, and is quicker the next time. */
 export async function readUsage(
   knex: Knex,
   question: UsageQuestion,
-  { manyRows = MANY_ROWS }: { manyRows?: number } = {},
+  { manyRows = MANY_ROWS, ...limits }: Limits = {},
 ): Promise<Usage> {
   const { account, from, to } = question;
   const first = await reading(knex, async (snapshot) => {
@@ -60,7 +67,7 @@ export async function readUsage(
     },
     question.zone,
   );
-  await storeSums(knex, { account, days });
+  await storeSums(knex, { account, days }, limits);
   const spans = days.flat();
   const [begin, end] = [spans[0]?.fromMs, spans.at(-1)?.toMs];
   return reading(knex, async (snapshot) => {
@@ -73,18 +80,6 @@ export async function readUsage(
     ];
     return summed(snapshot, question, ends, spans);
   });
-}
-
-/** The numbers of the last rows before each of these instants. */
-async function seqsBefore(
-  snapshot: Knex,
-  { account, instants }: { account: string; instants: readonly Date[] },
-): Promise<number[]> {
-  const { rows } = await snapshot.raw<{ rows: { seq: number }[] }>(
-    'SELECT ledger.seq_before(:account, i.at) AS seq FROM unnest(:instants::timestamptz[]) WITH ORDINALITY i (at, n) ORDER BY i.n',
-    { account, instants },
-  );
-  return rows.map(({ seq }) => seq);
 }
 
 /**

@@ -64,3 +64,15 @@ export function usageFacts(knex: Knex, { account, after, until }: SeqRange): Kne
 export async function readByIndex(transaction: Knex): Promise<void> {
   await transaction.raw("SELECT set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)");
 }
+
+/** The numbers of the last rows before each of these instants. */
+export async function seqsBefore(
+  transaction: Knex,
+  { account, instants }: { account: string; instants: readonly Date[] },
+): Promise<number[]> {
+  const { rows } = await transaction.raw<{ rows: { seq: number }[] }>(
+    'SELECT ledger.seq_before(:account, i.at) AS seq FROM unnest(:instants::timestamptz[]) WITH ORDINALITY i (at, n) ORDER BY i.n',
+    { account, instants },
+  );
+  return rows.map(({ seq }) => seq);
+}

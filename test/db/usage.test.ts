@@ -139,6 +139,22 @@ test('several who ask at once get the same answer, and it is added up once', asy
   expect(await answer('kept')).toEqual(expected);
 });
 
+test('who asks for more than there is time for is told to come again, and finds what was added up by then', async () => {
+  await database.owner.pool.query('DELETE FROM holdfast.usage_spans');
+  const ask = () => readUsage(database.db.knex, question(), { manyRows: 0, patienceMs: 0 });
+  await expect(ask()).rejects.toThrow('1 of 5 days');
+  await expect(ask()).rejects.toThrow('1 of 4 days');
+  expect(await spans()).toHaveLength(24); // hours of the first day, and the second
+});
+
+test('a day of more rows than a statement takes is added up in parts', async () => {
+  await database.owner.pool.query('DELETE FROM holdfast.usage_spans');
+  const expected = await answer('journal');
+  const { total } = await readUsage(database.db.knex, question(), { manyRows: 0, rowsAtOnce: 7 });
+  expect(total).toEqual(expected.total);
+  expect(await answer('kept')).toEqual(expected);
+});
+
 test('nothing is kept from when work began that was paid in part and goes on', async () => {
   account = await raw.open({ clockAt: '2026-03-01T08:00:00Z' });
   await raw.grant(account, { amount: 100_000 });

@@ -5,6 +5,7 @@ import {
   type Dimension,
   percentOf,
   periodRange,
+  spansOf,
   type UsageRow,
   withEveryDay,
   withinDay,
@@ -73,6 +74,39 @@ describe('days', () => {
       const [from, to] = cut(elsewhere);
       expect(from).toBe(to);
     }
+  });
+});
+
+describe('spans', () => {
+  const spans = (from: string, to: string, zone: string) =>
+    spansOf(range(from, to), zone).map((day) =>
+      day.map((span) => instants(span).map((at) => at.slice(5, 16))),
+    );
+
+  test('are whole days, and whole hours where the range begins or ends within one', () => {
+    expect(spans('2026-03-01T21:30:00Z', '2026-03-04T01:59:59Z', 'UTC')).toEqual([
+      [
+        ['03-01T22:00', '03-01T23:00'],
+        ['03-01T23:00', '03-02T00:00'],
+      ],
+      [['03-02T00:00', '03-03T00:00']],
+      [['03-03T00:00', '03-04T00:00']],
+      [['03-04T00:00', '03-04T01:00']],
+    ]);
+  });
+
+  test('follow midnight, also where that is at half past, and where a day ends half an hour early', () => {
+    expect(spans('2026-03-01T17:10:00Z', '2026-03-01T20:00:00Z', 'Asia/Kolkata')).toEqual([
+      [['03-01T17:30', '03-01T18:30']],
+      [['03-01T18:30', '03-01T19:30']],
+    ]);
+    const [lastOfShortDay] = spans('2026-10-04T11:45:00Z', '2026-10-04T13:00:00Z', 'Australia/Lord_Howe');
+    expect(lastOfShortDay?.at(-1)).toEqual(['10-04T12:30', '10-04T13:00']);
+  });
+
+  test('are none of what is less than an hour, or ends before it begins', () => {
+    expect(spans('2026-03-01T10:10:00Z', '2026-03-01T11:50:00Z', 'UTC')).toEqual([]);
+    expect(spans('2026-03-02T00:00:00Z', '2026-03-01T00:00:00Z', 'UTC')).toEqual([]);
   });
 });
 
