@@ -16,6 +16,7 @@ import { type StandingRouteDeps, standingRoutes } from './resources/standing';
 import { type StatementRouteDeps, statementRoutes } from './resources/statement';
 import { type EventRouteDeps, eventRoutes } from './resources/events';
 import { type TestClockRouteDeps, testClockRoutes } from './resources/testClocks';
+import { type UsageRouteDeps, usageRoutes } from './resources/usage';
 import type { Route } from './route';
 
 /** What the handlers of all resources need. */
@@ -34,7 +35,8 @@ export type RouteDeps = AccountRouteDeps &
   ReportRouteDeps &
   StandingRouteDeps &
   StatementRouteDeps &
-  TestClockRouteDeps;
+  TestClockRouteDeps &
+  UsageRouteDeps;
 
 /** The routes table: everything Holdfast answers under /v1, in the order of the docs page. */
 export function createRoutes(deps: RouteDeps): readonly Route[] {
@@ -56,6 +58,7 @@ export function createRoutes(deps: RouteDeps): readonly Route[] {
     ...statementRoutes(deps),
     ...eventRoutes(deps),
     ...testClockRoutes(deps),
+    ...usageRoutes(deps),
     ...apiKeyRoutes(deps),
   ];
 }

@@ -3,6 +3,7 @@ import { ProblemError } from '../../api/problems';
 import { apiKeyRoutes } from '../../api/resources/apiKeys';
 import { accountFrom, type Route, route } from '../../api/route';
 import { accountId, creditsIn } from '../../api/schemas';
+import { UsageUnderWay } from '../../db/usageSums';
 import { testDatabase } from '../support/database';
 import { startApp, type TestApp } from './app';
 
@@ -276,6 +277,14 @@ describe('failures', () => {
     const reply = await app.call('GET', '/v1/failing');
     expect(reply.status).toBe(503);
     expect(reply.body).toMatchObject({ code: 'unavailable', retryable: true });
+    expect(Number(reply.headers.get('retry-after'))).toBeGreaterThan(0);
+  });
+
+  test('usage that is still being added up is 503 with Retry-After, and says so', async () => {
+    failure = new UsageUnderWay('1 of 5 days');
+    const reply = await app.call('GET', '/v1/failing');
+    expect([reply.status, reply.body['code']]).toEqual([503, 'unavailable']);
+    expect(reply.body['detail']).toContain('added up');
     expect(Number(reply.headers.get('retry-after'))).toBeGreaterThan(0);
   });
 
