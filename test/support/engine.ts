@@ -95,6 +95,7 @@ export async function startEngine({ database: given, env = {} }: EngineOptions =
   const published = [
     'catalogs/imagineart.json',
     'catalogs/draftly.json',
+    'catalogs/intangible.json',
     'test/support/catalogs/working-day.json',
   ];
   for (const file of published) {
