@@ -68,7 +68,7 @@ export async function beginYear(
     async make(body) {
       const ordered = await order<Generation>(body);
       expect([ordered.status, ordered.text]).toEqual([201, expect.stringContaining('"status"')]);
-      const ended = await engine.call<Generation>('GET', `/v1/generations/${ordered.body.id}?wait=30`);
+      const ended = await engine.call('GET', `/v1/generations/${ordered.body.id}?wait=30`);
       return `${ended.body.status}: ${ended.body.credits.captured}`;
     },
     refused: async (body) => (await order<Problem>(body)).body,
