@@ -9,13 +9,13 @@ import { readCounters } from '../../db/counters';
 import type { Ledger } from '../../db/ledger';
 import type { RulesOperation } from '../../db/operations';
 import { lockTestClock, type TestClock } from '../../db/testClocks';
-import { type BalanceSnapshot, type CalendarState, rfc3339, type Snapshot, toMs } from '../../domain/account';
+import { type BalanceSnapshot, rfc3339, toMs } from '../../domain/account';
 import { balanceBody, currentCycle, pastBalanceBody } from '../../domain/balance';
-import { firstResetAfterZoneChange } from '../../domain/calendar';
 import { freePlan, isPaid, planOf } from '../../domain/catalog';
 import { limitsShown, memberOf } from '../../domain/limits';
 import { TEST_CLOCK_ID } from '../../domain/ids';
 import { hasSubscription } from '../../domain/settle';
+import { rezoned } from '../../domain/zoneChange';
 import { bookedAccount } from '../bookedAccount';
 import { clockAdvancing, invalidField, unknownAccount } from '../commonProblems';
 import { listFields, listOf, page } from '../pagination';
@@ -259,17 +259,4 @@ async function show({ ledger, catalogs }: AccountRouteDeps, id: string): Promise
     stripeCustomer: rules.stripeCustomer,
     createdAt: new Date(toMs(rules.createdAt)).toISOString(),
   };
-}
-
-/** When each daily bucket may be filled again after a change of zone (rule 21). */
-function rezoned(snapshot: Snapshot, zone: string): CalendarState {
-  const nowMs = toMs(snapshot.now);
-  const daily = Object.entries(snapshot.calendar).filter(([, done]) => done.from !== undefined);
-  return Object.fromEntries(
-    daily.map(([bucket, done]) => {
-      const lastResetMs = toMs(done.from ?? snapshot.rules.createdAt);
-      const nextMs = firstResetAfterZoneChange({ lastResetMs, nowMs, zone });
-      return [bucket, { ...done, nextAt: new Date(nextMs).toISOString() }];
-    }),
-  );
 }
