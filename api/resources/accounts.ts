@@ -9,12 +9,12 @@ import { readCounters } from '../../db/counters';
 import type { Ledger } from '../../db/ledger';
 import type { RulesOperation } from '../../db/operations';
 import { lockTestClock, type TestClock } from '../../db/testClocks';
-import { type BalanceSnapshot, type CalendarState, type Snapshot, toMs } from '../../domain/account';
+import { type BalanceSnapshot, toMs } from '../../domain/account';
 import { balanceBody, pastBalanceBody } from '../../domain/balance';
-import { firstResetAfterZoneChange } from '../../domain/calendar';
 import { freePlan, isPaid, planOf } from '../../domain/catalog';
 import { TEST_CLOCK_ID } from '../../domain/ids';
 import { limitsShown, roleOf } from '../../domain/limits';
+import { rezoned } from '../../domain/zoneChange';
 import { bookedAccount } from '../bookedAccount';
 import { showAccount } from '../shownAccount';
 import { clockAdvancing, invalidField, unknownAccount } from '../commonProblems';
@@ -151,6 +151,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
             key: `sys:patch:${randomBytes(8).toString('hex')}`,
             hash,
             actor: caller.keyId,
+            rulesVersion: snapshot.rulesVersion,
             rules: {
               ...body,
               ...(body.timezone === undefined ? {} : { calendar: rezoned(snapshot, body.timezone) }),
@@ -232,17 +233,4 @@ async function pastBalance(
   const before = new Date(at.getTime() + 1);
   const past = await readBalanceBefore(deps.db.knex, { account: id, before });
   return pastBalanceBody({ account: id, atMs: at.getTime(), past, catalog, withLots });
-}
-
-/** When each daily bucket may be filled again after a change of zone (rule 21). */
-function rezoned(snapshot: Snapshot, zone: string): CalendarState {
-  const nowMs = toMs(snapshot.now);
-  const daily = Object.entries(snapshot.calendar).filter(([, done]) => done.from !== undefined);
-  return Object.fromEntries(
-    daily.map(([bucket, done]) => {
-      const lastResetMs = toMs(done.from ?? snapshot.rules.createdAt);
-      const nextMs = firstResetAfterZoneChange({ lastResetMs, nowMs, zone });
-      return [bucket, { ...done, nextAt: new Date(nextMs).toISOString() }];
-    }),
-  );
 }
