@@ -7,6 +7,7 @@ import { type HoldRouteDeps, holdRoutes } from './resources/holds';
 import { type LedgerRouteDeps, ledgerRoutes } from './resources/ledger';
 import { type MemberRouteDeps, memberRoutes } from './resources/members';
 import { type OperationRouteDeps, operationRoutes } from './resources/operations';
+import { type OperationsItemRouteDeps, operationsItemRoutes } from './resources/operationsItems';
 import { type PriceRouteDeps, priceRoutes } from './resources/prices';
 import { type PurchaseRouteDeps, purchaseRoutes } from './resources/purchases';
 import { quoteRoutes } from './resources/quoting';
@@ -24,6 +25,7 @@ export type RouteDeps = AccountRouteDeps &
   LedgerRouteDeps &
   MemberRouteDeps &
   OperationRouteDeps &
+  OperationsItemRouteDeps &
   PriceRouteDeps &
   PurchaseRouteDeps &
   ReportRouteDeps &
@@ -45,6 +47,7 @@ export function createRoutes(deps: RouteDeps): readonly Route[] {
     ...reportRoutes(deps),
     ...holdRoutes(deps),
     ...operationRoutes(deps),
+    ...operationsItemRoutes(deps),
     ...ledgerRoutes(deps),
     ...statementRoutes(deps),
     ...apiKeyRoutes(deps),

@@ -5,7 +5,7 @@ import { Client, Connection } from '@temporalio/client';
 import { publishCatalog, readCatalog } from '../../db/catalogs';
 import type { balanceBody } from '../../domain/balance';
 import type { generationBody } from '../../domain/generation';
-import { MAIN_TASK_QUEUE } from '../../workflows/contract';
+import { MAIN_TASK_QUEUE, sweepScheduleId } from '../../workflows/contract';
 import { dataConverter } from '../../workflows/payloads';
 import { type TestDatabase, testDatabase } from './database';
 import { endProcess, freePort, startNode } from './processes';
@@ -107,6 +107,7 @@ export async function startEngine({ database: given, env = {} }: EngineOptions =
     HOLDFAST_TASK_QUEUE: taskQueue,
     HOLDFAST_TIMER_JITTER_SECONDS: '0',
     HOLDFAST_QUIET_SECONDS: '2',
+    HOLDFAST_SWEEP_SECONDS: '86400', // tests of the sweep trigger it
     LOG_LEVEL: 'info',
     ...env,
   };
@@ -140,6 +141,7 @@ export async function startEngine({ database: given, env = {} }: EngineOptions =
       (await call<JournalPage>('GET', `/v1/accounts/${account}/journal?limit=100`)).body.data.toReversed(),
     async stop() {
       await Promise.all([endProcess(worker), endProcess(api)]);
+      await temporal.schedule.getHandle(sweepScheduleId(taskQueue)).delete();
       await connection.close();
       await database.close();
     },
