@@ -95,7 +95,7 @@ export async function untilNextInInbox(knex: Knex, account: string): Promise<num
     .where({ account_id: account, done_at: null })
     .first<{ ms: number | null } | undefined>(
       knex.raw(
-        '(extract(epoch FROM greatest(min(retry_at), clock_timestamp()) - clock_timestamp()) * 1000)::float8 AS ms',
+        '(extract(epoch FROM min(greatest(retry_at, clock_timestamp())) - clock_timestamp()) * 1000)::float8 AS ms',
       ),
     );
   const ms = row?.ms ?? null;
