@@ -90,7 +90,7 @@ export function createSweepActivities({
       reason: `workflow ${workflowId} is gone`,
       generation: { status: 'failed', error },
     });
-    return reply?.status === 'applied';
+    return reply?.status === 'applied' && !reply.replayed;
   }
 
   return {

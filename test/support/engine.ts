@@ -28,6 +28,8 @@ export interface Engine {
   /** A new account id: workflows share one Temporal namespace. */
   newId(name: string): string;
   startWorker(): Promise<ChildProcess>;
+  /** Beside the one that runs. */
+  startAnotherWorker(): Promise<void>;
   /** The running worker, for tests that kill it. */
   worker(): ChildProcess;
   stop(): Promise<void>;
@@ -119,6 +121,7 @@ export async function startEngine({ database: given, env = {} }: EngineOptions =
   const temporal = new Client({ connection, dataConverter });
 
   let worker = await runWorker();
+  const others: ChildProcess[] = [];
   const api = await run('api/main.js', /api is listening/);
 
   return {
@@ -132,6 +135,9 @@ export async function startEngine({ database: given, env = {} }: EngineOptions =
       worker = await runWorker();
       return worker;
     },
+    async startAnotherWorker() {
+      others.push(await runWorker());
+    },
     call,
     generate: (body, idempotencyKey = randomBytes(8).toString('hex')) =>
       call('POST', '/v1/generations', { body, idempotencyKey }),
@@ -140,7 +146,7 @@ export async function startEngine({ database: given, env = {} }: EngineOptions =
     journal: async (account) =>
       (await call<JournalPage>('GET', `/v1/accounts/${account}/journal?limit=100`)).body.data.toReversed(),
     async stop() {
-      await Promise.all([endProcess(worker), endProcess(api)]);
+      await Promise.all([worker, api, ...others].map(endProcess));
       await temporal.schedule.getHandle(sweepScheduleId(taskQueue)).delete();
       await connection.close();
       await database.close();
