@@ -27,8 +27,8 @@ const LOCAL_ACTIVITIES_PER_CONNECTION = 2;
 
 /** Accounts that are worked on at once. They have time; what is left of processor and database is the reservations'. */
 const ACCOUNTS_AT_ONCE = {
-  maxConcurrentActivityTaskExecutions: 4,
-  maxConcurrentWorkflowTaskExecutions: 4,
+  maxConcurrentActivityTaskExecutions: 2,
+  maxConcurrentWorkflowTaskExecutions: 2,
   maxConcurrentActivityTaskPolls: 2,
   maxConcurrentWorkflowTaskPolls: 2,
 } as const;

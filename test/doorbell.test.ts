@@ -20,9 +20,8 @@ import { endProcess, startNode } from './support/processes';
  * from the mailbox into the ledger, and in each case it arrives, once. A row for which nobody rang is the sweep's.
  */
 
-/** The steps in their order; the kill comes between one and the next. Null: no worker was there when the bell rang. */
-const KILLS: Record<string, { when: 'before' | 'after'; sql: string } | null> = {
-  'the bell rang, and no worker heard it': null,
+/** The steps in their order; the kill comes between one and the next. */
+const KILLS: Record<string, { when: 'before' | 'after'; sql: string }> = {
   'a worker took it up, and had not read the row': {
     when: 'before',
     sql: '^select .* from "holdfast"."inbox"',
@@ -83,27 +82,32 @@ async function start(script: string, env: Record<string, string>): Promise<Child
   return child;
 }
 
-/** An account with its row in the mailbox and the bell rung, a worker that died of it, and another one after it. */
-async function arrival(kill: (typeof KILLS)[string]): Promise<string> {
+async function openAccount(): Promise<Visited> {
   const account = `bell-${randomBytes(5).toString('hex')}`;
   const taskQueue = `${MAIN_TASK_QUEUE}-${account}`;
-  const env = { HOLDFAST_TASK_QUEUE: taskQueue };
+  taskQueues.push(taskQueue);
   const quiet = { ring: () => undefined, namespaceId: 'none', temporalUrl: () => null };
   const { ledger } = createEngine({ database: database.db, ...quiet });
   await ledger.open({ account, catalog: 'working-day', plan: 'free', planSource: 'free' });
   await ledger.balance(account);
+  return { account, taskQueue, env: { HOLDFAST_TASK_QUEUE: taskQueue } };
+}
 
-  const victim =
-    kill === null
-      ? null
-      : await start('test/support/dying-worker.mjs', { ...env, DIE: JSON.stringify(kill) });
+interface Visited {
+  account: string;
+  taskQueue: string;
+  env: Record<string, string>;
+}
+
+/** 1,000 credits, as the API puts them into the mailbox. */
+async function buy({ account, taskQueue }: Visited, purchase = 'bought'): Promise<void> {
   await putIntoInbox(database.db.knex, {
     account,
-    key: 'bought',
+    key: purchase,
     kind: 'pack_purchase',
-    requestHash: 'bought',
+    requestHash: purchase,
     body: {
-      purchase: 'bought',
+      purchase,
       pack: 'tokens-1000',
       quantity: 1,
       creditsMilli: 1_000_000,
@@ -113,34 +117,77 @@ async function arrival(kill: (typeof KILLS)[string]): Promise<string> {
       reason: null,
     },
   });
-  const gone = victim === null ? null : once(victim, 'exit');
   await ringAccount({ client, account, taskQueue });
-  if (gone !== null) expect(await gone).toEqual([null, 'SIGKILL']);
-  await start('dist/activities/worker.js', env);
-  taskQueues.push(taskQueue);
-  return account;
+}
+
+/** The account's workflow has come to its end: the inbox is empty, nothing lies ahead. */
+async function closed(account: string): Promise<void> {
+  const { status } = await eventually(
+    () => client.workflow.getHandle(accountWorkflowId(account)).describe(),
+    ({ status: now }) => now.name !== 'RUNNING',
+    120_000,
+  );
+  expect(status.name).toBe('COMPLETED');
+}
+
+async function granted(account: string): Promise<string[]> {
+  const { rows } = await database.owner.pool.query<{ key: string }>(
+    'SELECT key FROM ledger.journal WHERE account_id = $1 ORDER BY seq',
+    [account],
+  );
+  const report = await runAudit(database.owner.pool, { account });
+  expect(report.checks.filter(({ violations }) => violations > 0)).toEqual([]);
+  return rows.map(({ key }) => key).filter((key) => key.startsWith('sys:pack:'));
 }
 
 test.concurrent.each(Object.entries(KILLS))(
   '%s: the purchase arrives once',
   async (_, kill) => {
-    const account = await arrival(kill);
-    const { status } = await eventually(
-      () => client.workflow.getHandle(accountWorkflowId(account)).describe(),
-      ({ status: now }) => now.name !== 'RUNNING',
-      120_000,
-    );
-    expect(status.name).toBe('COMPLETED');
-    const { rows } = await database.owner.pool.query<{ kind: string; key: string; available_after: number }>(
-      'SELECT kind, key, available_after FROM ledger.journal WHERE account_id = $1 ORDER BY seq',
-      [account],
-    );
-    expect(rows).toEqual([
-      { kind: 'grant', key: expect.stringContaining('sys:daily:'), available_after: 100_000 },
-      { kind: 'grant', key: 'sys:pack:bought', available_after: 1_100_000 },
-    ]);
-    const report = await runAudit(database.owner.pool, { account });
-    expect(report.checks.filter(({ violations }) => violations > 0)).toEqual([]);
+    const visited = await openAccount();
+    const { account, env } = visited;
+    const victim = await start('test/support/dying-worker.mjs', { ...env, DIE: JSON.stringify(kill) });
+    const gone = once(victim, 'exit');
+    await buy(visited);
+    expect(await gone).toEqual([null, 'SIGKILL']);
+    await start('dist/activities/worker.js', env);
+    await closed(account);
+    expect(await granted(account)).toEqual(['sys:pack:bought']);
   },
   240_000,
 );
+
+test.concurrent('the bell rang, and no worker heard it: the purchase arrives once', async () => {
+  const visited = await openAccount();
+  await buy(visited);
+  await start('dist/activities/worker.js', visited.env);
+  await closed(visited.account);
+  expect(await granted(visited.account)).toEqual(['sys:pack:bought']);
+}, 240_000);
+
+test.concurrent('all was told, and the workflow had not closed: the purchase arrives once', async () => {
+  const visited = await openAccount();
+  const { account, env } = visited;
+  const victim = await start('dist/activities/worker.js', { ...env, HOLDFAST_QUIET_SECONDS: '5' });
+  await buy(visited);
+  await eventually(
+    () => client.workflow.getHandle(accountWorkflowId(account)).describe(),
+    ({ raw, historyLength }) => historyLength > 10 && (raw.pendingActivities ?? []).length === 0,
+  );
+  victim.kill('SIGKILL');
+  await start('dist/activities/worker.js', env);
+  await closed(account);
+  expect(await granted(account)).toEqual(['sys:pack:bought']);
+}, 240_000);
+
+test.concurrent('bells that ring at the very moment of closing are heard', async () => {
+  const visited = await openAccount();
+  const { account, env } = visited;
+  await start('dist/activities/worker.js', env);
+  const names = Array.from({ length: 15 }, (_, n) => `bought-${n}`);
+  for (const [n, name] of names.entries()) {
+    await buy(visited, name);
+    await new Promise((resolve) => setTimeout(resolve, 1_000 + n * 20)); // around the quiet time and what comes before it
+  }
+  await closed(account);
+  expect(await granted(account)).toEqual(names.map((name) => `sys:pack:${name}`));
+}, 240_000);
