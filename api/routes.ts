@@ -8,6 +8,7 @@ import { type LedgerRouteDeps, ledgerRoutes } from './resources/ledger';
 import { type MemberRouteDeps, memberRoutes } from './resources/members';
 import { type OperationRouteDeps, operationRoutes } from './resources/operations';
 import { type PlanRouteDeps, planRoutes } from './resources/plans';
+import { type OperationsItemRouteDeps, operationsItemRoutes } from './resources/operationsItems';
 import { type PriceRouteDeps, priceRoutes } from './resources/prices';
 import { type PurchaseRouteDeps, purchaseRoutes } from './resources/purchases';
 import { quoteRoutes } from './resources/quoting';
@@ -30,6 +31,7 @@ export type RouteDeps = AccountRouteDeps &
   MemberRouteDeps &
   OperationRouteDeps &
   PlanRouteDeps &
+  OperationsItemRouteDeps &
   PriceRouteDeps &
   PurchaseRouteDeps &
   ReportRouteDeps &
@@ -54,6 +56,7 @@ export function createRoutes(deps: RouteDeps): readonly Route[] {
     ...reportRoutes(deps),
     ...holdRoutes(deps),
     ...operationRoutes(deps),
+    ...operationsItemRoutes(deps),
     ...ledgerRoutes(deps),
     ...statementRoutes(deps),
     ...eventRoutes(deps),

@@ -2,3 +2,4 @@
 export { accountWorkflow } from './account';
 export { clockWorkflow } from './clock';
 export { generationWorkflow } from './generation';
+export { sweepWorkflow } from './sweep';
