@@ -4,7 +4,7 @@ import type { Pool } from 'pg';
 import { runQuickAudit } from '../db/audit/quick';
 import type { Ledger } from '../db/ledger';
 import { type ItemKey, raiseItem, resolveItem } from '../db/operationsItems';
-import { databaseNowMs, overdueAccounts, ownedHolds, undrainedAccounts } from '../db/sweep';
+import { databaseNowMs, overdueAccounts, overLeases, ownedHolds, undrainedAccounts } from '../db/sweep';
 import { toMs } from '../domain/account';
 import { createOwners, type OwnersDeps } from './owners';
 import type { Orphan, SweepActivities } from './types';
@@ -96,7 +96,11 @@ export function createSweepActivities({
   return {
     async settleOverdue({ after }) {
       const found = await overdueAccounts(knex, { graceMs: ages.overdueMs, after, limit: ACCOUNTS_PAGE });
-      const settled = await fewAtOnce(found, ({ account }) => settle(account));
+      // Those whose leases are over are on no account's calendar: the first page takes a page of them along.
+      const leased =
+        after === null ? await overLeases(knex, { graceMs: ages.overdueMs, limit: ACCOUNTS_PAGE }) : [];
+      const accounts = new Set([...found.map(({ account }) => account), ...leased]);
+      const settled = await fewAtOnce([...accounts], settle);
       const failed = settled.filter((well) => !well).length;
       return { settled: settled.length - failed, failed, next: nextAfter(found, ACCOUNTS_PAGE) };
     },

@@ -23,6 +23,21 @@ export async function overdueAccounts(
   return query.select({ account: 'account_id', wakeAt: knex.raw('wake_at::text') });
 }
 
+/** Accounts where a lease has been over for so long that nobody will come by to write it down. */
+export async function overLeases(
+  knex: Knex,
+  { graceMs, limit }: { graceMs: number; limit: number },
+): Promise<string[]> {
+  const rows: { account_id: string }[] = await knex('ledger.holds as h')
+    .join('ledger.accounts as a', 'a.account_id', 'h.account_id')
+    .distinct('h.account_id')
+    .where('h.open', true)
+    .whereNull('a.clock_at')
+    .whereRaw('h.expires_at < clock_timestamp() - make_interval(secs => ?)', [graceMs / 1000])
+    .limit(limit);
+  return rows.map((row) => row.account_id);
+}
+
 /** Accounts with rows in their inbox that nobody has tried for so long. */
 export async function undrainedAccounts(
   knex: Knex,

@@ -5,6 +5,7 @@ import type { SweepActivities } from '../../activities/types';
 import { publishCatalog, readCatalog } from '../../db/catalogs';
 import { createEngine } from '../../db/engine';
 import type { Ledger } from '../../db/ledger';
+import { milli } from '../../domain/credits';
 import { listItems } from '../../db/operationsItems';
 import { type TestDatabase, testDatabase } from '../support/database';
 import { livelyLedger, TAMPERINGS, tamper } from '../support/livelyLedger';
@@ -61,6 +62,23 @@ test('overdue accounts are settled page by page, the longest overdue first, and 
   });
   expect(await activities.settleOverdue({ after: null })).toEqual({ settled: 0, failed: 0, next: null });
   expect(new Set(rung)).toEqual(new Set(Array.from({ length: 101 }, (_, n) => `late-${n}`)));
+});
+
+test('a lease that was over long ago is written down though nobody came by', async () => {
+  await ledger.open({ account: 'idle', catalog: 'working-day', plan: 'basic', planSource: 'admin' });
+  const reply = await ledger.run('idle', ({ snapshot }) => ({
+    ...{ op: 'reserve', key: 'req:l', hash: 'l', holdId: 'hold_idle.l', rulesVersion: snapshot.rulesVersion },
+    ...{ amount: milli(1_000), excluded: [], reserveBefore: '2100-01-01T00:00:00Z' },
+    ...{ maxOpen: 10, ttlSeconds: 60, work: {} },
+  }));
+  expect(reply?.status).toBe('applied');
+  expect(await activities.settleOverdue({ after: null })).toMatchObject({ settled: 0 });
+  const { knex } = database.owner;
+  const ago = knex.raw("clock_timestamp() - interval '1 hour'");
+  await knex('ledger.holds').update({ expires_at: ago, overdue_at: ago });
+  await knex('ledger.accounts').update({ leases_due_at: ago });
+  expect(await activities.settleOverdue({ after: null })).toMatchObject({ settled: 1, failed: 0 });
+  expect(await knex('ledger.holds').first('open', 'held')).toEqual({ open: false, held: 0 });
 });
 
 test('an account that cannot be settled is shown, holds up no other, and is closed when it can be', async () => {
