@@ -24,6 +24,7 @@ test('there are histories of every way a generation and an account can go', () =
     'generation-refused.json',
     'generation-succeeded.json',
     'generation-timeout.json',
+    'generation-unchecked-reports.json',
   ]);
 });
 
