@@ -6,7 +6,9 @@ export type ItemKind =
   /** A report cost more than was held: what remained was taken (rule 15). */
   | 'capture_clamped'
   /** What a pipeline sent as a report was none, and nobody heard so. */
-  | 'report_rejected';
+  | 'report_rejected'
+  /** A hold is open for longer than its rate's `maxDuration` (db/overdueHolds.ts). */
+  | 'hold_overdue';
 
 /** Something that moved no credits but that a person should look at. The same thing is raised once. */
 export async function raiseItem(
