@@ -8,8 +8,10 @@ import { decideReport, keepReport } from '../db/reports';
 import type { Reservations, StoredAnswer } from '../db/reservations';
 import { milli, toCredits, toMilli } from '../domain/credits';
 import { ACCOUNT_ID, generationId, holdIdOf, MAX_KEY_LENGTH, requestHash } from '../domain/ids';
+import { REPORT_LIMITS } from '../domain/reports';
+import { storable } from '../domain/text';
 import { FAILURES, type GenerationInput, type GenerationStatus, type Output } from '../workflows/contract';
-import type { CaptureReply, CaptureRequest, Ended, LedgerActivities, Work } from './types';
+import type { CaptureReply, CaptureRequest, Ended, FailureReason, LedgerActivities, Work } from './types';
 
 export interface GenerationDeps {
   ledger: Ledger;
@@ -46,7 +48,8 @@ export function createGenerationActivities(deps: GenerationDeps): LedgerActiviti
       if (reportId !== undefined) {
         const outcome =
           answered.kind === 'applied' ? 'applied' : answered.kind === 'closed' ? 'late' : 'rejected';
-        await decideReport(knex, { account: work.account, generation: work.generation, reportId, outcome });
+        const body = { kind: 'complete', id: reportId, ...figuresOf(request) };
+        await decided({ work, reportId, body, outcome });
       }
       return answered;
     },
@@ -58,12 +61,12 @@ export function createGenerationActivities(deps: GenerationDeps): LedgerActiviti
         hash: 'release', // there is one way to release a hold, whoever asks for it first
         holdId: work.holdId,
         cause,
-        reason: error.code,
-        generation: { status, error },
+        reason: keepable(error).code,
+        generation: { status, error: keepable(error) },
       });
       if (reportId !== undefined) {
         const outcome = reply?.status === 'applied' ? 'applied' : 'late';
-        await decideReport(knex, { account: work.account, generation: work.generation, reportId, outcome });
+        await decided({ work, reportId, body: { kind: 'fail', id: reportId, ...keepable(error) }, outcome });
       }
       return endOf(work);
     },
@@ -98,11 +101,45 @@ export function createGenerationActivities(deps: GenerationDeps): LedgerActiviti
       await keepReport(knex, { ...key, body: report, outcome: 'late' });
       await decideReport(knex, { ...key, outcome: 'late' });
     },
+
+    async keepRejectedReport({ account, generation, problem, said }) {
+      const body = { problem, said };
+      const reportId = `rejected:${requestHash({ method: 'report', route: generation, body }).slice(0, 32)}`;
+      await keepReport(knex, { account, generation, reportId, body, outcome: 'rejected' });
+      await raiseItem(knex, {
+        account,
+        kind: 'report_rejected',
+        subject: `${generation} ${reportId}`,
+        detail: body,
+      });
+    },
   };
 
-  async function captureReply({ work }: CaptureRequest, reply: Reply | null): Promise<CaptureReply> {
+  /** A signal's report is not kept before it is acted upon; what came of nothing is kept now, for operations. */
+  async function decided(options: {
+    work: Work;
+    reportId: string;
+    body: unknown;
+    outcome: 'applied' | 'late' | 'rejected';
+  }): Promise<void> {
+    const { work, reportId, body, outcome } = options;
+    const key = { account: work.account, generation: work.generation, reportId };
+    if (outcome !== 'applied') await keepReport(knex, { ...key, body, outcome });
+    await decideReport(knex, { ...key, outcome });
+  }
+
+  async function captureReply(request: CaptureRequest, reply: Reply | null): Promise<CaptureReply> {
+    const { work, creditsMilli, reportId } = request;
     switch (reply?.status) {
       case 'applied':
+        if (reply.clamped === true) {
+          await raiseItem(knex, {
+            account: work.account,
+            kind: 'capture_clamped',
+            subject: `${work.generation} ${stepOf(request)}`,
+            detail: { holdId: work.holdId, askedMilli: creditsMilli, takenMilli: reply.captured, reportId },
+          });
+        }
         return { kind: 'applied', ended: await endOf(work) };
       case 'exceeds_hold':
       case 'phase_captured':
@@ -176,15 +213,40 @@ function workOf({ facts, amount, draws }: StoredAnswer, input: GenerationInput):
   };
 }
 
+/** The step of the work that a capture pays for, so that a phase may be called final. */
+function stepOf({ phase }: CaptureRequest): string {
+  return phase === undefined ? 'final' : `phase:${phase}`;
+}
+
+/** What a report said, from what was asked of the ledger for it. */
+function figuresOf({ outputs, creditsMilli, final, phase, providerCost }: CaptureRequest) {
+  return { outputs: outputs.map(keepableOutput), creditsMilli, final, phase, providerCost };
+}
+
+/** A provider's words, or whoever's, as they can be kept: what cannot be would be tried for ever. */
+function keepable({ code, message }: FailureReason): FailureReason {
+  const { codeLength, messageLength } = REPORT_LIMITS;
+  return { code: storable(code, codeLength), message: storable(message, messageLength) };
+}
+
+function keepableOutput({ url, error, ...output }: Output): Output {
+  return {
+    ...output,
+    ...(url === undefined ? {} : { url: storable(url, REPORT_LIMITS.urlLength) }),
+    ...(error === undefined ? {} : { error: keepable(error) }),
+  };
+}
+
 function captureOperation(request: CaptureRequest): CaptureOperation {
-  const { work, final, phase, creditsMilli, clamp, outputs } = request;
+  const { work, final, phase, creditsMilli, clamp } = request;
+  const outputs = request.outputs.map(keepableOutput);
   const delivered = Math.min(outputs.filter(({ status }) => status === 'succeeded').length, work.ordered);
   const planned = work.creditsPlanned === undefined ? {} : { price: toMilli(work.creditsPlanned) };
   const share =
     creditsMilli === undefined
       ? { delivered, ordered: work.ordered, ...planned }
       : { amount: milli(creditsMilli) };
-  const step = phase === undefined ? 'final' : `phase:${phase}`; // so that a phase may be called final
+  const step = stepOf(request);
   return {
     op: 'capture',
     key: `sys:capture:${work.holdId}:${step}`,
@@ -196,7 +258,7 @@ function captureOperation(request: CaptureRequest): CaptureOperation {
     final,
     // A pipeline that delivers less than was ordered is the customer's doing, like its `fail` (rule 14).
     cause: work.provider.type === 'external' ? 'customer' : 'provider',
-    generation: final ? endOfWork(request, delivered) : {},
+    generation: final ? endOfWork({ ...request, outputs }, delivered) : {},
   };
 }
 

@@ -4,6 +4,7 @@ import type { Pool } from 'pg';
 import { runQuickAudit } from '../db/audit/quick';
 import type { Ledger } from '../db/ledger';
 import { type ItemKey, raiseItem, resolveItem } from '../db/operationsItems';
+import { raiseOverdueHolds } from '../db/overdueHolds';
 import { databaseNowMs, overdueAccounts, overLeases, ownedHolds, undrainedAccounts } from '../db/sweep';
 import { toMs } from '../domain/account';
 import { createOwners, type OwnersDeps } from './owners';
@@ -112,6 +113,7 @@ export function createSweepActivities({
     },
 
     async findOrphans({ after, known }) {
+      if (after === null) await raiseOverdueHolds(knex, { limit: HOLDS_PAGE });
       const found = await ownedHolds(knex, { after, limit: HOLDS_PAGE });
       const owners = createOwners({ client, ...ages }, { known, nowMs: await databaseNowMs(knex) });
       // A workflow cannot have closed that long ago before there was a hold.

@@ -120,6 +120,13 @@ export interface LedgerActivities {
   /** Milliseconds until the pipeline's deadline, which its heartbeats move; at most 0 when it has passed. */
   untilDeadline(request: { work: Work }): Promise<number>;
   keepLateReport(request: { work: Work; report: ProviderReport }): Promise<void>;
+  /** Keeps what was sent as a report and is none; `said` is an excerpt of it. Moves nothing. */
+  keepRejectedReport(request: {
+    account: string;
+    generation: string;
+    problem: string;
+    said: string;
+  }): Promise<void>;
 }
 
 export interface ProviderActivities {

@@ -3,6 +3,7 @@ import helmet from 'helmet';
 import type { Logger } from 'pino';
 import { findApiKeySecret } from '../db/apiKeys';
 import type { Database } from '../db/connection';
+import { countOverdueHolds } from '../db/overdueHolds';
 import { monthsAhead } from '../db/partitions';
 import { createAuthenticate } from './authenticate';
 import { cors } from './cors';
@@ -25,7 +26,11 @@ export interface AppDeps {
 
 /** The whole HTTP side, in the order in which a request meets it. */
 export function createApp({ settings, db, routes, readiness, logger }: AppDeps): express.Express {
-  const metrics = createMetrics({ pool: db.pool, monthsAhead: () => monthsAhead(db.pool) });
+  const metrics = createMetrics({
+    pool: db.pool,
+    monthsAhead: () => monthsAhead(db.pool),
+    overdueHolds: () => countOverdueHolds(db.knex),
+  });
   const authenticate = createAuthenticate({
     adminKey: settings.adminKey,
     findKey: (id) => findApiKeySecret(db.knex, id),

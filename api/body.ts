@@ -1,4 +1,5 @@
 import express, { type Request, type RequestHandler } from 'express';
+import { isStorable } from '../domain/text';
 import { type FieldError, ProblemError } from './problems';
 
 /** Reading a JSON body within limits, before anyone looks at its shape. */
@@ -38,13 +39,10 @@ export function storableBody(request: Request): unknown {
   return body;
 }
 
-/** Postgres takes neither NUL in text nor half a surrogate pair in JSON. */
-const UNSTORABLE_TEXT = /\0|\p{Surrogate}/u;
-
 export function findUnstorable(value: unknown, path: readonly string[] = []): FieldError | null {
   const at = path.join('.');
   if (typeof value === 'string') {
-    return UNSTORABLE_TEXT.test(value)
+    return !isStorable(value)
       ? { path: at, message: 'Text may not contain NUL or half a surrogate pair.' }
       : null;
   }
@@ -53,7 +51,7 @@ export function findUnstorable(value: unknown, path: readonly string[] = []): Fi
     return { path: at, message: `A body may be nested at most ${MAX_BODY_DEPTH} levels deep.` };
   }
   for (const [name, item] of Object.entries(value)) {
-    const inName = UNSTORABLE_TEXT.test(name)
+    const inName = !isStorable(name)
       ? { path: at, message: 'A field name may not contain NUL or half a surrogate pair.' }
       : null;
     const found = inName ?? findUnstorable(item, [...path, name]);

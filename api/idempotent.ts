@@ -1,16 +1,29 @@
 import type { Knex } from 'knex';
 import { MAX_KEY_LENGTH } from '../domain/ids';
-import { claimRequestKey, findKeptAnswer, keepAnswer, type KeptAnswer } from '../db/requestKeys';
+import {
+  claimRequestKey,
+  findAccountKey,
+  findKeptAnswer,
+  keepAnswer,
+  keepFirstAnswer,
+  type KeptAnswer,
+} from '../db/requestKeys';
 import type { Authenticated } from './authenticate';
+import { keyConflict } from './commonProblems';
 import { ProblemError } from './problems';
 import type { KeyNeed, TextAnswer } from './route';
 import { seal, unseal } from './seal';
 
 /**
- * Idempotency of requests that name no account; the ledger does it for the others. A duplicate that arrives
+ * Which answer a key has had. Answers that were returned are kept for ever; a problem that was thrown is not, and
+ * does not use the key up (rule 2).
+ *
+ * Of requests that name no account the effect and the answer are one transaction here. A duplicate that arrives
  * while the first is at work waits for it: the caller wants the answer, and a 409 would only make it ask again.
- * The wait is bounded by the connection's lock_timeout, and past it the answer is 503. Answers that were
- * returned are kept for ever; a problem that was thrown rolls the claim back and does not use the key up.
+ * The wait is bounded by the connection's lock_timeout, and past it the answer is 503.
+ *
+ * An account's keys are one space (rule 1), in which the ledger keeps the facts of its operations, and this module
+ * the text of all other answers, after the effect: so each effect must know its own key or be a state to be in.
  */
 
 /** The key of a request, or a problem when it is missing or cannot be one. */
@@ -42,7 +55,7 @@ export async function findReplay({
   key,
   hash,
 }: OnceRequest): Promise<TextAnswer | null> {
-  const kept = await findKeptAnswer(knex, { apiKey: authenticated.caller.keyId, key });
+  const kept = await findKeptAnswer(knex, { owner: { apiKey: authenticated.caller.keyId }, key });
   return kept === null ? null : replay(kept, { hash, bearer: authenticated.bearer });
 }
 
@@ -51,7 +64,7 @@ export async function answerOnce(
   { knex, authenticated, key, hash }: OnceRequest,
   effect: (transaction: Knex.Transaction) => Promise<TextAnswer>,
 ): Promise<TextAnswer> {
-  const id = { apiKey: authenticated.caller.keyId, key };
+  const id = { owner: { apiKey: authenticated.caller.keyId }, key };
   return knex.transaction(async (transaction) => {
     if (!(await claimRequestKey(transaction, { ...id, requestHash: hash }))) {
       const kept = await findKeptAnswer(transaction, id);
@@ -77,4 +90,49 @@ function replay(kept: KeptAnswer, { hash, bearer }: { hash: string; bearer: stri
     });
   }
   return { status: kept.status, text, replayed: true };
+}
+
+export interface AccountRequest {
+  knex: Knex;
+  account: string;
+  key: string;
+  hash: string;
+}
+
+/**
+ * What is known of an account's key: the answer it got, or whether the request has been begun. Throws
+ * `idempotency_conflict` if it was another request.
+ */
+export async function lookUp({
+  knex,
+  account,
+  key,
+  hash,
+}: AccountRequest): Promise<{ begun: boolean; answer: TextAnswer | null }> {
+  const known = await findAccountKey(knex, { account, key });
+  if (known.hash === null) return { begun: false, answer: null };
+  if (known.hash !== hash) throw keyConflict();
+  return { begun: true, answer: known.kept === null ? null : textOf(known.kept) };
+}
+
+/** Keeps the answer of an account's request; of two at a time both get the first one's. */
+export async function keepText(
+  { knex, account, key, hash }: AccountRequest,
+  answer: TextAnswer,
+): Promise<TextAnswer> {
+  const bytes = Buffer.from(answer.text, 'utf8');
+  const kept = await keepFirstAnswer(knex, {
+    owner: { account },
+    key,
+    requestHash: hash,
+    status: answer.status,
+    answer: bytes,
+  });
+  if (kept.answer === bytes) return answer;
+  if (kept.requestHash !== hash) throw keyConflict();
+  return textOf(kept);
+}
+
+function textOf({ status, answer }: Pick<KeptAnswer, 'status' | 'answer'>): TextAnswer {
+  return { status, text: answer.toString('utf8'), replayed: true };
 }

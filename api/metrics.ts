@@ -16,9 +16,11 @@ export interface MetricsDeps {
   pool: Pick<Pool, 'totalCount' | 'idleCount' | 'waitingCount'>;
   /** How far ahead the journal has partitions (db/partitions.ts). */
   monthsAhead: () => Promise<number>;
+  /** Open holds whose work takes longer than it may (db/overdueHolds.ts). */
+  overdueHolds: () => Promise<number>;
 }
 
-export function createMetrics({ pool, monthsAhead }: MetricsDeps): Metrics {
+export function createMetrics({ pool, monthsAhead, overdueHolds }: MetricsDeps): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
 
@@ -48,6 +50,14 @@ export function createMetrics({ pool, monthsAhead }: MetricsDeps): Metrics {
     async collect() {
       // Without the database the other numbers are wanted all the more.
       months.set(await monthsAhead().catch(() => Number.NaN));
+    },
+  });
+  const overdue = new Gauge({
+    name: 'holdfast_overdue_holds',
+    help: 'Open holds older than the `maxDuration` of their rate: above 0, look at GET /v1/holds. NaN: not known.',
+    registers: [registry],
+    async collect() {
+      overdue.set(await overdueHolds().catch(() => Number.NaN));
     },
   });
 

@@ -13,7 +13,7 @@ export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 /** Whether the request may or must carry an Idempotency-Key. Every POST takes one. */
 export type KeyNeed = 'none' | 'optional' | 'required';
 
-/** Who remembers the answer to a key: the account's ledger (the handler), or our table (the router). */
+/** Whose the key is: the account's, or that of the API key that sent it. */
 export type KeptBy = 'account' | 'api-key';
 
 /** The request before anything but its JSON syntax was checked. */
@@ -25,8 +25,7 @@ export interface RawRequest {
 
 /** A request with a key, before its shape is checked: enough to find an answer that was given already. */
 export interface KeyedRequest extends RawRequest {
-  /** The account as the route finds it in the raw request; null when it is not there. */
-  account: string | null;
+  account: string;
   key: string;
   hash: string;
   caller: Caller;
@@ -102,8 +101,16 @@ interface RouteFacts {
   errors: readonly ProblemCode[];
   /** Also answers text/csv, to who asks with Accept or `?format=csv` (see csv.ts). */
   csv?: true;
-  /** Looks for the kept answer to a key before the shape is checked (rule 1). Only for `keptBy: 'account'`. */
+  /**
+   * Renders the answer from what the ledger keeps under the account's key, where no text of it is kept. It is asked
+   * before the shape is checked (rule 1), and the key is known to have come with this very request.
+   */
   replay?: (request: KeyedRequest) => Promise<TextAnswer | null>;
+  /**
+   * By default the router keeps the text of a keyed answer of an account's. `facts`: the ledger keeps, in the
+   * operation's own transaction, all that `replay` makes the same bytes of.
+   */
+  keptAs?: 'facts';
   /**
    * The ledger looks its keys up by itself, so that asking before is only worth a round trip for requests that are
    * refused before they get there: `replay` is asked then, and its answer comes first all the same.

@@ -4,7 +4,7 @@ import { requestHash } from '../domain/ids';
 import { ANONYMOUS, type Authenticate, type Authenticated, authorize } from './authenticate';
 import { parseJson, requireJsonType, storableBody } from './body';
 import { problemOf } from './failures';
-import { answerOnce, findReplay, readKey } from './idempotent';
+import { answerOnce, findReplay, keepText, lookUp, readKey } from './idempotent';
 import { problemDocument, problemKind, ProblemError } from './problems';
 import { type RequestFacts, requestFacts } from './requestLog';
 import type { BareContext, Method, RawRequest, Route, TextAnswer } from './route';
@@ -127,7 +127,12 @@ async function perform(accepted: Accepted): Promise<TextAnswer> {
     hash,
     transaction: null,
   };
-  if (route.keptBy === 'account') return run(context);
+  if (route.keptBy === 'account') {
+    const answer = await run(context);
+    const account = accountIn(route, raw);
+    const keeps = route.keptAs !== 'facts' && key !== null && account !== null && answer.status < 400;
+    return keeps ? keepText({ knex, account, key, hash }, answer) : answer;
+  }
   if (key === null) return knex.transaction((transaction) => run({ ...context, transaction }));
   return answerOnce({ knex, authenticated, key, hash }, (transaction) => run({ ...context, transaction }));
 }
@@ -150,9 +155,15 @@ async function findEarlier({
   hash,
 }: Earlier): Promise<TextAnswer | null> {
   if (route.keptBy === 'api-key') return findReplay({ knex, authenticated, key, hash });
-  if (route.replay === undefined) return null;
-  const account = typeof route.account === 'function' ? route.account(raw) : null;
+  const account = accountIn(route, raw);
+  if (account === null) return null;
+  const { begun, answer } = await lookUp({ knex, account, key, hash });
+  if (!begun || answer !== null || route.replay === undefined) return answer;
   return route.replay({ ...raw, account, key, hash, caller: authenticated.caller });
+}
+
+function accountIn(route: Route, raw: RawRequest): string | null {
+  return typeof route.account === 'function' ? route.account(raw) : null;
 }
 
 function send(response: Response, { status, text, contentType, headers, replayed }: TextAnswer): void {

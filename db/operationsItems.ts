@@ -5,6 +5,12 @@ import type { Knex } from 'knex';
 export const ITEM_KINDS = [
   /** Work was delivered for a hold that somebody had closed. */
   'capture_of_closed_hold',
+  /** A report cost more than was held: what remained was taken (rule 15). */
+  'capture_clamped',
+  /** What a pipeline sent as a report was none, and nobody heard so. */
+  'report_rejected',
+  /** A hold is open for longer than its rate's `maxDuration` (db/overdueHolds.ts). */
+  'hold_overdue',
   /** A row of an account's inbox fails again and again. */
   'inbox_row_failing',
   /** An account that was due could not be settled. */

@@ -5,6 +5,7 @@ import {
   condition,
   isCancellation,
   log,
+  patched,
   setHandler,
   sleep,
   workflowInfo,
@@ -18,16 +19,12 @@ import type {
   Reserved,
   Work,
 } from '../activities/types';
-import {
-  FAILURES,
-  type GenerationInput,
-  type GenerationResult,
-  type Output,
-  type ProviderReport,
-} from './contract';
-import { Mailbox } from './mailbox';
+import { excerptOf, reportProblem } from '../domain/reports';
+import { FAILURES, type GenerationInput, type GenerationResult, type Output } from './contract';
+import { type Delivery, Mailbox } from './mailbox';
 import { cancelSignal, providerReportSignal, reportUpdate, reserveUpdate } from './messages';
 import { providerOn, reserving, surely } from './proxies';
+import { onlyTheReport, readCancel, wasTakenUnchecked } from './reports';
 import { tellEnded, tellRunning } from './telling';
 
 /** After this long nobody waits for the answer any more, and nothing may be held for them (rule 8). */
@@ -36,6 +33,9 @@ const RESERVE_WITHIN_MS = 8_000;
 const SHORTEST_POLL_MS = 30_000;
 /** A customer who cancels waits for the provider no longer than this. */
 const STOP_WITHIN_MS = 10_000;
+
+/** Changes of what runs that are under way would do; test/workflows/histories hold them to it. */
+const PATCHES = { rejectedReportsAreKept: 'rejected-reports-are-kept' } as const;
 
 /** How the work went, before any credits move. */
 type Outcome =
@@ -66,7 +66,7 @@ export async function generationWorkflow(input: GenerationInput): Promise<Genera
       unfinishedPolicy: HandlerUnfinishedPolicy.ABANDON,
     },
   );
-  setHandler(reportUpdate, (report) => mailbox.deliver(report), {
+  setHandler(reportUpdate, (report) => mailbox.deliver(onlyTheReport(report)), {
     description: 'The pipeline reports its own work',
     validator: (report) => {
       const problem = reportProblem(report);
@@ -75,17 +75,22 @@ export async function generationWorkflow(input: GenerationInput): Promise<Genera
   });
   setHandler(
     providerReportSignal,
-    (report) => {
+    async (report) => {
       const problem = reportProblem(report);
-      if (problem === null) mailbox.drop(report);
-      else log.warn('a report that cannot be acted upon was dropped', { problem });
+      if (problem === null) mailbox.drop(onlyTheReport(report));
+      else if (patched(PATCHES.rejectedReportsAreKept)) await rejected({ report, problem });
+      else if (wasTakenUnchecked(report)) mailbox.drop(report);
     },
-    { description: 'The same, without an answer' },
+    {
+      description: 'The same, without an answer',
+      // What was no report of an undecided run's is no loss.
+      unfinishedPolicy: HandlerUnfinishedPolicy.ABANDON,
+    },
   );
   setHandler(
     cancelSignal,
     (request) => {
-      mailbox.cancel = request;
+      mailbox.cancel = readCancel(request);
       working.cancel();
     },
     { description: 'Stops the work and gives the credits back' },
@@ -108,6 +113,18 @@ export async function generationWorkflow(input: GenerationInput): Promise<Genera
     status: ended.status,
     ...(ended.error === null ? {} : { error: ended.error }),
   });
+
+  /** What is no report moves nothing; nobody hears an answer, so it is kept for operations. */
+  async function rejected({ report, problem }: { report: unknown; problem: string }): Promise<void> {
+    await condition(() => answered !== null);
+    const { account } = input;
+    const { generation } = answered as NonNullable<typeof answered>; // the condition above
+    await CancellationScope.nonCancellable(() =>
+      surely((ledger) =>
+        ledger.keepRejectedReport({ account, generation, problem, said: excerptOf(report) }),
+      ),
+    );
+  }
 
   async function finish(result: GenerationResult): Promise<GenerationResult> {
     await CancellationScope.nonCancellable(async () => {
@@ -202,8 +219,8 @@ async function stopJob(work: Work, by: 'customer' | 'operator' | 'engine'): Prom
 /** Work the pipeline does itself and reports, phase by phase if it likes, before a deadline its heartbeats move. */
 async function pipelineWork(work: Work, mailbox: Mailbox): Promise<Outcome> {
   for (;;) {
-    const report = mailbox.next();
-    if (report === undefined) {
+    const delivery = mailbox.next();
+    if (delivery === undefined) {
       const leftMs = await surely((ledger) => ledger.untilDeadline({ work }));
       if (leftMs <= 0) {
         return undone(work, 'customer', {
@@ -216,18 +233,15 @@ async function pipelineWork(work: Work, mailbox: Mailbox): Promise<Outcome> {
       });
       continue;
     }
-    const settled = await CancellationScope.nonCancellable(() => actOn({ work, mailbox, report }));
+    const settled = await CancellationScope.nonCancellable(() => actOn({ work, mailbox, delivery }));
     if (settled !== null) return settled;
   }
 }
 
 /** Acts on one report and then answers it. Null: the work goes on. */
-async function actOn(options: {
-  work: Work;
-  mailbox: Mailbox;
-  report: ProviderReport;
-}): Promise<Outcome | null> {
-  const { work, mailbox, report } = options;
+async function actOn(options: { work: Work; mailbox: Mailbox; delivery: Delivery }): Promise<Outcome | null> {
+  const { work, mailbox } = options;
+  const { report, heard } = options.delivery;
   if (report.kind === 'fail') {
     const error = { code: report.code, message: report.message };
     const release: ReleaseRequest = { work, cause: 'customer', status: 'failed', error, reportId: report.id };
@@ -237,9 +251,9 @@ async function actOn(options: {
   }
   const { kind: _, id, outputs, ...figures } = report;
   const made = outputs.map((output, index): Output => ({ index, status: 'succeeded', ...output }));
-  const reply = await surely((ledger) =>
-    ledger.captureGeneration({ work, ...figures, outputs: made, reportId: id }),
-  );
+  // Whoever waits can be told that it is too much; else what remains is taken, and operations are told (rule 15).
+  const capture = { work, ...figures, outputs: made, reportId: id, ...(heard ? {} : { clamp: true }) };
+  const reply = await surely((ledger) => ledger.captureGeneration(capture));
   if (reply.kind === 'exceeds_hold' || reply.kind === 'phase_captured') {
     mailbox.answer(report, { ok: false, code: reply.kind });
     return null;
@@ -306,14 +320,4 @@ function checkInput(input: GenerationInput): void {
         : null;
   if (wrong !== null)
     throw ApplicationFailure.create({ type: FAILURES.invalid, message: wrong, nonRetryable: true });
-}
-
-/** Null if the report can be acted upon; a negative or fractional amount never can. */
-function reportProblem(report: ProviderReport): string | null {
-  if (typeof report?.id !== 'string') return 'A report needs an id.';
-  if (report.kind === 'fail') return null;
-  const { creditsMilli, outputs } = report;
-  if (!Array.isArray(outputs)) return 'A report needs outputs.';
-  if (creditsMilli === undefined || (Number.isSafeInteger(creditsMilli) && creditsMilli >= 0)) return null;
-  return 'creditsMilli must be a whole number of millicredits, zero or more.';
 }

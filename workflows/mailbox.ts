@@ -1,31 +1,42 @@
 import { condition } from '@temporalio/workflow';
 import type { CancelRequest, ProviderReport, ReportReply } from './contract';
 
+/** A report, and whether somebody waits for what becomes of it. */
+export interface Delivery {
+  report: ProviderReport;
+  heard: boolean;
+}
+
 /** What came in for a generation: reports in order, each once, and whether somebody asked to stop. */
 export class Mailbox {
   cancel: CancelRequest | null = null;
-  private readonly queue: ProviderReport[] = [];
+  private readonly queue: Delivery[] = [];
   private readonly replies = new Map<string, ReportReply>();
   private closed = false;
 
   /** Takes a report and answers when it was acted upon. The same report again gets the same answer. */
   async deliver(report: ProviderReport): Promise<ReportReply> {
-    this.drop(report);
+    this.put({ report, heard: true });
     await condition(() => this.replies.has(report.id) || this.closed);
     return this.replies.get(report.id) ?? { ok: false, code: 'generation_ended' };
   }
 
-  /** Takes a report without an answer. */
+  /** Takes a report that nobody waits for. */
   drop(report: ProviderReport): void {
-    const known = this.replies.has(report.id) || this.queue.some(({ id }) => id === report.id);
-    if (!known) this.queue.push(report);
+    this.put({ report, heard: false });
+  }
+
+  private put(delivery: Delivery): void {
+    const { id } = delivery.report;
+    const known = this.replies.has(id) || this.queue.some(({ report }) => report.id === id);
+    if (!known) this.queue.push(delivery);
   }
 
   get waiting(): boolean {
     return this.queue.length > 0;
   }
 
-  next(): ProviderReport | undefined {
+  next(): Delivery | undefined {
     return this.queue.shift();
   }
 
@@ -36,6 +47,6 @@ export class Mailbox {
   /** From here on nothing is acted upon; what still lies here came too late. */
   close(): ProviderReport[] {
     this.closed = true;
-    return this.queue.splice(0);
+    return this.queue.splice(0).map(({ report }) => report);
   }
 }

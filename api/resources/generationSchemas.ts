@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { REPORT_LIMITS } from '../../domain/reports';
 import {
   accountId,
   boundedJson,
@@ -110,10 +111,12 @@ export const generation = z
 
 export const completion = z
   .strictObject({
-    outputs: z.array(z.strictObject({ url: z.string().max(2048).optional() })).max(1000),
+    outputs: z
+      .array(z.strictObject({ url: z.string().max(REPORT_LIMITS.urlLength).optional() }))
+      .max(REPORT_LIMITS.outputs),
     credits: creditsIn.optional().describe('What to capture; without it the delivered share of the price'),
     final: z.boolean().default(true),
-    phase: z.string().min(1).max(64).optional(),
+    phase: z.string().min(1).max(REPORT_LIMITS.phaseLength).optional(),
     providerCost: z.strictObject({ amount: z.number().min(0), currency: z.string().length(3) }).optional(),
   })
   .refine(({ final, phase }) => final || phase !== undefined, {
@@ -127,7 +130,10 @@ export const completion = z
   .meta({ id: 'Completion' });
 
 export const failed = z
-  .strictObject({ code: z.string().min(1).max(64), message: z.string().max(2000) })
+  .strictObject({
+    code: z.string().min(1).max(REPORT_LIMITS.codeLength),
+    message: z.string().max(REPORT_LIMITS.messageLength),
+  })
   .meta({ id: 'Failure' });
 
 export const beat = z

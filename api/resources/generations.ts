@@ -37,11 +37,9 @@ export function generationRoutes(deps: GenerationRouteDeps): Route[] {
   const { db, ledger, catalogs } = deps;
 
   /** Rule 1: what a key was answered is answered again, before anything else is looked at. */
-  async function replay({ account, key, hash }: KeyedRequest): Promise<TextAnswer | null> {
-    const known = account === null ? null : await ledger.answerTo(account, `req:${key}`);
-    if (known === null) return null;
-    if (known.hash !== hash) throw keyConflict();
-    return { ...(await renderAnswer(catalogs, known.answer)), replayed: true };
+  async function replay({ account, key }: KeyedRequest): Promise<TextAnswer | null> {
+    const known = await ledger.answerTo(account, `req:${key}`);
+    return known === null ? null : { ...(await renderAnswer(catalogs, known.answer)), replayed: true };
   }
 
   return [
@@ -58,6 +56,7 @@ export function generationRoutes(deps: GenerationRouteDeps): Route[] {
       idempotency: 'required',
       keptBy: 'account',
       replay,
+      keptAs: 'facts',
       errors: [
         'unknown_account',
         'insufficient_credits',

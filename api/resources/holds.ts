@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { CatalogStore } from '../../db/catalogs';
 import type { Database } from '../../db/connection';
@@ -76,12 +77,13 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
   const { db, ledger, catalogs, leases, quoting } = deps;
 
   /** Rule 1: what a key was answered is answered again, before anything else is looked at. */
-  async function replay({ account, key, hash }: KeyedRequest): Promise<TextAnswer | null> {
-    const known = account === null ? null : await ledger.answerTo(account, `req:${key}`);
-    if (account === null || known === null) return null;
-    if (known.hash !== hash) throw keyConflict();
-    return { ...(await renderTake({ catalogs, account, text: known.answer, status: 201 })), replayed: true };
-  }
+  const replayAs =
+    (status: 200 | 201) =>
+    async ({ account, key }: KeyedRequest): Promise<TextAnswer | null> => {
+      const known = await ledger.answerTo(account, `req:${key}`);
+      if (known === null) return null;
+      return { ...(await renderTake({ catalogs, account, text: known.answer, status })), replayed: true };
+    };
 
   async function take(request: TakeRequest): Promise<TextAnswer> {
     const { account, member } = request;
@@ -133,6 +135,9 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
     scope: 'generate',
     account: accountFrom.idParam('id'),
     idempotency: 'optional',
+    replay: replayAs(200),
+    replayOnRefusal: true,
+    keptAs: 'facts',
     params: z.strictObject({ id: carriedId }),
     responses: { 200: hold },
   } as const;
@@ -150,8 +155,9 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
       scope: 'generate',
       account: accountFrom.body('account'),
       idempotency: 'required',
-      replay,
+      replay: replayAs(201),
       replayOnRefusal: true,
+      keptAs: 'facts',
       errors: [...TAKE_ERRORS, 'too_many_open_generations'],
       body: z
         .strictObject({ ...what, ttlSeconds })
@@ -170,8 +176,9 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
       scope: 'generate',
       account: accountFrom.body('account'),
       idempotency: 'required',
-      replay,
+      replay: replayAs(201),
       replayOnRefusal: true,
+      keptAs: 'facts',
       errors: TAKE_ERRORS,
       body: z.strictObject(what).refine(oneOfThree, SAY_WHAT).refine(onlyWithAction, PARAMS_OF_WHAT),
       responses: { 201: hold },
@@ -255,10 +262,10 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
       description: 'Never shorter than it was. Without an Idempotency-Key each call counts from its own now.',
       errors: HOLD_ERRORS,
       body: z.strictObject({ ttlSeconds }),
-    }).handle(({ params: { id }, body, key, hash, requestId }) =>
+    }).handle(({ params: { id }, body, key, hash }) =>
       change(id, {
         op: 'extend',
-        key: key === null ? `sys:extend:${id}:${requestId}` : `req:${key}`,
+        key: key === null ? `sys:extend:${id}:${randomUUID()}` : `req:${key}`,
         hash,
         holdId: id,
         leased: true,

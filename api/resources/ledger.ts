@@ -4,14 +4,14 @@ import type { CatalogStore } from '../../db/catalogs';
 import type { Database } from '../../db/connection';
 import { readJournal } from '../../db/journal';
 import type { Ledger } from '../../db/ledger';
-import { toMs } from '../../domain/account';
+import { type Instant, toMs } from '../../domain/account';
 import { bucketOf, returnGraceSeconds } from '../../domain/catalog';
-import { toCredits } from '../../domain/credits';
+import { type MilliCredits, toCredits } from '../../domain/credits';
 import { invalidField, keyConflict, unknownAccount } from '../commonProblems';
 import { assertRows, csvAnswer, MAX_ROWS, wantsCsv } from '../csv';
 import { DEFAULT_PAGE, listOf, page } from '../pagination';
 import { ProblemError } from '../problems';
-import { accountFrom, type Route, route } from '../route';
+import { accountFrom, type KeyedRequest, type Route, route, type TextAnswer } from '../route';
 import { accountId, creditsOut, instantIn, instantOf, instantOut, reason, signedCreditsIn } from '../schemas';
 import { journalColumns, journalEntry, journalQuery, showEntry } from './journalSchemas';
 
@@ -44,7 +44,21 @@ const auditReport = z
   })
   .meta({ id: 'AuditReport' });
 
+/** What the ledger keeps under an adjustment's key, as its reply has it. */
+interface StoredAdjustment {
+  seq: number;
+  at: Instant;
+  amount: MilliCredits;
+  available: MilliCredits;
+  facts: { v: 1; bucket: string };
+}
+
 export function ledgerRoutes({ db, ledger, catalogs }: LedgerRouteDeps): Route[] {
+  async function replay({ account, key }: KeyedRequest): Promise<TextAnswer | null> {
+    const known = await ledger.answerTo(account, `req:${key}`);
+    return known === null ? null : { ...renderAdjustment(account, known.answer), replayed: true };
+  }
+
   return [
     route({
       method: 'GET',
@@ -92,6 +106,8 @@ export function ledgerRoutes({ db, ledger, catalogs }: LedgerRouteDeps): Route[]
       scope: 'admin',
       account: accountFrom.param('id'),
       idempotency: 'required',
+      replay,
+      keptAs: 'facts',
       errors: ['unknown_account', 'unknown_bucket', 'adjustment_exceeds_available'],
       params: z.strictObject({ id: accountId }),
       body: z
@@ -120,6 +136,7 @@ export function ledgerRoutes({ db, ledger, catalogs }: LedgerRouteDeps): Route[]
         op: 'adjust',
         key: `req:${key}`,
         hash,
+        facts: { v: 1, bucket: bucket.bucket },
         bucket: bucket.bucket,
         rank: bucket.rank,
         amount: body.credits,
@@ -132,30 +149,14 @@ export function ledgerRoutes({ db, ledger, catalogs }: LedgerRouteDeps): Route[]
       if (reply === null) throw unknownAccount(params.id);
       if (reply.status === 'idempotency_conflict') throw keyConflict();
       if (reply.status === 'already_expired') {
-        const message = 'This lies in the past; credits that are added must expire later, or never.';
-        throw new ProblemError('invalid_request', {
-          detail: message,
-          errors: [{ path: 'expiresAt', message }],
-        });
+        throw invalidField('expiresAt', 'Credits that are added must expire later than now, or never.');
       }
-      const { seq, at, available } = reply;
-      if (seq === undefined || at === undefined || available === undefined) {
+      if (reply.answer === null) {
         throw new ProblemError('adjustment_exceeds_available', {
           detail: `Bucket ${bucket.bucket} has fewer credits available than this would take.`,
         });
       }
-      return {
-        status: 201,
-        replayed: reply.replayed,
-        body: {
-          account: params.id,
-          bucket: bucket.bucket,
-          credits: toCredits(body.credits),
-          seq,
-          at: new Date(toMs(at)).toISOString(),
-          available: toCredits(available),
-        },
-      };
+      return { ...renderAdjustment(params.id, reply.answer), replayed: reply.replayed };
     }),
     route({
       method: 'GET',
@@ -170,6 +171,20 @@ export function ledgerRoutes({ db, ledger, catalogs }: LedgerRouteDeps): Route[]
       responses: { 200: auditReport },
     }).handle(async () => ({ status: 200, body: showAudit(await runAudit(db.pool)) })),
   ];
+}
+
+/** The same bytes every time. */
+function renderAdjustment(account: string, text: string): TextAnswer {
+  const { facts, amount, seq, at, available } = JSON.parse(text) as StoredAdjustment; // ledger.apply wrote it
+  const body: z.output<typeof adjustment> = {
+    account,
+    bucket: facts.bucket,
+    credits: toCredits(amount),
+    seq,
+    at: new Date(toMs(at)).toISOString(),
+    available: toCredits(available),
+  };
+  return { status: 201, text: JSON.stringify(body) };
 }
 
 function showAudit({ ok, checkedAt, checks }: AuditReport): z.output<typeof auditReport> {

@@ -4,7 +4,7 @@ import type { Database } from '../../db/connection';
 import { findInInbox, type InboxRow, type PackPurchase, putIntoInbox } from '../../db/inbox';
 import type { Ledger } from '../../db/ledger';
 import { toMs } from '../../domain/account';
-import { bucketOf, packOf, returnGraceSeconds } from '../../domain/catalog';
+import { type Bucket, bucketOf, type Pack, packOf, returnGraceSeconds } from '../../domain/catalog';
 import { milli, toCredits, toMilli } from '../../domain/credits';
 import { purchaseId } from '../../domain/ids';
 import { keyConflict, unknownAccount } from '../commonProblems';
@@ -36,6 +36,18 @@ const purchase = z
 const GRANTED_WITHIN_MS = 5_000;
 
 export function purchaseRoutes({ db, ledger, catalogs, ring }: PurchaseRouteDeps): Route[] {
+  async function packOnSale(account: string, name: string): Promise<{ pack: Pack; bucket: Bucket }> {
+    const snapshot = await ledger.snapshot(account);
+    if (snapshot === null) throw unknownAccount(account);
+    const { catalog } = await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now));
+    const pack = packOf(catalog, name);
+    const bucket = bucketOf(catalog, 'pack');
+    if (pack === undefined || bucket === undefined) {
+      throw new ProblemError('unknown_pack', { detail: `Catalog ${catalog.catalog} has no pack ${name}.` });
+    }
+    return { pack, bucket };
+  }
+
   return [
     route({
       method: 'POST',
@@ -56,35 +68,31 @@ export function purchaseRoutes({ db, ledger, catalogs, ring }: PurchaseRouteDeps
       }),
       responses: { 201: purchase },
     }).handle(async ({ params, body, key, hash, caller }) => {
-      const snapshot = await ledger.snapshot(params.id);
-      if (snapshot === null) throw unknownAccount(params.id);
-      const { catalog } = await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now));
-      const pack = packOf(catalog, body.pack);
-      const bucket = bucketOf(catalog, 'pack');
-      if (pack === undefined || bucket === undefined) {
-        throw new ProblemError('unknown_pack', {
-          detail: `Catalog ${catalog.catalog} has no pack ${body.pack}.`,
-        });
-      }
       const id = purchaseId(params.id, key);
       const row = { account: params.id, key: id };
-      const bought: PackPurchase = {
-        purchase: id,
-        pack: pack.pack,
-        quantity: body.quantity,
-        creditsMilli: toMilli(pack.credits),
-        rank: bucket.rank,
-        graceSeconds: returnGraceSeconds(bucket),
-        actor: caller.keyId,
-        reason: body.reason ?? null,
-      };
-      const fresh = await putIntoInbox(db.knex, {
-        ...row,
-        kind: 'pack_purchase',
-        requestHash: hash,
-        body: bought,
-      });
-      const kept = await findInInbox(db.knex, row);
+      // A purchase that was begun is looked at no further: its pack may have left the catalog since.
+      let kept = await findInInbox(db.knex, row);
+      let fresh = false;
+      if (kept === undefined) {
+        const { pack, bucket } = await packOnSale(params.id, body.pack);
+        const bought: PackPurchase = {
+          purchase: id,
+          pack: pack.pack,
+          quantity: body.quantity,
+          creditsMilli: toMilli(pack.credits),
+          rank: bucket.rank,
+          graceSeconds: returnGraceSeconds(bucket),
+          actor: caller.keyId,
+          reason: body.reason ?? null,
+        };
+        fresh = await putIntoInbox(db.knex, {
+          ...row,
+          kind: 'pack_purchase',
+          requestHash: hash,
+          body: bought,
+        });
+        kept = await findInInbox(db.knex, row);
+      }
       if (kept === undefined || kept.requestHash !== hash) throw keyConflict();
       // Rung also for a repetition: the first ring may be what went wrong.
       ring(params.id);

@@ -3,10 +3,11 @@ import type { Database } from '../../db/connection';
 import { heartbeat } from '../../db/generations';
 import type { Ledger } from '../../db/ledger';
 import { decideReport, keepReport, reportOutcome } from '../../db/reports';
+import { toMs } from '../../domain/account';
 import type { GenerationFacts } from '../../domain/generation';
 import { holdIdOf, requestHash } from '../../domain/ids';
 import type { CancelRequest, ProviderReport } from '../../workflows/contract';
-import { keyConflict } from '../commonProblems';
+import { invalidField, keyConflict } from '../commonProblems';
 import type { GenerationStarter } from '../generationStarter';
 import { ProblemError } from '../problems';
 import { accountFrom, type Route, route } from '../route';
@@ -36,6 +37,22 @@ export function reportRoutes(deps: ReportRouteDeps): Route[] {
     params: z.strictObject({ id: carriedId }),
     responses: { 200: generation },
   } as const;
+
+  /** How long a refund into an expired lot stays spendable, by the account's own clock, which the ledger adds it to. */
+  async function spendableFor(options: { account: string; key: string; until: Date | undefined }) {
+    const { account, key, until } = options;
+    if (until === undefined) return REFUND_SPENDABLE_SECONDS;
+    const snapshot = await ledger.snapshot(account);
+    if (snapshot === null) throw new Error(`account ${account} is gone, and its generation is not`);
+    const seconds = (until.getTime() - toMs(snapshot.now)) / 1000;
+    // A refund that was made under this key is only told of again.
+    if (seconds <= 0 && (await ledger.answerTo(account, `req:${key}`)) === null)
+      throw invalidField(
+        'expiresAt',
+        'Credits that are given back must be spendable: this lies in the past.',
+      );
+    return Math.max(0, seconds);
+  }
 
   return [
     route({
@@ -125,23 +142,14 @@ export function reportRoutes(deps: ReportRouteDeps): Route[] {
       body: z.strictObject({ credits: creditsIn.optional(), reason, expiresAt: instantIn.optional() }),
     }).handle(async ({ params, body, key, hash, caller }) => {
       const found = await mustFind(db, params.id);
-      const now = Date.now();
-      if (body.expiresAt !== undefined && body.expiresAt.getTime() <= now) {
-        const message = 'Credits that are given back must be spendable: this lies in the past.';
-        throw new ProblemError('invalid_request', {
-          detail: message,
-          errors: [{ path: 'expiresAt', message }],
-        });
-      }
-      const spendable =
-        body.expiresAt === undefined ? REFUND_SPENDABLE_SECONDS : (body.expiresAt.getTime() - now) / 1000;
+      const spendableSeconds = await spendableFor({ account: found.account, key, until: body.expiresAt });
       const reply = await ledger.run(found.account, {
         op: 'refund',
         key: `req:${key}`,
         hash,
         holdId: holdIdOf(found.id),
         ...(body.credits === undefined ? {} : { amount: body.credits }),
-        spendableSeconds: Math.max(0, spendable),
+        spendableSeconds,
         actor: caller.keyId,
         reason: body.reason,
       });

@@ -3,6 +3,8 @@ import { z } from 'zod';
 import { listGenerations } from '../../db/generations';
 import type { Database } from '../../db/connection';
 import type { Ledger } from '../../db/ledger';
+import type { RulesOperation } from '../../db/operations';
+import { claimRequestKey } from '../../db/requestKeys';
 import { toCredits } from '../../domain/credits';
 import { unknownAccount } from '../commonProblems';
 import type { GenerationStarter } from '../generationStarter';
@@ -27,6 +29,17 @@ const standing = z
 /** Generations are cancelled page by page until none runs; one that starts meanwhile is refused already. */
 const CANCEL_PAGE = 100;
 
+interface RuleChange {
+  rules: Record<string, unknown>;
+  actor: string;
+  why?: string;
+}
+
+interface Keyed {
+  key: string | null;
+  hash: string;
+}
+
 export function standingRoutes({ db, ledger, starter }: StandingRouteDeps): Route[] {
   const common = {
     tag: 'Accounts',
@@ -36,17 +49,35 @@ export function standingRoutes({ db, ledger, starter }: StandingRouteDeps): Rout
     params: z.strictObject({ id: accountId }),
   } as const;
 
-  async function changeRules(
-    id: string,
-    options: { rules: Record<string, unknown>; actor: string; reason?: string },
-  ): Promise<void> {
-    const reply = await ledger.run(id, {
-      op: 'rules',
-      key: `sys:rules:${randomBytes(8).toString('hex')}`, // it says how it shall be, so twice is once
-      hash: 'rules',
-      ...options,
+  const operationOf = ({ rules, actor, why }: RuleChange): RulesOperation => ({
+    op: 'rules',
+    key: `sys:rules:${randomBytes(8).toString('hex')}`, // it says how it shall be, so twice is once
+    hash: 'rules',
+    rules,
+    actor,
+    ...(why === undefined ? {} : { reason: why }),
+  });
+
+  async function changeRules(id: string, change: RuleChange): Promise<void> {
+    if ((await ledger.run(id, operationOf(change))) === null) throw unknownAccount(id);
+  }
+
+  /**
+   * Under a key in one transaction with it: a repetition after a crash must not undo what was decided since. False if
+   * it was done before.
+   */
+  async function changeOnce(id: string, { key, hash, ...change }: RuleChange & Keyed): Promise<boolean> {
+    if (key === null) {
+      await changeRules(id, change);
+      return true;
+    }
+    if ((await ledger.settle(id, { touch: true })) === null) throw unknownAccount(id);
+    return db.knex.transaction(async (transaction) => {
+      if (!(await claimRequestKey(transaction, { owner: { account: id }, key, requestHash: hash })))
+        return false;
+      await ledger.runWithin(transaction, { account: id, operation: operationOf(change) });
+      return true;
     });
-    if (reply === null) throw unknownAccount(id);
   }
 
   async function cancelRunning(account: string, why: string): Promise<number> {
@@ -99,9 +130,11 @@ export function standingRoutes({ db, ledger, starter }: StandingRouteDeps): Rout
       idempotency: 'optional',
       body: z.strictObject({ reason, cancelRunning: z.boolean().default(false) }),
       responses: { 200: standing },
-    }).handle(async ({ params, body, caller }) => {
-      await changeRules(params.id, { rules: { suspended: true }, actor: caller.keyId, reason: body.reason });
-      const canceled = body.cancelRunning ? await cancelRunning(params.id, body.reason) : 0;
+    }).handle(async ({ params, body, key, hash, caller }) => {
+      const change = { rules: { suspended: true }, actor: caller.keyId, why: body.reason, key, hash };
+      const now =
+        (await changeOnce(params.id, change)) || (await ledger.snapshot(params.id))?.rules.suspended === true;
+      const canceled = body.cancelRunning && now ? await cancelRunning(params.id, body.reason) : 0;
       return { status: 200, body: { account: params.id, suspended: true, canceled } };
     }),
     route({
@@ -111,8 +144,8 @@ export function standingRoutes({ db, ledger, starter }: StandingRouteDeps): Rout
       summary: 'Let the account work again',
       idempotency: 'optional',
       responses: { 200: standing },
-    }).handle(async ({ params, caller }) => {
-      await changeRules(params.id, { rules: { suspended: false }, actor: caller.keyId });
+    }).handle(async ({ params, key, hash, caller }) => {
+      await changeOnce(params.id, { rules: { suspended: false }, actor: caller.keyId, key, hash });
       return { status: 200, body: { account: params.id, suspended: false, canceled: 0 } };
     }),
   ];

@@ -132,6 +132,19 @@ test('extending counts from now and never shortens', async () => {
   expect((await post(at(id, '/release'), {})).status).toBe(200);
 });
 
+test('without a key each extension counts from its own now, whatever the client calls its requests', async () => {
+  const id = await held(5);
+  const extend = () =>
+    app.call('POST', at(id, '/extend'), {
+      body: { ttlSeconds: 600 },
+      headers: { 'X-Request-Id': 'always-the-same' },
+    });
+  expect((await extend()).body['expiresAt']).toBe('2026-03-01T10:10:00.000Z');
+  await engine.ledger.moveClock(account, '2026-03-01T10:09:00Z');
+  expect((await extend()).body['expiresAt']).toBe('2026-03-01T10:19:00.000Z');
+  expect((await post(at(id, '/release'), {})).status).toBe(200);
+});
+
 test('a charge takes half a credit in one operation', async () => {
   const reply = await charge({ credits: 0.5, metadata: { edit: 1 } });
   expect([reply.status, credits(reply), reply.body['expiresAt'], balance(reply)]).toEqual([

@@ -4,6 +4,7 @@ import { apiKeyRoutes } from '../../api/resources/apiKeys';
 import { accountFrom, type Route, route } from '../../api/route';
 import { accountId, creditsIn } from '../../api/schemas';
 import { UsageUnderWay } from '../../db/usageSums';
+import { requestHash } from '../../domain/ids';
 import { testDatabase } from '../support/database';
 import { startApp, type TestApp } from './app';
 
@@ -15,6 +16,7 @@ const order = z.strictObject({
 const thing = z.object({ id: z.string() });
 
 let failure: unknown = null;
+let rolls = 0;
 
 function testRoutes(): Route[] {
   const common = { tag: 'Test', errors: [] } as const;
@@ -29,13 +31,25 @@ function testRoutes(): Route[] {
       idempotency: 'required',
       body: order,
       responses: { 201: z.object({ milli: z.number(), key: z.string() }) },
-      replay: ({ key, account, hash }) =>
-        Promise.resolve(
-          key === 'kept'
-            ? { status: 402, text: `{"of":"${account}","hash":"${hash}"}`, replayed: true }
-            : null,
-        ),
+      replay: ({ account, hash }) =>
+        Promise.resolve({ status: 402, text: `{"of":"${account}","hash":"${hash}"}`, replayed: true }),
+      keptAs: 'facts',
     }).handle(({ body, key }) => Promise.resolve({ status: 201, body: { milli: body.credits, key } })),
+    route({
+      ...common,
+      method: 'POST',
+      path: '/v1/dice',
+      summary: 'Takes a key whose answer the router keeps',
+      scope: 'generate',
+      account: accountFrom.body('account'),
+      idempotency: 'optional',
+      body: z.strictObject({ account: accountId, fail: z.boolean().optional() }),
+      responses: { 200: z.object({ roll: z.number() }) },
+    }).handle(({ body }) => {
+      rolls += 1;
+      if (body.fail === true) throw new ProblemError('unavailable', { detail: 'The die fell off.' });
+      return Promise.resolve({ status: 200, body: { roll: rolls } });
+    }),
     route({
       ...common,
       method: 'GET',
@@ -165,6 +179,14 @@ describe('what a request meets, in order', () => {
   });
 
   test('a kept answer is sent byte for byte before the shape is looked at', async () => {
+    const request = { method: 'POST', route: '/v1/orders', body: { account: 'a1', bad: 1 } };
+    await database.owner.knex('ledger.op_keys').insert({
+      account_id: 'a1',
+      key: 'req:kept',
+      request_hash: requestHash(request),
+      seq: 1,
+      answer: '{}',
+    });
     const reply = await app.call('POST', '/v1/orders', {
       idempotencyKey: 'kept',
       body: { account: 'a1', bad: 1 },
@@ -194,6 +216,44 @@ describe('what a request meets, in order', () => {
     const reply = await app.call('POST', '/v1/orders', { idempotencyKey: 'k', body: good });
     expect(reply.body).toEqual({ milli: 1500, key: 'k' });
     expect(reply.headers.get('content-type')).toBe('application/json');
+  });
+});
+
+describe('the key of an account, where the ledger keeps no facts of the answer', () => {
+  const roll = (account: string, idempotencyKey: string | null, more = {}) =>
+    app.call('POST', '/v1/dice', {
+      body: { account, ...more },
+      ...(idempotencyKey === null ? {} : { idempotencyKey }),
+    });
+
+  test('gets its first answer again, byte for byte, and nothing is done a second time', async () => {
+    const first = await roll('a1', 'die');
+    expect(first.headers.get('idempotent-replayed')).toBeNull();
+    const again = await roll('a1', 'die');
+    expect([again.text, again.headers.get('idempotent-replayed')]).toEqual([first.text, 'true']);
+    expect((await roll('a1', null)).text).not.toBe(first.text);
+  });
+
+  test('is another key in another account', async () => {
+    const [one, other] = [await roll('b1', 'die'), await roll('b2', 'die')];
+    expect(one.text).not.toBe(other.text);
+  });
+
+  test('is a conflict with another body, or on another route', async () => {
+    await roll('c1', 'die');
+    expect((await roll('c1', 'die', { fail: true })).body['code']).toBe('idempotency_conflict');
+    const order = await app.call('POST', '/v1/orders', { idempotencyKey: 'die', body: { account: 'c1' } });
+    expect(order.body['code']).toBe('idempotency_conflict');
+  });
+
+  test('is not used up by a problem', async () => {
+    expect((await roll('d1', 'die', { fail: true })).status).toBe(503);
+    expect((await roll('d1', 'die')).status).toBe(200);
+  });
+
+  test('gets one answer for all that are sent at once', async () => {
+    const all = await Promise.all([1, 2, 3, 4].map(() => roll('e1', 'die')));
+    expect(new Set(all.map(({ text }) => text)).size).toBe(1);
   });
 });
 

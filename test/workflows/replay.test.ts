@@ -25,6 +25,7 @@ test('there are histories of every way a generation, an account and a test clock
     'generation-refused.json',
     'generation-succeeded.json',
     'generation-timeout.json',
+    'generation-unchecked-reports.json',
   ]);
 });
 

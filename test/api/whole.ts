@@ -1,0 +1,89 @@
+import path from 'node:path';
+import type { GenerationStarter } from '../../api/generationStarter';
+import { createQuoting } from '../../api/resources/quoting';
+import { createRoutes } from '../../api/routes';
+import type { Route } from '../../api/route';
+import { createAccountActivities } from '../../activities/account';
+import { publishCatalog, readCatalog } from '../../db/catalogs';
+import { createEngine, type Engine } from '../../db/engine';
+import type { GenerationInput } from '../../workflows/contract';
+import { generationId, holdIdOf } from '../../domain/ids';
+import { reservation } from '../support/ledger';
+import { type TestDatabase, testDatabase } from '../support/database';
+import { startApp, type TestApp } from './app';
+
+/** Every route there is, on a database and without Temporal: nothing starts, and nothing that runs can be told anything. */
+
+export interface Whole {
+  app: TestApp;
+  database: TestDatabase;
+  engine: Engine;
+  routes: readonly Route[];
+  /** Whether a bell of an account's is heard: then its mailbox is emptied at once. */
+  listen: (listens: boolean) => void;
+  /** Whom the starter was asked to cancel. */
+  cancelled: string[];
+  /** A generation that runs, for work the pipeline does itself. */
+  running: (account: string, credits: number) => Promise<{ id: string; holdId: string }>;
+  close: () => Promise<void>;
+}
+
+export async function startWhole(): Promise<Whole> {
+  const database = await testDatabase();
+  const file = path.join(__dirname, '..', 'support', 'catalogs', 'working-day.json');
+  await publishCatalog(database.db.knex, { catalog: readCatalog(file) });
+  const cancelled: string[] = [];
+  let listens = true;
+  const ring = (account: string) => {
+    if (listens) void mailbox.drainInbox({ account });
+  };
+  const { db } = database;
+  const engine = createEngine({ database: db, ring, namespaceId: 'none', temporalUrl: () => null });
+  const { ledger, catalogs } = engine;
+  const mailbox = createAccountActivities({ ledger, knex: db.knex, jitterWindowMs: 0, quietMs: 0 });
+  const quoting = createQuoting({ db, ledger, catalogs });
+  const startAdvance = () => Promise.resolve();
+  const routes = createRoutes({ ...engine, db, starter: deaf(cancelled), quoting, ring, startAdvance });
+  const app = await startApp({ db, routes });
+  let counter = 0;
+  return {
+    app,
+    database,
+    engine,
+    routes,
+    cancelled,
+    listen(yes) {
+      listens = yes;
+    },
+    async running(account, credits) {
+      counter += 1;
+      await ledger.balance(account);
+      const id = generationId(account, `run-${counter}`);
+      const order = reservation(account, { amount: credits * 1000, holdId: holdIdOf(id) });
+      const deadlineAt = new Date(Date.now() + 60_000).toISOString();
+      const provider = { type: 'external', deadlineSeconds: 60 };
+      await ledger.run(account, ({ snapshot }) => ({
+        ...order,
+        rulesVersion: snapshot.rulesVersion,
+        generation: { ...order.generation, id, provider, deadlineAt },
+      }));
+      return { id, holdId: holdIdOf(id) };
+    },
+    async close() {
+      await app.close();
+      await database.close();
+    },
+  };
+}
+
+function deaf(cancelled: string[]): GenerationStarter {
+  return {
+    start: (_input: GenerationInput) => Promise.resolve({ kind: 'undecided' }),
+    cancel: (id) => {
+      cancelled.push(id);
+      return Promise.resolve(false);
+    },
+    report: () => Promise.resolve({ ok: false, code: 'undecided' }),
+    isRunning: () => Promise.resolve(false),
+  };
+}
