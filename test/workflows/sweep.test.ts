@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { Client, Connection } from '@temporalio/client';
 import { createOwners } from '../../activities/owners';
 import { putIntoInbox } from '../../db/inbox';
+import { raiseItem } from '../../db/operationsItems';
 import { overdueAccounts } from '../../db/sweep';
 import { accountWorkflowId, holdIdOf } from '../../domain/ids';
 import { namespaceId } from '../../workflows/connect';
@@ -326,6 +327,16 @@ describe('an inbox', () => {
     );
     expect((await engine.balance(account)).available).toBe(8_007);
   });
+});
+
+test('an item that somebody has seen to is closed over HTTP, once', async () => {
+  const item = { account: 'somebody', kind: 'capture_of_closed_hold', subject: 'gen_somebody.x' } as const;
+  await raiseItem(engine.database.db.knex, { ...item, detail: {} });
+  const resolve = () =>
+    engine.call<{ resolved: boolean }>('POST', '/v1/operations/items/resolve', { body: item });
+  expect((await resolve()).body).toEqual({ resolved: true });
+  expect(await itemsOf(item.kind)).toEqual([]);
+  expect((await resolve()).body).toEqual({ resolved: false });
 });
 
 describe('the schedule', () => {
