@@ -44,12 +44,12 @@ async function main(): Promise<void> {
 
 async function run(atEnd: AtEnd): Promise<void> {
   console.log(`holdfast bench:ledger on ${machine()}`);
-  console.log(`${options.rounds} rounds of ${options.seconds} s each, medians; every commit is durable`);
   const postgres = await startPostgresAlone(atEnd);
   if (options.usageOnly) {
     const databaseUrl = await postgres.migrated('usage');
     return usageBench({ databaseUrl, generations: options.generations });
   }
+  console.log(`${options.rounds} rounds of ${options.seconds} s each, medians; every commit is durable`);
   const databaseUrl = await postgres.migrated('empty');
   await openFunded({ databaseUrl, prefix: 'cold', count: COLD_ACCOUNTS });
   await openFunded({ databaseUrl, prefix: 'hot', count: 1 });

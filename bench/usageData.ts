@@ -30,7 +30,8 @@ export async function fillUsage({
     [SIZES, OTHERS, others],
   );
   await client.query(
-    'INSERT INTO ledger.accounts (account_id, seq) SELECT account, 2 * generations FROM filled',
+    `INSERT INTO ledger.accounts (account_id, seq, journal_at)
+     SELECT account, 2 * generations, '${FIRST_DAY}'::timestamptz + interval '${DAYS} days' FROM filled`,
   );
   await client.query(
     `INSERT INTO ledger.account_rules (account_id, catalog, plan, plan_source, anchor, created_at)
