@@ -105,7 +105,17 @@ export const BUGS: readonly Bug[] = [
   runs('credits of yesterday are added to those of today', 'lots[i].ended_at := at;', 'NULL;'),
   runs('debt is not repaid', 'CASE WHEN a.debt > 0 AND kind', 'CASE WHEN a.debt < 0 AND kind'),
   runs('the newest debt is repaid first', '(ORDER BY seq ROWS', '(ORDER BY seq DESC ROWS'),
-  runs('daily credits repay debt', "LIKE 'daily:%'", "LIKE 'never:%'"),
+  runs('daily credits repay debt', "m.lot)].source LIKE 'daily:%'", "m.lot)].source LIKE 'never:%'"),
+  runs(
+    'a renewal ends what other buckets have of the schedule',
+    "(lots[i].bucket <> op ->> 'bucket' OR lots[i].expires_at = at)",
+    'lots[i].expires_at = at',
+  ),
+  runs(
+    'leases end in the order of their names',
+    'ORDER BY o.expires_at, o.hold_id COLLATE',
+    'ORDER BY o.hold_id COLLATE',
+  ),
   runs('what a lost dispute took stays frozen', 'frozen.amounts[i] := frozen.amounts[i] - part;', ''),
   runs(
     'an operation leaves no journal row',
