@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
-import { type InboxRow, markDone, markFailed, pendingInInbox } from '../db/inbox';
+import { type InboxRow, markDone, markFailed, pendingInInbox, untilNextInInbox } from '../db/inbox';
 import type { Ledger } from '../db/ledger';
+import { type ItemKey, raiseItem, resolveItem } from '../db/operationsItems';
 import { toMs } from '../domain/account';
 import { milli } from '../domain/credits';
 import { jitterMs } from '../domain/jitter';
@@ -18,6 +19,9 @@ export interface AccountDeps {
 /** Rows taken from an inbox at one look; what is left is taken at the next. */
 const INBOX_PAGE = 100;
 
+/** A row that failed this often, over about half a minute, is shown to a person. */
+const ATTEMPTS_BEFORE_ALERT = 5;
+
 /** Neither the shortest timer nor clock differences may make a busy loop of a boundary that is just ahead. */
 const SHORTEST_SLEEP_MS = 1_000;
 
@@ -29,28 +33,20 @@ export function createAccountActivities({
 }: AccountDeps): AccountActivities {
   return {
     async drainInbox({ account }) {
-      const failures: Error[] = [];
       let done = 0;
-      let rows = await pendingInInbox(knex, { account, limit: INBOX_PAGE });
-      while (rows.length > 0) {
-        for (const row of rows) {
-          try {
-            await work(ledger, row);
-            await markDone(knex, row);
-            done += 1;
-          } catch (error) {
-            // One row that cannot be done must not keep the others waiting; it is thrown below, and so retried.
-            const failure = error instanceof Error ? error : new Error(String(error));
-            failures.push(failure);
-            await markFailed(knex, { account, key: row.key, error: failure.message });
-          }
+      let failed = 0;
+      for (const row of await pendingInInbox(knex, { account, limit: INBOX_PAGE })) {
+        try {
+          await work(ledger, row);
+          await markDone(knex, row);
+          await resolveItem(knex, failingItem(row));
+          done += 1;
+        } catch (error) {
+          await putOff(row, error instanceof Error ? error.message : String(error));
+          failed += 1;
         }
-        if (failures.length > 0) break;
-        rows = await pendingInInbox(knex, { account, limit: INBOX_PAGE });
       }
-      if (failures.length > 0)
-        throw new AggregateError(failures, `${failures.length} row(s) of the inbox: ${failures[0]?.message}`);
-      return { done };
+      return { done, failed, nextMs: await untilNextInInbox(knex, account) };
     },
 
     async settleAccount({ account }) {
@@ -63,6 +59,16 @@ export function createAccountActivities({
       return { sleepMs: Math.ceil(sleepMs), quietMs };
     },
   };
+
+  async function putOff(row: InboxRow, error: string): Promise<void> {
+    const { attempts } = await markFailed(knex, { account: row.account, key: row.key, error });
+    if (attempts < ATTEMPTS_BEFORE_ALERT) return;
+    await raiseItem(knex, { ...failingItem(row), detail: { kind: row.kind, attempts, error } });
+  }
+}
+
+function failingItem({ account, key }: InboxRow): ItemKey {
+  return { account, kind: 'inbox_row_failing', subject: key };
 }
 
 async function work(ledger: Ledger, row: InboxRow): Promise<void> {

@@ -1,17 +1,31 @@
 import { type AccountDeps, createAccountActivities } from './account';
+import { createClockActivities } from './clock';
 import { createGenerationActivities, type GenerationDeps } from './generation';
 import { createSimulatedProvider, type SimulatedDeps } from './providers/simulated';
-import type { AccountActivities, LedgerActivities, ProviderActivities } from './types';
+import { createSweepActivities, type SweepDeps } from './sweep';
+import type {
+  AccountActivities,
+  ClockActivities,
+  LedgerActivities,
+  ProviderActivities,
+  SweepActivities,
+} from './types';
 
-export type ActivityDeps = GenerationDeps & AccountDeps & SimulatedDeps;
+export type ActivityDeps = GenerationDeps & AccountDeps & SweepDeps & SimulatedDeps;
 
-/** Everything the worker registers, by task queue: ours on the main queue, each provider on its own. */
+/** Everything the worker registers, by task queue: generations on the main one, accounts and each provider on their own. */
 export function createActivities(deps: ActivityDeps): {
-  main: LedgerActivities & AccountActivities;
+  main: LedgerActivities & AccountActivities & SweepActivities & ClockActivities;
+  accounts: AccountActivities & SweepActivities;
   simulated: ProviderActivities;
 } {
+  const account = createAccountActivities(deps);
+  const accounts = { ...account, ...createSweepActivities(deps) };
+  const clock = createClockActivities({ ...deps, drainInbox: (inbox) => account.drainInbox(inbox) });
   return {
-    main: { ...createGenerationActivities(deps), ...createAccountActivities(deps) },
+    // A sweep started by hand, or an account of before it had a queue of its own, may run on the main queue.
+    main: { ...createGenerationActivities(deps), ...accounts, ...clock },
+    accounts,
     simulated: createSimulatedProvider(deps),
   };
 }

@@ -1,3 +1,4 @@
+import type { HoldPlace, OverduePlace } from '../db/sweep';
 import type {
   CancelRequest,
   GenerationInput,
@@ -5,6 +6,8 @@ import type {
   Output,
   ProviderReport,
 } from '../workflows/contract';
+
+export type { HoldPlace, OverduePlace };
 
 /** What activities take and give: one object each, JSON, no amounts a workflow could act on. */
 
@@ -133,8 +136,69 @@ export interface ProviderActivities {
 }
 
 export interface AccountActivities {
-  /** Works through the account's inbox, oldest first; throws after the last row if one could not be done. */
-  drainInbox(request: { account: string }): Promise<{ done: number }>;
+  /**
+   * Works through a page of the account's inbox, oldest first. A row that fails does not hold up the others: it is put off.
+   * `nextMs`: until the next row is to be done, 0 when there are more now; null: the inbox is empty.
+   */
+  drainInbox(request: { account: string }): Promise<{ done: number; failed: number; nextMs: number | null }>;
   /** Settles the account. `sleepMs`: until its next boundary, jitter included; null: nothing lies ahead. */
   settleAccount(request: { account: string }): Promise<{ sleepMs: number | null; quietMs: number }>;
+}
+
+/** How an advance of a test clock stands. */
+export interface ClockStep {
+  /** The page ended with this account; null: it was the last of this pass. */
+  after: string | null;
+  /** Of this page. */
+  failing: number;
+  target: string;
+  accounts: number;
+  settled: number;
+}
+
+export interface ClockActivities {
+  /** Carries a page of the clock's accounts towards its target, boundary by boundary, each as far as it comes. */
+  advancePage(request: { clock: string; after: string | null }): Promise<ClockStep>;
+  /** Makes the clock ready if no account on it has a boundary due. `ended`: nothing is left to do. */
+  endAdvance(request: { clock: string }): Promise<{ ended: boolean }>;
+}
+
+/** A hold whose workflow is gone, as it was when that was found out. */
+export interface Orphan {
+  account: string;
+  holdId: string;
+  /** If it has moved since, somebody lives. */
+  epoch: number;
+  workflowId: string;
+  namespaceId: string;
+  ageMs: number;
+}
+
+/** The sweep's own workflow: known to exist, wherever else we look (rule 17). */
+export interface KnownRun {
+  workflowId: string;
+  runId: string;
+}
+
+/** Each looks at one page and says where the next begins; null: that was the last. */
+export interface SweepActivities {
+  settleOverdue(request: {
+    after: OverduePlace | null;
+  }): Promise<{ settled: number; failed: number; next: OverduePlace | null }>;
+  ringUndrained(request: { after: string | null }): Promise<{ rung: number; next: string | null }>;
+  /** Moves nothing. `unclear`: the server did not say what became of the workflow, so nothing may be concluded. */
+  findOrphans(request: { after: HoldPlace | null; known: KnownRun }): Promise<{
+    looked: number;
+    overdue: number;
+    unclear: number;
+    orphans: Orphan[];
+    next: HoldPlace | null;
+  }>;
+  /** Looks at each once more, and frees it if nothing has moved since. */
+  freeHolds(request: { orphans: Orphan[]; known: KnownRun }): Promise<{ freed: number; alive: number }>;
+  /** Raises or closes the item that says that a sweep stopped before it freed too many holds. */
+  reportStop(request: { stopped: { orphans: Orphan[]; looked: number } | null }): Promise<void>;
+  auditQuickly(request: {
+    after: string | null;
+  }): Promise<{ accounts: number; violations: number; next: string | null }>;
 }

@@ -10,18 +10,28 @@ import { parseSettings, type Settings } from '../domain/settings';
 import {
   connectionOptions,
   ensureSearchAttributes,
+  ensureSweep,
   namespaceId,
   ringAccount,
   temporalUrlOf,
 } from '../workflows/connect';
-import { providerTaskQueue } from '../workflows/contract';
+import { accountTaskQueue, providerTaskQueue } from '../workflows/contract';
 import { dataConverter } from '../workflows/payloads';
 import { createActivities } from './index';
+import { sweepAges } from './sweep';
 
 /** `node dist/activities/worker.js`: runs the workflows and the activities until it is told to stop. */
 
 /** Local activities that may run at once; each wants a database connection for a moment. */
 const LOCAL_ACTIVITIES_PER_CONNECTION = 2;
+
+/** Accounts that are worked on at once. They have time; what is left of processor and database is the reservations'. */
+const ACCOUNTS_AT_ONCE = {
+  maxConcurrentActivityTaskExecutions: 2,
+  maxConcurrentWorkflowTaskExecutions: 2,
+  maxConcurrentActivityTaskPolls: 2,
+  maxConcurrentWorkflowTaskPolls: 2,
+} as const;
 
 export interface WorkerProcess {
   /** Resolves when the workers have stopped, rejects when one failed. */
@@ -51,11 +61,10 @@ export async function startWorkers({
   const client = new Client({ connection: clientConnection, namespace, dataConverter });
   await ensureSearchAttributes(client);
 
+  const ringNow = (account: string) => ringAccount({ client, account, taskQueue });
   const ring = (account: string) => {
     // The row is committed: a bell that does not ring delays the work until the next one, and loses nothing.
-    ringAccount({ client, account, taskQueue }).catch((error: unknown) =>
-      log.error({ err: error, account }, 'doorbell'),
-    );
+    ringNow(account).catch((error: unknown) => log.error({ err: error, account }, 'doorbell'));
   };
   const { ledger, reservations } = createEngine({
     database,
@@ -67,6 +76,10 @@ export async function startWorkers({
     ledger,
     reservations,
     knex: database.knex,
+    pool: database.pool,
+    client,
+    ringNow,
+    ages: sweepAges({ jitterMs: settings.timerJitterMs }),
     crash,
     jitterWindowMs: settings.timerJitterMs,
     quietMs: settings.quietMs,
@@ -85,10 +98,18 @@ export async function startWorkers({
     }),
     Worker.create({
       ...shared,
+      taskQueue: accountTaskQueue(taskQueue),
+      workflowBundle: { codePath },
+      activities: { ...activities.accounts },
+      ...ACCOUNTS_AT_ONCE,
+    }),
+    Worker.create({
+      ...shared,
       taskQueue: providerTaskQueue(taskQueue, 'simulated'),
       activities: { ...activities.simulated },
     }),
   ]);
+  await ensureSweep({ client, taskQueue, everySeconds: settings.sweepSeconds });
   const endPartitions = keepPartitionsAhead({ pool: database.pool, log });
   log.info({ namespace, taskQueue }, 'polling');
 

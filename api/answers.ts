@@ -63,7 +63,11 @@ export async function renderRefusal(
     plan: facts.plan,
     subscriptionActive: facts.subscribed,
     role: facts.role ?? null,
-    ...(limited === undefined ? {} : { limited }),
+    // An answer from before paywalls looked at debts and at what was asked of a limit keeps its bytes.
+    ...(limited === undefined
+      ? {}
+      : { limited: { ...limited, ...(facts.debt === undefined ? { units: 0 } : {}) } }),
+    debtMilli: milli(facts.debt ?? 0),
     requiredMilli: required,
     availableMilli: spendable,
     requiredPlan: facts.requiredPlan,

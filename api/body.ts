@@ -22,8 +22,8 @@ export const parseJson: RequestHandler = express.json({
 
 /** Throws `unsupported_media_type` for a body that is not declared to be JSON. */
 export const requireJsonType: RequestHandler = (request, _response, next) => {
-  // `is` answers null when there is no body at all.
-  if (request.is(JSON_TYPES) === false) {
+  // `is` answers null when there is no body at all, but takes the empty one that fetch announces for one.
+  if (request.is(JSON_TYPES) === false && request.get('content-length') !== '0') {
     throw new ProblemError('unsupported_media_type', {
       detail: 'Send the body as `Content-Type: application/json`.',
     });

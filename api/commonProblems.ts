@@ -1,4 +1,6 @@
-import { ProblemError } from './problems';
+import type { TestClock } from '../db/testClocks';
+import { REFUSALS, type Refusal } from '../domain/refusals';
+import { ProblemError, type ProblemFacts } from './problems';
 
 /** Refusals that several resources give in the same words. */
 
@@ -15,4 +17,21 @@ export function keyConflict(): ProblemError {
 /** What the schema of a field cannot know, such as what time it is. */
 export function invalidField(path: string, message: string): ProblemError {
   return new ProblemError('invalid_request', { detail: `${path}: ${message}`, errors: [{ path, message }] });
+}
+
+export function clockAdvancing({ id, target }: TestClock): ProblemError {
+  const to = target.toISOString();
+  return new ProblemError('test_clock_advancing', {
+    detail: `Test clock ${id} is advancing to ${to}.`,
+    extensions: { target: to },
+  });
+}
+
+/** A refusal as the facts of its problem document. One that used its key up says so (rule 2). */
+export function refusalFacts(refusal: Refusal): ProblemFacts {
+  return {
+    detail: refusal.detail,
+    ...(refusal.path === undefined ? {} : { errors: [{ path: refusal.path, message: refusal.detail }] }),
+    extensions: { ...refusal.facts, ...(REFUSALS[refusal.code].kept ? { retryWithNewKey: true } : {}) },
+  };
 }

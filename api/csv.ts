@@ -29,8 +29,11 @@ export function wantsCsv({
 
 /** Callers read one row more than there may be. */
 export function assertRows(rows: readonly unknown[]): void {
-  if (rows.length <= MAX_ROWS) return;
-  throw new ProblemError('too_many_rows', {
+  if (rows.length > MAX_ROWS) throw tooManyRows();
+}
+
+export function tooManyRows(): ProblemError {
+  return new ProblemError('too_many_rows', {
     detail: `There are more than ${MAX_ROWS} rows; ask for a shorter range with \`from\` and \`to\`.`,
   });
 }

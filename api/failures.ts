@@ -66,6 +66,13 @@ export function problemOf(error: unknown): ProblemError {
       cause: error,
     });
   }
+  if (memberOf(error, 'name') === 'UsageUnderWay') {
+    return new ProblemError('unavailable', {
+      detail:
+        'So much was used in this range that it is still being added up. What is added up stays; ask again.',
+      cause: error,
+    });
+  }
   if (isUnavailable(error)) {
     return new ProblemError('unavailable', {
       detail: 'The database or Temporal cannot be used just now.',

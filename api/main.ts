@@ -9,6 +9,7 @@ import {
   ensureSearchAttributes,
   namespaceId,
   ringAccount,
+  ringClock,
   temporalUrlOf,
 } from '../workflows/connect';
 import { dataConverter } from '../workflows/payloads';
@@ -53,12 +54,16 @@ async function main(): Promise<void> {
     namespaceId: await namespaceId(client),
     temporalUrl: temporalUrlOf(temporal),
   });
+  const startAdvance = (clock: string) => ringClock({ client, clock, taskQueue: temporal.taskQueue });
   const starter = createGenerationStarter({ client, connection, taskQueue: temporal.taskQueue });
   const quoting = createQuoting({ db, ledger, catalogs });
   const app = createApp({
     settings: { adminKey, corsOrigins: settings.corsOrigins },
     db,
-    routes: createRoutes({ db, ledger, catalogs, reservations, leases, starter, quoting, ring }),
+    routes: createRoutes({
+      ...{ db, ledger, catalogs, reservations, leases },
+      ...{ starter, quoting, ring, startAdvance },
+    }),
     readiness: [
       { name: 'database', check: () => db.pool.query('SELECT 1') },
       { name: 'schema', check: () => assertCompatible(db) },

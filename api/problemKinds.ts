@@ -119,6 +119,12 @@ export const PROBLEMS = {
     retryable: false,
     meaning: 'Another request created an account with this id.',
   },
+  test_clock_advancing: {
+    status: 409,
+    title: 'The test clock is advancing',
+    retryable: false,
+    meaning: 'It is on its way to another instant. Wait until its `status` is `ready`.',
+  },
   idempotency_conflict: {
     status: 409,
     title: 'The Idempotency-Key belongs to another request',

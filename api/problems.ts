@@ -1,4 +1,3 @@
-import { REFUSALS, type Refusal } from '../domain/refusals';
 import { type ProblemCode, type ProblemKind, PROBLEMS } from './problemKinds';
 
 /** Problems as they are thrown and answered (RFC 9457); every kind there is lies in problemKinds.ts. */
@@ -56,13 +55,4 @@ export class ProblemError extends Error {
     this.facts = facts;
     this.headers = headers ?? {};
   }
-}
-
-/** A refusal as the facts of its problem document. One that used its key up says so (rule 2). */
-export function refusalFacts(refusal: Refusal): ProblemFacts {
-  return {
-    detail: refusal.detail,
-    ...(refusal.path === undefined ? {} : { errors: [{ path: refusal.path, message: refusal.detail }] }),
-    extensions: { ...refusal.facts, ...(REFUSALS[refusal.code].kept ? { retryWithNewKey: true } : {}) },
-  };
 }

@@ -8,6 +8,7 @@ import { type LedgerRouteDeps, ledgerRoutes } from './resources/ledger';
 import { type MemberRouteDeps, memberRoutes } from './resources/members';
 import { type OperationRouteDeps, operationRoutes } from './resources/operations';
 import { type PlanRouteDeps, planRoutes } from './resources/plans';
+import { type OperationsItemRouteDeps, operationsItemRoutes } from './resources/operationsItems';
 import { type PriceRouteDeps, priceRoutes } from './resources/prices';
 import { type PurchaseRouteDeps, purchaseRoutes } from './resources/purchases';
 import { quoteRoutes } from './resources/quoting';
@@ -15,6 +16,8 @@ import { type ReportRouteDeps, reportRoutes } from './resources/reports';
 import { type StandingRouteDeps, standingRoutes } from './resources/standing';
 import { type StatementRouteDeps, statementRoutes } from './resources/statement';
 import { type EventRouteDeps, eventRoutes } from './resources/events';
+import { type TestClockRouteDeps, testClockRoutes } from './resources/testClocks';
+import { type UsageRouteDeps, usageRoutes } from './resources/usage';
 import type { Route } from './route';
 
 /** What the handlers of all resources need. */
@@ -28,11 +31,14 @@ export type RouteDeps = AccountRouteDeps &
   MemberRouteDeps &
   OperationRouteDeps &
   PlanRouteDeps &
+  OperationsItemRouteDeps &
   PriceRouteDeps &
   PurchaseRouteDeps &
   ReportRouteDeps &
   StandingRouteDeps &
-  StatementRouteDeps;
+  StatementRouteDeps &
+  TestClockRouteDeps &
+  UsageRouteDeps;
 
 /** The routes table: everything Holdfast answers under /v1, in the order of the docs page. */
 export function createRoutes(deps: RouteDeps): readonly Route[] {
@@ -50,9 +56,12 @@ export function createRoutes(deps: RouteDeps): readonly Route[] {
     ...reportRoutes(deps),
     ...holdRoutes(deps),
     ...operationRoutes(deps),
+    ...operationsItemRoutes(deps),
     ...ledgerRoutes(deps),
     ...statementRoutes(deps),
     ...eventRoutes(deps),
+    ...testClockRoutes(deps),
+    ...usageRoutes(deps),
     ...apiKeyRoutes(deps),
   ];
 }

@@ -13,7 +13,11 @@ export const carriedId = z
   .regex(/^[a-z]+_[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{1,64}$/, 'This is not an id.');
 
 /** Names that callers choose: members, projects, features. */
-export const callerName = z.string().min(1).max(128);
+export const callerName = z
+  .string()
+  .min(1)
+  .max(128)
+  .regex(/^\P{Cc}*$/u, 'A name has no control characters.');
 
 export const reason = z.string().min(1).max(500);
 
@@ -23,14 +27,17 @@ export const instantIn = z.iso
   .transform((text) => new Date(text))
   .refine(hasFourDigitYear, 'Years go from 0001 to 9999.');
 
-const day = z.iso.date().refine((text) => hasFourDigitYear(new Date(text)));
+/** A day of the account's calendar. */
+export const dayIn = z.iso
+  .date({ abort: true })
+  .refine((text) => hasFourDigitYear(new Date(text)), 'Years go from 0001 to 9999.');
 
 /** The end of a range of time; `instantOf` makes an instant of either. */
 export const dayOrInstant = z
   .string()
   .describe('A day of the account’s calendar, 2026-11-21, or an instant')
   .transform((text, context): string | Date => {
-    const parsed = day.safeParse(text).data ?? instantIn.safeParse(text).data;
+    const parsed = dayIn.safeParse(text).data ?? instantIn.safeParse(text).data;
     if (parsed !== undefined) return parsed;
     context.addIssue({
       code: 'custom',

@@ -73,7 +73,7 @@ const ROOT = path.join(__dirname, '..', '..');
 const dev = (name: string): string => pathToFileURL(path.join(ROOT, 'dev', name)).href;
 const entry = (name: string): string => path.join(ROOT, 'dist', name);
 
-export async function startEngine(atEnd: AtEnd): Promise<Engine> {
+export async function startEngine(atEnd: AtEnd, more: Record<string, string> = {}): Promise<Engine> {
   const { startPostgres }: DevPostgres = await import(dev('postgres.mjs'));
   const { findTemporal, startTemporal }: DevTemporal = await import(dev('temporal.mjs'));
   const { freePort }: DevProcesses = await import(dev('processes.mjs'));
@@ -97,6 +97,7 @@ export async function startEngine(atEnd: AtEnd): Promise<Engine> {
     TEMPORAL_ADDRESS: temporal.address,
     PORT: String(port),
     HOLDFAST_ADMIN_KEY: adminKey,
+    ...more,
   };
   await runChild({ entry: entry('db/setup.js'), env });
   const worker = await startChild({

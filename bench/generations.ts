@@ -44,6 +44,13 @@ export function generationsOverHttp(http: HttpOptions, accounts: readonly string
   };
 }
 
+/** A unit is a reservation: `POST`, which answers once the credits are held. What becomes of the work is not waited for. */
+export function ordersOverHttp(http: HttpOptions, accounts: readonly string[]): Work {
+  return async (client) => {
+    await post(http, '/v1/generations', { account: accounts[client % accounts.length], ...ORDER });
+  };
+}
+
 async function post({ baseUrl, adminKey }: HttpOptions, route: string, body: unknown): Promise<unknown> {
   const response = await fetch(`${baseUrl}${route}`, {
     method: 'POST',

@@ -10,6 +10,7 @@ import type { HttpFigures, HttpPairOptions } from './httpPairs';
 import { median } from './measure';
 import { findPgbench, type Pgbench, preparePgbench, type Script } from './pgbench';
 import { columns, machine } from './report';
+import { usageBench } from './usage';
 
 /**
  * `npm run bench:ledger`: the ledger's speed as ratios. A pair is a leased hold and its capture, two durable commits.
@@ -19,6 +20,7 @@ import { columns, machine } from './report';
  *   --rows=10000000           journal rows for the growth part; 0 leaves it out
  *   --no-http                 leaves out the part over HTTP, which needs Temporal beside
  *   --growth-only             only the growth part
+ *   --usage-only              only what questions about usage take, beside --generations=10000000
  */
 
 const options = readOptions(process.argv.slice(2));
@@ -44,6 +46,10 @@ async function run(atEnd: AtEnd): Promise<void> {
   console.log(`holdfast bench:ledger on ${machine()}`);
   console.log(`${options.rounds} rounds of ${options.seconds} s each, medians; every commit is durable`);
   const postgres = await startPostgresAlone(atEnd);
+  if (options.usageOnly) {
+    const databaseUrl = await postgres.migrated('usage');
+    return usageBench({ databaseUrl, generations: options.generations });
+  }
   const databaseUrl = await postgres.migrated('empty');
   await openFunded({ databaseUrl, prefix: 'cold', count: COLD_ACCOUNTS });
   await openFunded({ databaseUrl, prefix: 'hot', count: 1 });
@@ -219,9 +225,15 @@ function readOptions(args: readonly string[]) {
     rows: numberOf('rows', 10_000_000),
     http: !args.includes('--no-http'),
     growthOnly: args.includes('--growth-only'),
+    usageOnly: args.includes('--usage-only'),
+    generations: numberOf('generations', 10_000_000),
   };
-  if ([read.rounds, read.seconds, read.rows].some((value) => !Number.isInteger(value) || value < 0))
-    throw new RangeError('--rounds, --seconds and --rows are whole numbers');
+  if (
+    [read.rounds, read.seconds, read.rows, read.generations].some(
+      (value) => !Number.isInteger(value) || value < 0,
+    )
+  )
+    throw new RangeError('--rounds, --seconds, --rows and --generations are whole numbers');
   return read;
 }
 

@@ -63,7 +63,9 @@ export function createBatches({
       let batch: Waiting[] = [];
       const take = () => {
         if (batch.length === 0) {
-          batch = queue.splice(0, maxBatch);
+          // After a change of rules the account is settled before anything else is decided.
+          const rules = queue.slice(0, maxBatch).findIndex(({ operation }) => operation.op === 'rules');
+          batch = queue.splice(0, rules === -1 ? maxBatch : rules + 1);
           waitingInAll -= batch.length;
         }
         return batch.map(({ operation }) => operation);

@@ -47,31 +47,43 @@ interface CatalogRow {
  * second connection of the same pool, which others in its place may all be holding.
  */
 export function createCatalogStore({ pool }: { pool: Pool }): CatalogStore {
-  // A version never changes, so a parsed one is kept; only the list of versions is read again.
-  const bodies = new Map<string, Catalog>();
-  let listed: CatalogRow[] = [];
-  let listedMs = Number.NEGATIVE_INFINITY;
+  // A version never changes, so a parsed one is kept; only the list of versions is read again. What is being read is
+  // kept, too: whoever asks meanwhile waits for it, and hundreds of accounts that are settled together ask once.
+  const bodies = new Map<string, Promise<Catalog>>();
+  let listing: { rows: Promise<CatalogRow[]>; sinceMs: number } | null = null;
 
-  async function versions(): Promise<CatalogRow[]> {
-    if (Date.now() - listedMs > LIST_TTL_MS) {
-      const sql = `SELECT catalog, version, to_json(effective_at) #>> '{}' AS effective_at
-                     FROM holdfast.catalogs ORDER BY catalog, version`;
-      listed = (await pool.query<CatalogRow>(sql)).rows;
-      listedMs = Date.now();
+  function versions(): Promise<CatalogRow[]> {
+    if (listing === null || Date.now() - listing.sinceMs > LIST_TTL_MS) {
+      const begun = { rows: readList(), sinceMs: Date.now() };
+      listing = begun;
+      begun.rows.catch(() => {
+        if (listing === begun) listing = null; // a failure is not kept
+      });
     }
-    return listed;
+    return listing.rows;
+  }
+
+  async function readList(): Promise<CatalogRow[]> {
+    const sql = `SELECT catalog, version, to_json(effective_at) #>> '{}' AS effective_at
+                   FROM holdfast.catalogs ORDER BY catalog, version`;
+    return (await pool.query<CatalogRow>(sql)).rows;
   }
 
   async function load(row: CatalogRow): Promise<CatalogVersion> {
     const id = `${row.catalog}@${row.version}`;
-    let catalog = bodies.get(id);
-    if (catalog === undefined) {
-      const sql = 'SELECT body FROM holdfast.catalogs WHERE catalog = $1 AND version = $2';
-      const { rows } = await pool.query<{ body: unknown }>(sql, [row.catalog, row.version]);
-      catalog = readStored(rows[0]?.body, id);
-      bodies.set(id, catalog);
+    let body = bodies.get(id);
+    if (body === undefined) {
+      body = readBody(row, id);
+      bodies.set(id, body);
+      body.catch(() => bodies.delete(id));
     }
-    return { catalog, version: row.version, effectiveAt: row.effective_at };
+    return { catalog: await body, version: row.version, effectiveAt: row.effective_at };
+  }
+
+  async function readBody({ catalog, version }: CatalogRow, id: string): Promise<Catalog> {
+    const sql = 'SELECT body FROM holdfast.catalogs WHERE catalog = $1 AND version = $2';
+    const { rows } = await pool.query<{ body: unknown }>(sql, [catalog, version]);
+    return readStored(rows[0]?.body, id);
   }
 
   function pick(all: CatalogRow[], catalog: string, atMs: number): CatalogRow | undefined {

@@ -49,13 +49,14 @@ export async function findInInbox(
   return row === undefined ? undefined : fromStored(row);
 }
 
-/** What is still to be done, oldest first. */
+/** What is to be done now, oldest first: also what failed before, once its time has come again. */
 export async function pendingInInbox(
   knex: Knex,
   { account, limit }: { account: string; limit: number },
 ): Promise<InboxRow[]> {
   const rows: StoredRow[] = await knex('holdfast.inbox')
     .where({ account_id: account, done_at: null })
+    .whereRaw('retry_at <= clock_timestamp()')
     .orderBy(['received_at', 'inbox_key'])
     .limit(limit);
   return rows.map(fromStored);
@@ -70,13 +71,35 @@ export async function markDone(
     .update({ done_at: knex.raw('clock_timestamp()'), last_error: null });
 }
 
+/** Keeps the error beside the row and puts it off: for a second, then for twice as long each time, up to an hour. */
 export async function markFailed(
   knex: Knex,
   { account, key, error }: { account: string; key: string; error: string },
-): Promise<void> {
-  await knex('holdfast.inbox')
+): Promise<{ attempts: number }> {
+  const rows: { attempts: number }[] = await knex('holdfast.inbox')
     .where({ account_id: account, inbox_key: key })
-    .update({ attempts: knex.raw('attempts + 1'), last_error: error });
+    .update({
+      attempts: knex.raw('attempts + 1'),
+      last_error: error,
+      retry_at: knex.raw(
+        "clock_timestamp() + least(interval '1 hour', interval '1 second' * 2 ^ least(attempts, 20))",
+      ),
+    })
+    .returning('attempts');
+  return { attempts: rows[0]?.attempts ?? 0 };
+}
+
+/** Milliseconds until the next row is to be done, 0 if one is already; null: the inbox is empty. */
+export async function untilNextInInbox(knex: Knex, account: string): Promise<number | null> {
+  const row = await knex('holdfast.inbox')
+    .where({ account_id: account, done_at: null })
+    .first<{ ms: number | null } | undefined>(
+      knex.raw(
+        '(extract(epoch FROM min(greatest(retry_at, clock_timestamp())) - clock_timestamp()) * 1000)::float8 AS ms',
+      ),
+    );
+  const ms = row?.ms ?? null;
+  return ms === null ? null : Math.max(0, Math.ceil(ms));
 }
 
 interface StoredRow {

@@ -96,10 +96,9 @@ export function createLanes({
         if (only === undefined) throw error;
         return;
       }
-      // One of them spoiled it for all, and none was carried out: each goes on its own.
-      await Promise.all(
-        boarded.map((passenger, index) => carry([passenger], requests.slice(index, index + 1))),
-      );
+      // One of them spoiled it for all, and none was carried out: each goes on its own, in this lane.
+      for (const [index, passenger] of boarded.entries())
+        await carry([passenger], requests.slice(index, index + 1));
     }
   }
 

@@ -3,7 +3,7 @@ import { DEFAULT_MAX_OPEN_GENERATIONS, type Instant, type Snapshot } from '../do
 import { nextRefresh } from '../domain/balance';
 import { type MilliCredits, milli } from '../domain/credits';
 import { generationId, holdIdOf } from '../domain/ids';
-import { type Count, countsOf, countsUntil, memberOf } from '../domain/limits';
+import { type Count, countsOf, countsUntil, roleOf } from '../domain/limits';
 import type { Priced } from '../domain/prices';
 import type { Refusal } from '../domain/refusals';
 import { decide, type QuoteTerms, type ReservationRequest } from '../domain/reservation';
@@ -167,7 +167,7 @@ function takingOf(options: {
     counts: countsOf({ snapshot, catalog: terms.catalog, priced, member, amount }),
     maxOpen,
     catalogVersion,
-    paywall: paywallFacts({ snapshot, catalog: terms.catalog, decision, member }),
+    paywall: paywallFacts({ snapshot, catalog: terms.catalog, decision, member, required: amount }),
     work: { ...namesOf(request), action: priced.action, model: priced.model, params: priced.params },
   };
 }
@@ -197,12 +197,13 @@ function ofAmount(
       catalog: catalog.catalog,
       plan: rules.plan,
       subscribed: hasSubscription(catalog, rules),
-      role: memberOf(snapshot, member)?.role ?? null,
+      role: roleOf(snapshot, member),
       requiredPlan: null,
       excluded: [],
-      nextRefresh: nextRefresh({ snapshot, catalog, excluded: [] }),
+      nextRefresh: nextRefresh({ snapshot, catalog, excluded: [], required: amount }),
       required: amount,
       refusalDetail: null,
+      debt: snapshot.debt,
     },
     work: namesOf(request),
   };

@@ -3,6 +3,7 @@ import type { Pool } from 'pg';
 import { type BalanceSnapshot, type Instant, type Snapshot, toMs } from '../domain/account';
 import { settle } from '../domain/settle';
 import { type BatchesOptions, createBatches, LedgerContended, MAX_ATTEMPTS } from './batches';
+import { type Carried, createCarrier, type Stop } from './carrier';
 import type { CatalogStore, CatalogVersion } from './catalogs';
 import { createLanes, type LanesOptions } from './lanes';
 import type { ApplyRequest, ApplyResult, Operation, Reply } from './operations';
@@ -36,6 +37,8 @@ export interface Ledger {
   balance(account: string): Promise<BalanceSnapshot | null>;
   /** For accounts on a test clock only; the clock never goes back. */
   moveClock(account: string, to: Instant): Promise<void>;
+  /** Many accounts on test clocks, each to an instant of its own and settled there without being touched. */
+  carry(stops: readonly Stop[]): Promise<Carried[]>;
   /** False if the hold is no longer open; else a sign of life that keeps the sweeper away. */
   assertHoldOpen(account: string, holdId: string): Promise<boolean>;
 }
@@ -49,8 +52,10 @@ export interface NewAccount {
   timezone?: string | undefined;
   anchor?: Instant | undefined;
   email?: string | undefined;
-  /** Starts the account on a test clock. */
+  /** Where the account's own clock stands, if it has one. */
   clockAt?: Instant | undefined;
+  /** The test clock that moves it. */
+  testClock?: string | undefined;
 }
 
 export interface LedgerDeps {
@@ -193,6 +198,7 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
     run,
     balance,
     settle: settleAccount,
+    carry: createCarrier({ pool, lanes, due: (known) => due(known, false) }),
     async runWithin(transaction, { account, operation }) {
       const calls = JSON.stringify([{ account, ops: [operation], settle: null }]);
       const { rows } = await transaction.raw<{ rows: { result: ApplyResult }[] }>(

@@ -189,8 +189,10 @@ export interface RulesOperation extends Keyed {
   rulesVersion?: number;
   /** What an upgrade adds at once (rule 19). */
   grants?: PlanGrant[];
-  /** The plan's credits end with it, and what comes back of them is forfeited (rule 14). */
+  /** The plan's credits end with it. */
   ends?: 'plan';
+  /** What comes back of them is forfeited, whatever their policy (rule 14). */
+  forfeits?: true;
 }
 
 export type Operation =
@@ -291,7 +293,9 @@ export type ApplyResult =
       at: Instant;
       replies: Reply[];
       seq?: number;
-      wakeAt?: Instant;
+      wakeAt: Instant;
+      /** From then on some lot or lease is over that the totals still count. */
+      endsAt: Instant;
       /** The account must be looked at earlier than its workflow knows: the caller rings. */
       ring?: boolean;
     };

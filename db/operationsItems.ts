@@ -1,27 +1,110 @@
 import type { Knex } from 'knex';
 
-/** What it can be that is raised. */
-export type ItemKind =
-  | 'capture_of_closed_hold'
-  /** A report cost more than was held: what remained was taken (rule 15). */
-  | 'capture_clamped'
-  /** What a pipeline sent as a report was none, and nobody heard so. */
-  | 'report_rejected'
-  /** A hold is open for longer than its rate's `maxDuration` (db/overdueHolds.ts). */
-  | 'hold_overdue';
+/** What a person should look at: it moved no credits, and should not have happened. */
 
-/** Something that moved no credits but that a person should look at. The same thing is raised once. */
+export const ITEM_KINDS = [
+  /** Work was delivered for a hold that somebody had closed. */
+  'capture_of_closed_hold',
+  /** A report cost more than was held: what remained was taken (rule 15). */
+  'capture_clamped',
+  /** What a pipeline sent as a report was none, and nobody heard so. */
+  'report_rejected',
+  /** A hold is open for longer than its rate's `maxDuration` (db/overdueHolds.ts). */
+  'hold_overdue',
+  /** A row of an account's inbox fails again and again. */
+  'inbox_row_failing',
+  /** An account that was due could not be settled. */
+  'settlement_failing',
+  /** More holds without a workflow than a sweep frees by itself: is this the right namespace? (rule 17) */
+  'sweep_stopped',
+  /** The quick audit found something. */
+  'audit_violation',
+] as const;
+export type ItemKind = (typeof ITEM_KINDS)[number];
+
+/** What an item is about; the same thing is one item. */
+export interface ItemKey {
+  /** Null: no account in particular. */
+  account: string | null;
+  kind: ItemKind;
+  subject: string;
+}
+
+export interface OperationsItem extends ItemKey {
+  detail: Record<string, unknown>;
+  raisedAt: Date;
+  resolvedAt: Date | null;
+}
+
+interface Row {
+  account_id: string;
+  kind: ItemKind;
+  subject: string;
+  detail: Record<string, unknown>;
+  raised_at: Date;
+  resolved_at: Date | null;
+}
+
+const TABLE = 'holdfast.operations_items';
+
+/** Raises an item, or brings an open one up to date. One that was resolved is raised anew. */
 export async function raiseItem(
   knex: Knex,
-  item: { account: string; kind: ItemKind; subject: string; detail: Record<string, unknown> },
+  item: ItemKey & { detail: Record<string, unknown> },
 ): Promise<void> {
-  await knex('holdfast.operations_items')
-    .insert({
-      account_id: item.account,
-      kind: item.kind,
-      subject: item.subject,
-      detail: JSON.stringify(item.detail),
-    })
+  await knex(TABLE)
+    .insert({ ...stored(item), detail: JSON.stringify(item.detail) })
     .onConflict(['account_id', 'kind', 'subject'])
-    .ignore();
+    .merge({
+      detail: JSON.stringify(item.detail),
+      raised_at: knex.raw(
+        'CASE WHEN operations_items.resolved_at IS NULL THEN operations_items.raised_at ELSE clock_timestamp() END',
+      ),
+      resolved_at: null,
+    });
+}
+
+/** Closes an item: what it says is no longer so, or somebody has seen to it. False: there is no open one. */
+export async function resolveItem(knex: Knex, key: ItemKey): Promise<boolean> {
+  const resolved = await knex(TABLE)
+    .where(stored(key))
+    .whereNull('resolved_at')
+    .update({ resolved_at: knex.raw('clock_timestamp()') });
+  return resolved > 0;
+}
+
+/** Newest first. */
+export async function listItems(
+  knex: Knex,
+  filter: {
+    open: boolean;
+    before?: { raisedAt: string; account: string; kind: string; subject: string } | undefined;
+    limit: number;
+  },
+): Promise<OperationsItem[]> {
+  const { open, before, limit } = filter;
+  const query = knex(TABLE)
+    .orderByRaw("date_trunc('milliseconds', raised_at) DESC, account_id DESC, kind DESC, subject DESC")
+    .limit(limit);
+  void (open ? query.whereNull('resolved_at') : query.whereNotNull('resolved_at'));
+  if (before !== undefined) {
+    const { raisedAt, account, kind, subject } = before;
+    void query.whereRaw(
+      "(date_trunc('milliseconds', raised_at), account_id, kind, subject) < (?::timestamptz, ?, ?, ?)",
+      [raisedAt, account, kind, subject],
+    );
+  }
+  const rows: Row[] = await query;
+  return rows.map((row) => ({
+    account: row.account_id === '' ? null : row.account_id,
+    kind: row.kind,
+    subject: row.subject,
+    detail: row.detail,
+    raisedAt: row.raised_at,
+    resolvedAt: row.resolved_at,
+  }));
+}
+
+function stored({ account, kind, subject }: ItemKey) {
+  return { account_id: account ?? '', kind, subject };
 }

@@ -28,12 +28,21 @@ function failure(error: unknown): { code?: unknown; detail?: unknown } {
 
 /** Several queries on one snapshot of the database: what is written between them is seen by none. */
 export async function reading<T>(knex: Knex, queries: (snapshot: Knex) => Promise<T>): Promise<T> {
-  const work = async (snapshot: Knex) => {
-    await snapshot.raw(KEEP_MONTHS);
-    return queries(snapshot);
+  return keepingMonths(knex, { isolationLevel: 'repeatable read', readOnly: true }, queries);
+}
+
+/** A transaction in which no month is archived; it throws HistoryArchived where one was that it asks for. */
+export async function keepingMonths<T>(
+  knex: Knex,
+  config: Knex.TransactionConfig,
+  queries: (transaction: Knex) => Promise<T>,
+): Promise<T> {
+  const work = async (transaction: Knex) => {
+    await transaction.raw(KEEP_MONTHS);
+    return queries(transaction);
   };
   try {
-    return await knex.transaction(work, { isolationLevel: 'repeatable read', readOnly: true });
+    return await knex.transaction(work, config);
   } catch (error) {
     const { code, detail } = failure(error);
     if (code === ARCHIVED) throw new HistoryArchived(new Date(String(detail)), { cause: error });

@@ -2,11 +2,11 @@ import type { Knex } from 'knex';
 import { type Snapshot, toMs } from '../domain/account';
 import { nextRefresh } from '../domain/balance';
 import type { Catalog } from '../domain/catalog';
-import { milli } from '../domain/credits';
+import { type MilliCredits, milli } from '../domain/credits';
 import type { OrderedGeneration } from '../domain/generation';
 import { generationId, holdIdOf, requestHash } from '../domain/ids';
 import type { Priced } from '../domain/prices';
-import { type Count, countsOf, countsUntil, memberOf } from '../domain/limits';
+import { type Count, countsOf, countsUntil, roleOf } from '../domain/limits';
 import type { Refusal } from '../domain/refusals';
 import { type Decision, decide, type QuoteTerms } from '../domain/reservation';
 import { hasSubscription } from '../domain/settle';
@@ -78,6 +78,8 @@ export interface PaywallFacts {
   nextRefresh: { at: string; amountMilli: number } | null;
   required: number;
   refusalDetail: string | null;
+  /** Absent from answers that were given before paywalls looked at it. */
+  debt?: number;
 }
 
 /** The route whose body a generation's request is: part of the identity of its key (rule 1). */
@@ -216,7 +218,13 @@ function factsOf(options: {
   const { priced, provider } = decision;
   return {
     v: 1,
-    ...paywallFacts({ snapshot, catalog: terms.catalog, decision, member: request.member ?? null }),
+    ...paywallFacts({
+      snapshot,
+      catalog: terms.catalog,
+      decision,
+      member: request.member ?? null,
+      required: priced.ceilingMilli,
+    }),
     generation: {
       id: generationId(account, key),
       account,
@@ -246,18 +254,20 @@ export function paywallFacts(options: {
   catalog: Catalog;
   decision: UnderLock;
   member: string | null;
+  required: MilliCredits;
 }): PaywallFacts {
-  const { snapshot, catalog, decision, member } = options;
+  const { snapshot, catalog, decision, member, required } = options;
   return {
     catalog: catalog.catalog,
     plan: snapshot.rules.plan,
     subscribed: hasSubscription(catalog, snapshot.rules),
-    role: memberOf(snapshot, member)?.role ?? null,
+    role: roleOf(snapshot, member),
     requiredPlan: decision.priced.requiredPlan,
     excluded: decision.excluded,
-    nextRefresh: nextRefresh({ snapshot, catalog, excluded: decision.excluded }),
-    required: decision.priced.ceilingMilli,
+    nextRefresh: nextRefresh({ snapshot, catalog, excluded: decision.excluded, required }),
+    required,
     refusalDetail: decision.gate?.detail ?? null,
+    debt: snapshot.debt,
   };
 }
 

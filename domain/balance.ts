@@ -35,16 +35,31 @@ export function bucketRefresh(options: {
   return { at: new Date(cycleStart(anchorMs, cycleNumber(anchorMs, nowMs) + 1)).toISOString(), amountMilli };
 }
 
-/** The earliest refresh of any bucket that may pay: waiting for another one would be in vain. */
+/**
+ * What waiting brings: the earliest refresh, of buckets that may pay, with which `required` can be paid, or else the
+ * earliest of all. The amount is what has been refreshed by then; debt is taken from all of it but daily credits.
+ */
 export function nextRefresh(options: {
   snapshot: Snapshot;
   catalog: Catalog;
   excluded?: string[];
+  required?: MilliCredits;
 }): Refresh | null {
-  const { snapshot, catalog, excluded = [] } = options;
+  const { snapshot, catalog, excluded = [], required = milli(0) } = options;
   const buckets = catalog.buckets.filter(({ bucket }) => !excluded.includes(bucket));
-  const refreshes = buckets.flatMap((bucket) => bucketRefresh({ bucket, snapshot, catalog }) ?? []);
-  return refreshes.toSorted((a, b) => toMs(a.at) - toMs(b.at))[0] ?? null;
+  const refreshes = buckets
+    .flatMap((bucket) => {
+      const next = bucketRefresh({ bucket, snapshot, catalog });
+      if (next === null) return [];
+      const debt = bucket.refresh === 'day' ? 0 : snapshot.debt;
+      return [{ at: next.at, amountMilli: milli(Math.max(0, next.amountMilli - debt)) }];
+    })
+    .toSorted((a, b) => toMs(a.at) - toMs(b.at));
+  const sums = refreshes.map(({ at }, n) => ({
+    at,
+    amountMilli: add(...refreshes.slice(0, n + 1).map((one) => one.amountMilli)),
+  }));
+  return sums.find(({ amountMilli }) => amountMilli >= required) ?? sums[0] ?? null;
 }
 
 /** The cycle that contains now, from the anchor (never chained). */

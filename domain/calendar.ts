@@ -44,10 +44,15 @@ export function dateStart(date: string, zone: string): number {
   return startOfDay(DateTime.fromISO(`${date}T12:00:00`, { zone }));
 }
 
-/** Where the clocks go back to midnight it comes twice, as in Havana; the day begins with the first. */
+/** The day begins with the first of its midnights. */
 function startOfDay(local: DateTime): number {
-  const midnights = local.startOf('day').getPossibleOffsets();
-  return Math.min(...midnights.map((midnight) => midnight.toMillis()));
+  return Math.min(...midnights(local));
+}
+
+/** Two where the clocks go back to midnight, as in Havana, or from just behind it to before, as in St. John's once. */
+function midnights(local: DateTime): number[] {
+  const possible = local.startOf('day').getPossibleOffsets();
+  return possible.map((midnight) => midnight.toMillis());
 }
 
 /** The first local midnight (or the day's first instant, where midnight is skipped) after `at`. */
@@ -55,8 +60,8 @@ export function nextMidnight(atMs: number, zone: string): number {
   // Noon of the next date always exists and is never in doubt, whatever daylight saving does at midnight.
   const local = DateTime.fromMillis(atMs, { zone });
   for (let days = 1; days <= 2; days += 1) {
-    const next = startOfDay(local.set({ hour: 12 }).plus({ days }));
-    if (next > atMs) return next;
+    const next = Math.min(...midnights(local.set({ hour: 12 }).plus({ days })).filter((ms) => ms > atMs));
+    if (Number.isFinite(next)) return next;
   }
   throw new RangeError(`no midnight after ${atMs} in ${zone}`);
 }

@@ -1,4 +1,5 @@
 import type { Action, Catalog, Phase, Pipeline } from './catalog';
+import { providerProblem } from './providers';
 import { checkModel, checkOptions, mustDiffer } from './rateChecks';
 
 /** What no field of a catalog can say by itself: ids are unique, every name that is used exists, prices are one. */
@@ -20,7 +21,13 @@ export function checkReferences(catalog: Catalog, report: Report): void {
   if (packs.length > 0 && !buckets.some((one) => one.bucket === 'pack'))
     report(['packs'], 'packs need a bucket called pack');
   actions.forEach((action, n) => checkAction({ catalog, action, path: ['actions', n], report }));
+  checkProvider(catalog.rules.defaultProvider, ['rules', 'defaultProvider'], report);
   checkFacts(catalog, report);
+}
+
+function checkProvider(provider: Catalog['rules']['defaultProvider'], path: Path, report: Report): void {
+  const problem = providerProblem(provider);
+  if (problem !== null) report([...path, problem.field], problem.message);
 }
 
 function checkBuckets({ buckets, actions }: Catalog, report: Report): void {
@@ -71,6 +78,7 @@ function checkAction({ catalog, action, path, report }: Place): void {
     if (name !== undefined && !plans.has(name)) report([...at, 'minimumPlan'], `there is no plan ${name}`);
   };
   mustBePlan(path, action.minimumPlan);
+  if (action.provider !== undefined) checkProvider(action.provider, [...path, 'provider'], report);
   action.quotas.forEach((name, n) => {
     if (!quotas.has(name)) report([...path, 'quotas', n], noQuota(name, quotas));
   });

@@ -1,6 +1,6 @@
 import type { Catalog } from './catalog';
 import { MAX_OPERATION_MILLI, type MilliCredits, milli, toCredits } from './credits';
-import { planGate } from './gates';
+import { planGate, quotaUses } from './gates';
 import { monthlyCredits } from './paywall';
 import { type ParamValue, type Priced, price } from './prices';
 import type { Refusal } from './refusals';
@@ -38,7 +38,7 @@ export interface Estimate {
     /** What it gives per month. Daily credits cannot be saved up and are not counted. */
     credits: number;
     price: number | null;
-    /** Whether it may do all that is listed. */
+    /** Whether it may do all that is listed, and so often. */
     allowed: boolean;
     /** It may, and its credits are enough with the whole buffer. */
     covers: boolean;
@@ -60,7 +60,7 @@ export function estimate(options: {
 }): EstimateResult {
   const { catalog, items, bufferPercent } = options;
   const lines: EstimateLine[] = [];
-  const wanted: Priced[] = [];
+  const wanted: Wanted[] = [];
   let subtotal = milli(0);
   for (const [item, { times, credits, ...request }] of items.entries()) {
     const result = price({ catalog, ...request });
@@ -72,7 +72,7 @@ export function estimate(options: {
       return { ok: false, item, tooMuch: 'comes to more than 1,000,000,000 credits a month' };
     const total = milli(rate * quantity);
     subtotal = milli(subtotal + total);
-    wanted.push(priced);
+    wanted.push({ priced, perMonth: quantity, perDay: 'perDay' in times ? times.perDay : null });
     lines.push({ ...named(catalog, priced), quantity, rate: toCredits(rate), credits: toCredits(total) });
   }
   const [low, high] = bufferPercent.map((percent) => withPercent(subtotal, percent));
@@ -101,13 +101,45 @@ function withPercent(amount: MilliCredits, percent: number): MilliCredits {
   return milli(Number((hundredfold + 99n) / 100n));
 }
 
-function plansFor(options: { catalog: Catalog; wanted: readonly Priced[]; need: MilliCredits }) {
+/** How often something is wanted; `perDay` is null where only the month is said. */
+interface Wanted {
+  priced: Priced;
+  perMonth: number;
+  perDay: number | null;
+}
+
+/** Whether a month of all this stays within the plan's quotas. What is said by month may be spread over its days. */
+function withinQuotas({
+  catalog,
+  plan,
+  wanted,
+}: {
+  catalog: Catalog;
+  plan: string;
+  wanted: readonly Wanted[];
+}) {
+  const uses = wanted.flatMap(({ priced, perMonth, perDay }) =>
+    quotaUses({ catalog, plan, priced }).map(({ quota, limit, period, uses: each }) => {
+      const times = period === 'day' ? (perDay ?? Math.ceil(perMonth / LONGEST_MONTH_DAYS)) : perMonth;
+      return { quota, limit, uses: each * times };
+    }),
+  );
+  return uses.every(
+    ({ quota, limit }) =>
+      uses.filter((one) => one.quota === quota).reduce((sum, one) => sum + one.uses, 0) <= limit,
+  );
+}
+
+const LONGEST_MONTH_DAYS = 31;
+
+function plansFor(options: { catalog: Catalog; wanted: readonly Wanted[]; need: MilliCredits }) {
   const { catalog, wanted, need } = options;
   return catalog.plans
     .toSorted((a, b) => a.rank - b.rank)
     .map(({ plan, label, prices }) => {
       const credits = monthlyCredits({ catalog, plan, excluded: [] });
-      const allowed = wanted.every((priced) => planGate({ catalog, plan, priced }) === null);
+      const open = wanted.every(({ priced }) => planGate({ catalog, plan, priced }) === null);
+      const allowed = open && withinQuotas({ catalog, plan, wanted });
       return {
         plan,
         label,

@@ -28,6 +28,13 @@ export function accountWorkflowId(account: string): string {
   return `acct_${account}`;
 }
 
+export const TEST_CLOCK_ID = /^tc_[0-9a-f]{24}$/;
+
+/** The id of the workflow that moves a test clock. */
+export function clockWorkflowId(clock: string): string {
+  return `clock_${clock}`;
+}
+
 /** The account inside `gen_<account>.<...>`, `hold_<account>.<...>` or `qt_<account>.<...>`; null if malformed. */
 export function accountOf(id: string): string | null {
   return /^(?:gen|hold|qt|pur)_([A-Za-z0-9_-]{1,64})\.[A-Za-z0-9_-]{1,64}$/.exec(id)?.[1] ?? null;

@@ -109,6 +109,14 @@ export function countsOf(options: {
   return counts;
 }
 
+/** Every counter that may limit what this account, or this member of it, does now. */
+export function countersOf(options: { snapshot: Snapshot; catalog: Catalog; member: string | null }) {
+  const { snapshot } = options;
+  const { creditsPerDay } = snapshot.rules;
+  const own = creditsPerDay === null ? [] : [{ counter: ACCOUNT_COUNTER, ...periodOf('day', snapshot) }];
+  return [...limitsShown(options).counters, ...own].map(({ counter, period }) => ({ counter, period }));
+}
+
 /** When the first of these periods ends: what is decided later must be worked out anew. */
 export function countsUntil(counts: readonly Count[]): Instant | null {
   const ends = counts.flatMap(({ resetsAt }) => resetsAt ?? []);
@@ -122,6 +130,31 @@ export const memberCounter = (member: string) => `member:${member}`;
 /** Undefined: not in the team, which limits nothing. */
 export function memberOf({ members }: Pick<Snapshot, 'members'>, member: string | null): Member | undefined {
   return member !== null && Object.hasOwn(members, member) ? members[member] : undefined;
+}
+
+/**
+ * Null: nobody in particular, or an account that is no team. Who is not listed in a team may spend there, and is no
+ * owner of it.
+ */
+export function roleOf(
+  snapshot: Pick<Snapshot, 'members'>,
+  member: string | null,
+): 'owner' | 'member' | null {
+  if (member === null) return null;
+  const isTeam = Object.keys(snapshot.members).length > 0;
+  return memberOf(snapshot, member)?.role ?? (isTeam ? 'member' : null);
+}
+
+/** The first of the counts that would pass its limit, with what is used of it; the ledger finds the same one. */
+export function firstExceeded(
+  counts: readonly Count[],
+  used: ReadonlyMap<string, number>,
+): (Count & { used: number }) | null {
+  for (const count of counts) {
+    const already = used.get(count.counter) ?? 0;
+    if (count.limit !== null && already + count.units > count.limit) return { ...count, used: already };
+  }
+  return null;
 }
 
 function instant(ms: number): Instant {

@@ -21,6 +21,8 @@ export interface PaywallRequest extends Standing {
   requiredPlan: string | null;
   /** Buckets that may not pay for this. */
   excluded?: string[];
+  /** What is bought or granted pays it first. */
+  debtMilli?: MilliCredits;
   /** Where a limit stands in the way, not the balance. */
   limited?: Limited;
 }
@@ -30,20 +32,29 @@ export interface Limited {
   /** The quota or member. */
   name: string;
   limit: number | null;
+  /** What was asked for: waiting does not help where a whole period allows less. */
+  units: number;
   resetsAt: string | null;
 }
 
-export function paywall(request: PaywallRequest) {
-  if (request.limited !== undefined) return limitWall(request, request.limited);
+export type Paywall = ReturnType<typeof openWall>;
+
+export function paywall(request: PaywallRequest): Paywall {
+  return request.limited === undefined ? openWall(request) : limitWall(request, request.limited);
+}
+
+/** Where the plan or the balance stands in the way. */
+function openWall(request: PaywallRequest) {
   const { catalog, plan, requiredMilli, availableMilli, requiredPlan, nextRefresh, excluded = [] } = request;
   const shortfall = milli(Math.max(0, requiredMilli - availableMilli));
+  const missing = shortfall === 0 ? shortfall : add(shortfall, request.debtMilli ?? milli(0));
   const gated = rankOf(catalog, requiredPlan) > rankOf(catalog, plan);
   const packs = gated || !mayBuyPacks(request) ? [] : catalog.packs;
   const creditsOf = (planId: string) => monthlyCredits({ catalog, plan: planId, excluded });
   const plans = higherPlans(catalog, plan)
     .filter((one) => one.rank >= rankOf(catalog, requiredPlan))
     // An upgrade adds the difference between the allotments. Where the plan itself is missing, none is left out.
-    .filter((one) => gated || creditsOf(one.plan) - creditsOf(plan) >= shortfall);
+    .filter((one) => gated || creditsOf(one.plan) - creditsOf(plan) >= missing);
   const refreshed = nextRefresh === null ? 0 : nextRefresh.amountMilli;
   return {
     ways: waysOut({ canBuy: packs.length > 0, canUpgrade: plans.length > 0, canWait: !gated, ...request }),
@@ -56,7 +67,7 @@ export function paywall(request: PaywallRequest) {
       credits,
       price,
       currency,
-      covers: !excluded.includes('pack') && toMilli(credits) >= shortfall,
+      covers: !excluded.includes('pack') && toMilli(credits) >= missing,
     })),
     plans: plans.map((one) => ({
       plan: one.plan,
@@ -70,18 +81,19 @@ export function paywall(request: PaywallRequest) {
 }
 
 /** More credits would not help here: a higher plan does where it allows more uses, an owner where a member is limited. */
-function limitWall(request: PaywallRequest, { refusal, name, limit, resetsAt }: Limited) {
+function limitWall(request: PaywallRequest, { refusal, name, limit, units, resetsAt }: Limited): Paywall {
   const { catalog, plan, role, requiredMilli, availableMilli } = request;
+  const most = limit ?? Number.POSITIVE_INFINITY;
   const allows = (one: Plan) => one.quotas[name] ?? Number.POSITIVE_INFINITY;
   const plans =
     refusal === 'quota_reached'
-      ? higherPlans(catalog, plan).filter((one) => allows(one) > (limit ?? Number.POSITIVE_INFINITY))
+      ? higherPlans(catalog, plan).filter((one) => allows(one) > most && allows(one) >= units)
       : [];
   const asks = refusal === 'member_limit_reached' || (role === 'member' && catalog.rules.buyers === 'owners');
   const ways: Way[] = [];
   if (asks && (plans.length > 0 || refusal === 'member_limit_reached')) ways.push('ask_owner');
   else if (plans.length > 0) ways.push('upgrade');
-  if (resetsAt !== null) ways.push('wait');
+  if (resetsAt !== null && units <= most) ways.push('wait');
   return {
     ways,
     required: toCredits(requiredMilli),
@@ -95,7 +107,7 @@ function limitWall(request: PaywallRequest, { refusal, name, limit, resetsAt }: 
       price: one.prices?.month ?? null,
     })),
     nextRefreshAt: resetsAt,
-    waitSuffices: resetsAt !== null,
+    waitSuffices: resetsAt !== null && units <= most,
   };
 }
 

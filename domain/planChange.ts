@@ -38,7 +38,7 @@ export interface PlanChange {
   /** Credits of the old plan that stay, until they would have ended anyway. */
   carried: MilliCredits;
   /** What the ledger is told; null: everything is as wanted already. */
-  operation: { rules: Record<string, unknown>; grants?: PlanGrant[]; ends?: 'plan' } | null;
+  operation: { rules: Record<string, unknown>; grants?: PlanGrant[]; ends?: 'plan'; forfeits?: true } | null;
 }
 
 const MONTHS: Record<PlanInterval, number> = { month: 1, quarter: 3, year: 12 };
@@ -92,7 +92,7 @@ function less(options: Options, current: Plan): PlanChange {
   const { snapshot, wanted } = options;
   if (wanted.when !== 'now') return later(options);
   // A shorter interval of the same plan takes no credits: only where the period ends moves.
-  const ends = wanted.plan.plan === current.plan ? {} : { ends: 'plan' as const };
+  const ends = wanted.plan.plan === current.plan ? {} : { ends: 'plan' as const, forfeits: true as const };
   return { ...nothing(snapshot), operation: { rules: planRules(options), ...ends } };
 }
 

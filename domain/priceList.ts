@@ -1,8 +1,11 @@
+import type { Snapshot } from './account';
 import type { Action, Catalog, Options } from './catalog';
 import { toCredits } from './credits';
 import { excludedBuckets, planGate } from './gates';
+import { countsOf, firstExceeded } from './limits';
 import { type Offer, offersOf } from './offers';
-import type { ParamValue } from './prices';
+import type { Priced, ParamValue } from './prices';
+import type { RefusalCode } from './refusals';
 
 /** What each action costs one account: every combination there is, and whether the account may order it. Pure. */
 
@@ -35,8 +38,8 @@ export interface Variant {
   ceiling: number;
   approximate: boolean;
   allowed: boolean;
-  /** The code with which it would be refused, whatever the balance. */
-  reason: 'account_suspended' | 'plan_required' | null;
+  /** The code with which one output would be refused, whatever the balance. */
+  reason: RefusalCode | null;
   requiredPlan: string | null;
   /** The buckets that may pay for it, in spend order. */
   drawsFrom: string[];
@@ -44,8 +47,11 @@ export interface Variant {
 
 export interface PriceListRequest {
   catalog: Catalog;
-  plan: string;
-  suspended: boolean;
+  snapshot: Snapshot;
+  /** Who would order; null: nobody in particular. */
+  member: string | null;
+  /** By counter, what is used in the period that runs; of `countersOf`. */
+  used: ReadonlyMap<string, number>;
 }
 
 export function priceList(request: PriceListRequest): PriceRow[] {
@@ -84,9 +90,9 @@ function modelsOf(action: Action, request: PriceListRequest): ModelPrices[] {
   });
 }
 
-function variantOf({ params, priced }: Offer, { catalog, plan, suspended }: PriceListRequest): Variant {
-  const gated = planGate({ catalog, plan, priced }) !== null;
-  const reason = suspended ? 'account_suspended' : gated ? 'plan_required' : null;
+function variantOf({ params, priced }: Offer, request: PriceListRequest): Variant {
+  const { catalog } = request;
+  const reason = reasonOf(priced, request);
   const excluded = excludedBuckets({ catalog, priced });
   return {
     params,
@@ -101,4 +107,14 @@ function variantOf({ params, priced }: Offer, { catalog, plan, suspended }: Pric
       .map(({ bucket }) => bucket)
       .filter((bucket) => !excluded.includes(bucket)),
   };
+}
+
+function reasonOf(priced: Priced, request: PriceListRequest): RefusalCode | null {
+  const { catalog, snapshot, member, used } = request;
+  const { plan, suspended } = snapshot.rules;
+  if (suspended) return 'account_suspended';
+  const gate = planGate({ catalog, plan, priced });
+  if (gate !== null) return gate.code;
+  const counts = countsOf({ snapshot, catalog, priced, member, amount: priced.ceilingMilli });
+  return firstExceeded(counts, used)?.refusal ?? null;
 }

@@ -4,15 +4,13 @@ import type { MilliCredits } from './credits';
 import { excludedBuckets, planGate } from './gates';
 import { canonicalJson } from './ids';
 import { type Priced, price } from './prices';
+import { PROVIDERS } from './providers';
 import type { Refusal } from './refusals';
 
 /**
  * Everything about a request that can be decided without the account's lock: is it well formed, what does it
  * cost, does the plan allow it. The database repeats the decision's premises under the lock (rule 9).
  */
-
-/** Who can be asked to do the work. HTTP checks its form; a plain Temporal client is checked here. */
-const PROVIDERS = ['simulated', 'external'] as const;
 
 /** A price somebody was told, with the catalog version it came from. */
 export interface QuoteTerms {

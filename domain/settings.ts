@@ -44,6 +44,9 @@ const environment = z.object({
     .describe('Connections for the ledger; as many again for other queries'),
   HOLDFAST_TIMER_JITTER_SECONDS: z.coerce.number().int().min(0).max(86_400).default(900),
   HOLDFAST_QUIET_SECONDS: count(86_400).default(60).describe('How long an idle account keeps its workflow'),
+  HOLDFAST_SWEEP_SECONDS: count(86_400)
+    .default(60)
+    .describe('How often what nobody else saw to is looked for'),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 });
 
@@ -67,6 +70,7 @@ export interface Settings {
   dbPool: number;
   timerJitterMs: number;
   quietMs: number;
+  sweepSeconds: number;
   logLevel: string;
 }
 
@@ -102,6 +106,7 @@ export function parseSettings(env: Readonly<Record<string, string | undefined>>)
     dbPool: data.HOLDFAST_DB_POOL,
     timerJitterMs: data.HOLDFAST_TIMER_JITTER_SECONDS * 1000,
     quietMs: data.HOLDFAST_QUIET_SECONDS * 1000,
+    sweepSeconds: data.HOLDFAST_SWEEP_SECONDS,
     logLevel: data.LOG_LEVEL,
   };
 }

@@ -35,6 +35,7 @@ export interface PlanStep extends Step {
   rules: Record<string, unknown>;
   /** Nothing is carried over: the plan's credits end with it, and what comes back of them is forfeited (rule 14). */
   ends: 'plan';
+  forfeits: true;
 }
 
 /** Credits are announced before they end, if any are left by then. */
@@ -157,6 +158,7 @@ function planStep({ account, rules: { pending } }: Snapshot): PlanStep {
     key,
     hash: `${plan} ${source} ${interval}`,
     ends: 'plan',
+    forfeits: true,
     rules: {
       plan,
       planSource: source,

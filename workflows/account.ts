@@ -1,16 +1,18 @@
 import {
   allHandlersFinished,
   condition,
-  continueAsNew,
+  makeContinueAsNewFunc,
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { AccountInput } from './contract';
+import { type AccountInput, accountTaskQueue } from './contract';
 import { ringSignal } from './messages';
-import { account as activities } from './proxies';
+import { accountOn } from './proxies';
 
 /** However far the next boundary is: look now and then, so that a moved clock or new code is noticed. */
 const LONGEST_SLEEP_MS = 30 * 24 * 3_600_000;
+
+const NEVER = Number.POSITIVE_INFINITY;
 
 /**
  * One per account. It owns when, never how much: it sleeps until the account's next boundary, has it settled,
@@ -18,6 +20,7 @@ const LONGEST_SLEEP_MS = 30 * 24 * 3_600_000;
  * An account with nothing ahead of it needs no workflow; the next touch that does rings one up.
  */
 export async function accountWorkflow({ account }: AccountInput): Promise<void> {
+  const activities = accountOn();
   let rung = true;
   setHandler(
     ringSignal,
@@ -29,20 +32,30 @@ export async function accountWorkflow({ account }: AccountInput): Promise<void> 
 
   for (;;) {
     rung = false;
-    await activities.drainInbox({ account });
+    const drained = await activities.drainInbox({ account });
     const { sleepMs, quietMs } = await activities.settleAccount({ account });
-    if (rung) continue; // whoever rang while we worked may have put a row behind our back
-    const restMs = Math.min(sleepMs ?? quietMs, LONGEST_SLEEP_MS);
-    await condition(() => rung, restMs, {
-      summary: sleepMs === null ? 'quiet time' : 'until the next boundary',
-    });
-    if (rung) {
+    const boundaryMs = sleepMs ?? NEVER;
+    const inboxMs = drained.nextMs ?? NEVER;
+    const nextMs = Math.min(boundaryMs, inboxMs);
+    const retries = inboxMs < NEVER && inboxMs <= boundaryMs;
+    // Whoever rang while we worked may have put a row behind our back.
+    if (!rung && nextMs > 0) {
+      await condition(() => rung, Math.min(nextMs === NEVER ? quietMs : nextMs, LONGEST_SLEEP_MS), {
+        summary: retries
+          ? 'until a row of the inbox is tried again'
+          : nextMs === NEVER
+            ? 'quiet time'
+            : 'until the next boundary',
+      });
+    }
+    if (rung || retries) {
       if (workflowInfo().continueAsNewSuggested) break;
       continue;
     }
-    if (sleepMs === null) return; // the server refuses to close over a signal that has just come in
+    if (nextMs === NEVER) return; // the server refuses to close over a signal that has just come in
     break; // a boundary has come: a fresh run keeps every history short
   }
   await condition(allHandlersFinished);
-  await continueAsNew<typeof accountWorkflow>({ account });
+  const taskQueue = accountTaskQueue(workflowInfo().taskQueue);
+  await makeContinueAsNewFunc<typeof accountWorkflow>({ taskQueue })({ account });
 }

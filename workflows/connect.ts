@@ -1,8 +1,25 @@
 import { readFileSync } from 'node:fs';
-import type { Client, ConnectionOptions } from '@temporalio/client';
-import { accountWorkflowId } from '../domain/ids';
+import {
+  type Client,
+  type ConnectionOptions,
+  ScheduleAlreadyRunning,
+  type ScheduleOptions,
+  type ScheduleOptionsStartWorkflowAction,
+  ScheduleOverlapPolicy,
+} from '@temporalio/client';
+import { accountWorkflowId, clockWorkflowId } from '../domain/ids';
 import type { Settings } from '../domain/settings';
-import { type AccountInput, SEARCH_ATTRIBUTES, SIGNALS, WORKFLOWS } from './contract';
+import {
+  ACCOUNT_PRIORITY,
+  type AccountInput,
+  accountTaskQueue,
+  type ClockInput,
+  SEARCH_ATTRIBUTES,
+  SIGNALS,
+  type SweepInput,
+  sweepScheduleId,
+  WORKFLOWS,
+} from './contract';
 
 /** How our processes reach Temporal. The client side only: workflow code never imports this file. */
 
@@ -43,12 +60,69 @@ export async function ringAccount(options: {
   const input: AccountInput = { account };
   await client.workflow.signalWithStart(WORKFLOWS.account, {
     workflowId: accountWorkflowId(account),
-    taskQueue,
+    taskQueue: accountTaskQueue(taskQueue),
+    priority: ACCOUNT_PRIORITY,
     args: [input],
     signal: SIGNALS.ring,
     signalArgs: [],
     staticSummary: `Account ${account}`,
   });
+}
+
+/** Has a test clock carry its accounts to its target. One that is at it already looks again before it ends. */
+export async function ringClock(options: {
+  client: Client;
+  clock: string;
+  taskQueue: string;
+}): Promise<void> {
+  const { client, clock, taskQueue } = options;
+  const input: ClockInput = { clock };
+  await client.workflow.signalWithStart(WORKFLOWS.clock, {
+    workflowId: clockWorkflowId(clock),
+    taskQueue,
+    args: [input],
+    signal: SIGNALS.ring,
+    signalArgs: [],
+    staticSummary: `Test clock ${clock}`,
+  });
+}
+
+type SweepStory = (input: SweepInput) => Promise<unknown>;
+
+/**
+ * Has the sweep run every so often: the Schedule is made, or brought up to date, at every start of a worker. Whoever
+ * paused it meant it, so that stays.
+ */
+export async function ensureSweep(options: {
+  client: Client;
+  taskQueue: string;
+  everySeconds: number;
+}): Promise<void> {
+  const { client, taskQueue, everySeconds } = options;
+  const scheduleId = sweepScheduleId(taskQueue);
+  const wanted: Omit<
+    ScheduleOptions<ScheduleOptionsStartWorkflowAction<SweepStory>>,
+    'scheduleId' | 'state'
+  > = {
+    spec: { intervals: [{ every: everySeconds * 1000 }] },
+    // A pass that was missed is made up for by the next one, which looks at everything anyway.
+    policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1 minute' },
+    action: {
+      type: 'startWorkflow',
+      workflowType: WORKFLOWS.sweep,
+      workflowId: scheduleId,
+      taskQueue: accountTaskQueue(taskQueue),
+      args: [{}],
+      staticSummary: 'Sees to what nobody else saw to',
+    },
+  };
+  try {
+    await client.schedule.create({ scheduleId, ...wanted });
+  } catch (error) {
+    if (!(error instanceof ScheduleAlreadyRunning)) throw error;
+    const { memo: _, ...update } = wanted;
+    await client.schedule.getHandle(scheduleId).update<SweepStory>(({ state }) => ({ ...update, state }));
+  }
 }
 
 /** The namespace's id, which stays the same when a namespace is renamed or recreated under its name (rule 17). */

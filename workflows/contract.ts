@@ -11,7 +11,29 @@ export function providerTaskQueue(mainQueue: string, provider: string): string {
   return `${mainQueue}-${provider}`;
 }
 
-export const WORKFLOWS = { generation: 'generationWorkflow', account: 'accountWorkflow' } as const;
+/**
+ * Accounts have one too, for their workflows as well as their activities, and the sweep with them: a flood of midnights
+ * queues there and holds up no reservation. Of this queue itself it is the same queue.
+ */
+export function accountTaskQueue(mainQueue: string): string {
+  const suffix = '-accounts';
+  return mainQueue.endsWith(suffix) ? mainQueue : `${mainQueue}${suffix}`;
+}
+
+/** Of account workflows and so of their activities: behind everything else that waits in a queue. */
+export const ACCOUNT_PRIORITY = { priorityKey: 5 } as const;
+
+/** The Schedule that sweeps. */
+export function sweepScheduleId(mainQueue: string): string {
+  return `${mainQueue}-sweep`;
+}
+
+export const WORKFLOWS = {
+  generation: 'generationWorkflow',
+  account: 'accountWorkflow',
+  clock: 'clockWorkflow',
+  sweep: 'sweepWorkflow',
+} as const;
 
 export const UPDATES = { reserve: 'reserve', report: 'report' } as const;
 export const SIGNALS = { cancel: 'cancel', providerReport: 'providerReport', ring: 'ring' } as const;
@@ -113,4 +135,16 @@ export type ReportReply =
 
 export interface AccountInput {
   account: string;
+}
+
+export interface ClockInput {
+  clock: string;
+  /** Where a run before this one left off: after this account, and how many passes in a row some failed. */
+  after?: string | null;
+  failedPasses?: number;
+}
+
+export interface SweepInput {
+  /** What an operator who has looked at them lets it free in one pass, beyond what it frees by itself (rule 17). */
+  maxOrphans?: number;
 }

@@ -4,8 +4,15 @@ import {
   proxyLocalActivities,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { AccountActivities, LedgerActivities, ProviderActivities, Work } from '../activities/types';
-import { FAILURES, providerTaskQueue } from './contract';
+import type {
+  AccountActivities,
+  ClockActivities,
+  LedgerActivities,
+  ProviderActivities,
+  SweepActivities,
+  Work,
+} from '../activities/types';
+import { accountTaskQueue, FAILURES, providerTaskQueue } from './contract';
 
 /** Activities by policy. How long and how often is decided here and nowhere else. */
 
@@ -62,7 +69,24 @@ export function providerOn({ provider }: Work, { summary, withinMs }: { summary:
   });
 }
 
-export const account = proxyActivities<AccountActivities>({
-  startToCloseTimeout: '60s',
-  retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '1m' },
+/** An attempt is short, so that what a worker took with it when it died is soon taken up by another. */
+export function accountOn() {
+  return proxyActivities<AccountActivities>({
+    taskQueue: accountTaskQueue(workflowInfo().taskQueue),
+    startToCloseTimeout: '20s',
+    retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '1m' },
+  });
+}
+
+/** A part of a sweep that does not come about is left to the next pass, a minute later. */
+export const sweeping = proxyActivities<SweepActivities>({
+  startToCloseTimeout: '2m',
+  retry: { maximumAttempts: 3, initialInterval: '1s', backoffCoefficient: 2 },
+});
+
+/** Every account stands where it was last settled, so a step that was lost is taken again from there. */
+export const clock = proxyActivities<ClockActivities>({
+  startToCloseTimeout: '2m',
+  heartbeatTimeout: '15s',
+  retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '30s' },
 });

@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
+import type { Knex } from 'knex';
 import { z } from 'zod';
 import { searchAccounts } from '../../db/accounts';
 import { readBalanceBefore } from '../../db/pastBalance';
@@ -7,14 +8,16 @@ import type { Database } from '../../db/connection';
 import { readCounters } from '../../db/counters';
 import type { Ledger } from '../../db/ledger';
 import type { RulesOperation } from '../../db/operations';
-import { type BalanceSnapshot, type CalendarState, type Snapshot, toMs } from '../../domain/account';
+import { lockTestClock, type TestClock } from '../../db/testClocks';
+import { type BalanceSnapshot, toMs } from '../../domain/account';
 import { balanceBody, pastBalanceBody } from '../../domain/balance';
-import { firstResetAfterZoneChange } from '../../domain/calendar';
 import { freePlan, isPaid, planOf } from '../../domain/catalog';
-import { limitsShown, memberOf } from '../../domain/limits';
+import { TEST_CLOCK_ID } from '../../domain/ids';
+import { limitsShown, roleOf } from '../../domain/limits';
+import { rezoned } from '../../domain/zoneChange';
 import { bookedAccount } from '../bookedAccount';
 import { showAccount } from '../shownAccount';
-import { invalidField, unknownAccount } from '../commonProblems';
+import { clockAdvancing, invalidField, unknownAccount } from '../commonProblems';
 import { listFields, listOf, page } from '../pagination';
 import { ProblemError } from '../problems';
 import { accountFrom, type Route, route } from '../route';
@@ -38,24 +41,30 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
       summary: 'Open an account',
       description:
         'On the catalog’s free plan unless said otherwise. A paid plan set this way needs an admin key, is covered by the ' +
-        'administrator until it is changed, grants its credits for the current cycle, and involves no Stripe.',
+        'administrator until it is changed, grants its credits for the current cycle, and involves no Stripe. With ' +
+        '`testClock`, which takes an admin key, the account lives on that clock for good.',
       tag: 'Accounts',
       scope: 'billing',
       account: accountFrom.body('id'),
       idempotency: 'optional',
       keptBy: 'api-key',
-      errors: ['account_exists', 'unknown_catalog', 'unknown_plan'],
+      errors: ['account_exists', 'test_clock_advancing', 'unknown_catalog', 'unknown_plan'],
       body: z.strictObject({
         id: accountId.optional(),
         catalog: z.string().min(1).max(64),
         plan: z.string().min(1).max(64).optional(),
         timezone: timezone.optional(),
         anchor: instantIn.optional().describe('Cycles are counted from here; by default from now'),
+        testClock: z.string().regex(TEST_CLOCK_ID, 'This is not the id of a test clock.').optional(),
         email: z.email().max(320).optional(),
       }),
       responses: { 201: account },
-    }).handle(async ({ body, caller, key }) => {
-      const known = (await catalogs.list(Date.now())).find(({ catalog }) => catalog.catalog === body.catalog);
+    }).handle(async ({ body, caller, key, transaction }) => {
+      if (body.testClock !== undefined && !caller.scopes.has('admin'))
+        throw adminOnly('Only a key with scope `admin` may set a test clock.');
+      const clock = body.testClock === undefined ? null : await standing(transaction, body.testClock);
+      const nowMs = clock?.now.getTime() ?? Date.now();
+      const known = (await catalogs.list(nowMs)).find(({ catalog }) => catalog.catalog === body.catalog);
       if (known === undefined)
         throw new ProblemError('unknown_catalog', { detail: `There is no catalog ${body.catalog}.` });
       const plan = body.plan === undefined ? freePlan(known.catalog) : planOf(known.catalog, body.plan);
@@ -64,12 +73,10 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
           detail: `Catalog ${body.catalog} has no plan ${body.plan}.`,
         });
       }
-      if (isPaid(plan) && !caller.scopes.has('admin')) {
-        throw new ProblemError('scope_missing', {
-          detail: 'Only a key with scope `admin` may set a paid plan; others are bought at the checkout.',
-          extensions: { requiredScope: 'admin' },
-        });
-      }
+      if (isPaid(plan) && !caller.scopes.has('admin'))
+        throw adminOnly(
+          'Only a key with scope `admin` may set a paid plan; others are bought at the checkout.',
+        );
       const id = body.id ?? newAccountId({ keyId: caller.keyId, key });
       const opened = await ledger.open({
         account: id,
@@ -80,6 +87,8 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
         timezone: body.timezone,
         anchor: body.anchor?.toISOString(),
         email: body.email,
+        clockAt: clock?.now.toISOString(),
+        testClock: clock?.id,
       });
       if (!opened && body.id !== undefined)
         throw new ProblemError('account_exists', { detail: `There is an account ${id} already.` });
@@ -142,6 +151,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
             key: `sys:patch:${randomBytes(8).toString('hex')}`,
             hash,
             actor: caller.keyId,
+            rulesVersion: snapshot.rulesVersion,
             rules: {
               ...body,
               ...(body.timezone === undefined ? {} : { calendar: rezoned(snapshot, body.timezone) }),
@@ -179,13 +189,25 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
       const member = query.member ?? null;
       const limits = limitsShown({ snapshot, catalog, member });
       const used = await readCounters(db.knex, params.id, limits.counters);
-      const role = memberOf(snapshot, member)?.role ?? null;
+      const role = roleOf(snapshot, member);
       return {
         status: 200,
         body: balanceBody({ snapshot, catalog, withLots, limits: limits.show(used), role }),
       };
     }),
   ];
+}
+
+/** The clock, which stands still until the account is on it: an advance then finds it, and carries it along. */
+async function standing(transaction: Knex.Transaction, id: string): Promise<TestClock> {
+  const clock = await lockTestClock(transaction, { id, mode: 'share' });
+  if (clock === null) throw invalidField('testClock', `There is no test clock ${id}.`);
+  if (clock.status === 'advancing') throw clockAdvancing(clock);
+  return clock;
+}
+
+function adminOnly(detail: string): ProblemError {
+  return new ProblemError('scope_missing', { detail, extensions: { requiredScope: 'admin' } });
 }
 
 /** An id for an account whose caller brings none; under one key it is one account, however often it is tried. */
@@ -211,17 +233,4 @@ async function pastBalance(
   const before = new Date(at.getTime() + 1);
   const past = await readBalanceBefore(deps.db.knex, { account: id, before });
   return pastBalanceBody({ account: id, atMs: at.getTime(), past, catalog, withLots });
-}
-
-/** When each daily bucket may be filled again after a change of zone (rule 21). */
-function rezoned(snapshot: Snapshot, zone: string): CalendarState {
-  const nowMs = toMs(snapshot.now);
-  const daily = Object.entries(snapshot.calendar).filter(([, done]) => done.from !== undefined);
-  return Object.fromEntries(
-    daily.map(([bucket, done]) => {
-      const lastResetMs = toMs(done.from ?? snapshot.rules.createdAt);
-      const nextMs = firstResetAfterZoneChange({ lastResetMs, nowMs, zone });
-      return [bucket, { ...done, nextAt: new Date(nextMs).toISOString() }];
-    }),
-  );
 }

@@ -71,7 +71,7 @@ const answer = z
         label: z.string(),
         credits: creditsOut.describe('Per month; daily credits cannot be saved up and are not counted'),
         price: z.number().nullable().describe('Per month; null: on request'),
-        allowed: z.boolean().describe('Whether the plan includes everything that is listed'),
+        allowed: z.boolean().describe('Whether the plan includes everything that is listed, so often'),
         covers: z.boolean().describe('Allowed, and enough to the upper end of the buffer'),
         shortfall: creditsOut.describe('To the upper end of the buffer'),
       }),

@@ -8,12 +8,12 @@ import { type GenerationFacts, generationBody } from '../../domain/generation';
 import { accountOf } from '../../domain/ids';
 import type { Refusal } from '../../domain/refusals';
 import type { GenerationInput } from '../../workflows/contract';
-import { keyConflict, unknownAccount } from '../commonProblems';
+import { keyConflict, refusalFacts, unknownAccount } from '../commonProblems';
 import { renderAnswer } from '../answers';
 import type { GenerationStarter } from '../generationStarter';
 import { listFields, listOf, page } from '../pagination';
 import { PROBLEMS, type ProblemCode } from '../problemKinds';
-import { ProblemError, refusalFacts } from '../problems';
+import { ProblemError } from '../problems';
 import { accountFrom, type KeyedRequest, type Route, route, type TextAnswer } from '../route';
 import { carriedId, instantIn, instantOut } from '../schemas';
 import { generation, newGeneration } from './generationSchemas';
@@ -196,6 +196,7 @@ async function refuse(
     action: request.action,
     model: request.model,
     params: request.params,
+    member: request.member,
   });
   throw new ProblemError(refusal.code, { ...facts, extensions: { ...facts.extensions, quote } });
 }

@@ -7,8 +7,8 @@ import type { Ledger } from '../../db/ledger';
 import type { Operation, Reply } from '../../db/operations';
 import { milli, toCredits } from '../../domain/credits';
 import { accountOf } from '../../domain/ids';
-import { keyConflict, unknownAccount } from '../commonProblems';
-import { ProblemError, refusalFacts } from '../problems';
+import { keyConflict, refusalFacts, unknownAccount } from '../commonProblems';
+import { ProblemError } from '../problems';
 import { accountFrom, type KeyedRequest, type Route, route, type TextAnswer } from '../route';
 import { accountId, callerName, carriedId, creditsIn, metadata } from '../schemas';
 import { optionValues } from './generationSchemas';
@@ -86,7 +86,7 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
     };
 
   async function take(request: TakeRequest): Promise<TextAnswer> {
-    const { account } = request;
+    const { account, member } = request;
     const outcome = await leases.take(request);
     switch (outcome.kind) {
       case 'answered': {
@@ -102,8 +102,9 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
         const facts = refusalFacts(refusal);
         if (refusal.code !== 'confirmation_required' || priced === null)
           throw new ProblemError(refusal.code, facts);
-        const { action, model, params } = priced;
-        const quote = await quoting.quote({ account, action, params, ...(model === null ? {} : { model }) });
+        const { action, params } = priced;
+        const model = priced.model ?? undefined;
+        const quote = await quoting.quote({ account, action, model, params, member });
         throw new ProblemError(refusal.code, { ...facts, extensions: { ...facts.extensions, quote } });
       }
       case 'too_many_open':

@@ -1,7 +1,10 @@
 import { z } from 'zod';
 import type { CatalogStore } from '../../db/catalogs';
+import type { Database } from '../../db/connection';
+import { readCounters } from '../../db/counters';
 import type { Ledger } from '../../db/ledger';
 import { toMs } from '../../domain/account';
+import { countersOf } from '../../domain/limits';
 import { priceList } from '../../domain/priceList';
 import { unknownAccount } from '../commonProblems';
 import { accountFrom, type Route, route } from '../route';
@@ -10,6 +13,7 @@ import { accountId, callerName, creditsOut } from '../schemas';
 /** What each action costs one account, for a product that shows its prices before the click. */
 
 export interface PriceRouteDeps {
+  db: Database;
   ledger: Ledger;
   catalogs: CatalogStore;
 }
@@ -21,8 +25,8 @@ const variant = z.object({
   credits: creditsOut,
   ceiling: creditsOut.describe('The most that is held; above `credits` only for a pipeline'),
   approximate: z.boolean(),
-  allowed: z.boolean().describe('By plan; the balance is not looked at'),
-  reason: z.string().nullable().describe('The code with which it would be refused'),
+  allowed: z.boolean().describe('By plan, quotas and limits; what it draws from may still be too little'),
+  reason: z.string().nullable().describe('The code with which one output would be refused now'),
   requiredPlan: z.string().nullable(),
   drawsFrom: z.array(z.string()).describe('The buckets that may pay for it, in spend order'),
 });
@@ -47,7 +51,7 @@ const row = z
   })
   .meta({ id: 'PriceRow' });
 
-export function priceRoutes({ ledger, catalogs }: PriceRouteDeps): Route[] {
+export function priceRoutes({ db, ledger, catalogs }: PriceRouteDeps): Route[] {
   return [
     route({
       method: 'GET',
@@ -69,11 +73,12 @@ export function priceRoutes({ ledger, catalogs }: PriceRouteDeps): Route[] {
           nextCursor: z.null(),
         }),
       },
-    }).handle(async ({ params }) => {
+    }).handle(async ({ params, query }) => {
       const snapshot = await ledger.balance(params.id);
       if (snapshot === null) throw unknownAccount(params.id);
-      const { plan, suspended } = snapshot.rules;
       const { catalog, version } = await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now));
+      const who = { snapshot, catalog, member: query.member ?? null };
+      const used = await readCounters(db.knex, params.id, countersOf(who));
       return {
         status: 200,
         body: {
@@ -81,7 +86,7 @@ export function priceRoutes({ ledger, catalogs }: PriceRouteDeps): Route[] {
           catalog: catalog.catalog,
           catalogVersion: version,
           showPrices: catalog.rules.showPrices,
-          data: priceList({ catalog, plan, suspended }),
+          data: priceList({ ...who, used }),
           nextCursor: null,
         },
       };

@@ -2,19 +2,15 @@ import type { Knex } from 'knex';
 import { z } from 'zod';
 import type { CatalogStore } from '../../db/catalogs';
 import type { Database } from '../../db/connection';
+import { readCounters } from '../../db/counters';
 import type { Ledger } from '../../db/ledger';
 import { QUOTE_TTL_MS, saveQuote } from '../../db/quotes';
-import { type BalanceSnapshot, toMs } from '../../domain/account';
-import { nextRefresh } from '../../domain/balance';
-import type { Catalog } from '../../domain/catalog';
+import { toMs } from '../../domain/account';
 import { toCredits } from '../../domain/credits';
-import { drawFrom } from '../../domain/draws';
-import { excludedBuckets, planGate } from '../../domain/gates';
-import { paywall } from '../../domain/paywall';
-import { type Priced, price } from '../../domain/prices';
-import { hasSubscription } from '../../domain/settle';
-import { unknownAccount } from '../commonProblems';
-import { ProblemError, refusalFacts } from '../problems';
+import { price } from '../../domain/prices';
+import { countsFor, verdict } from '../../domain/verdict';
+import { refusalFacts, unknownAccount } from '../commonProblems';
+import { ProblemError } from '../problems';
 import { accountFrom, type Route, route } from '../route';
 import { accountId, callerName, creditsOut, instantOut } from '../schemas';
 import { optionValues } from './generationSchemas';
@@ -26,6 +22,8 @@ export interface QuoteRequest {
   action: string;
   model?: string | undefined;
   params?: Record<string, unknown> | undefined;
+  /** Who would order it: its limit and role count in the verdict, not in the price. */
+  member?: string | undefined;
 }
 
 export interface Quoting {
@@ -69,7 +67,7 @@ export const quote = z
 
 export function createQuoting({ db, ledger, catalogs }: QuotingDeps): Quoting {
   return {
-    async quote({ account, action, model, params }, knex = db.knex) {
+    async quote({ account, action, model, params, member }, knex = db.knex) {
       const snapshot = await ledger.balance(account);
       if (snapshot === null) throw unknownAccount(account);
       const { catalog, version } = await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now));
@@ -81,6 +79,9 @@ export function createQuoting({ db, ledger, catalogs }: QuotingDeps): Quoting {
       });
       if (!result.ok) throw new ProblemError(result.refusal.code, refusalFacts(result.refusal));
       const { priced } = result;
+      const asked = { snapshot, catalog, priced, member: member ?? null };
+      const used = await readCounters(knex, account, countsFor(asked));
+      const { allowed, reason, paywall, draws } = verdict(asked, used);
       const expiresAt = new Date(toMs(snapshot.now) + QUOTE_TTL_MS).toISOString();
       const id = await saveQuote(knex, {
         account,
@@ -104,48 +105,13 @@ export function createQuoting({ db, ledger, catalogs }: QuotingDeps): Quoting {
           rate: toCredits(rateMilli),
           credits: toCredits(creditsMilli),
         })),
-        ...verdict({ snapshot, catalog, priced }),
+        allowed,
+        reason,
+        paywall: paywall === null ? null : { ...paywall },
+        draws: draws.map(({ bucket, milli }) => ({ bucket, credits: toCredits(milli) })),
         needsConfirmation: priced.needsConfirmation,
       };
     },
-  };
-}
-
-/** Whether it would be allowed now, what stands in the way, and which buckets would pay. */
-function verdict({
-  snapshot,
-  catalog,
-  priced,
-}: {
-  snapshot: BalanceSnapshot;
-  catalog: Catalog;
-  priced: Priced;
-}) {
-  const { rules } = snapshot;
-  const excluded = excludedBuckets({ catalog, priced });
-  const { lots, now } = snapshot;
-  const { draws, spendable } = drawFrom({ lots, now, excluded, amount: priced.ceilingMilli });
-  const gate = planGate({ catalog, plan: rules.plan, priced });
-  const short = spendable < priced.ceilingMilli;
-  const reason = rules.suspended
-    ? 'account_suspended'
-    : (gate?.code ?? (short ? 'insufficient_credits' : null));
-  const wall = paywall({
-    catalog,
-    plan: rules.plan,
-    subscriptionActive: hasSubscription(catalog, rules),
-    role: null,
-    requiredMilli: priced.ceilingMilli,
-    availableMilli: spendable,
-    requiredPlan: priced.requiredPlan,
-    nextRefresh: nextRefresh({ snapshot, catalog, excluded }),
-    excluded,
-  });
-  return {
-    allowed: reason === null,
-    reason,
-    paywall: gate === null && !short ? null : { ...wall },
-    draws: reason === null ? draws.map(({ bucket, milli }) => ({ bucket, credits: toCredits(milli) })) : [],
   };
 }
 

@@ -10,6 +10,8 @@ export interface QuickReport {
   accounts: number;
   rows: number;
   checks: CheckResult[];
+  /** The last account it came to where it had to stop; null: it has seen them all. */
+  next: string | null;
 }
 
 /** What is looked at in one transaction: so many accounts, or fewer with so many rows. One account is never divided. */
@@ -26,10 +28,15 @@ const QUICK_CHECKS = CHECKS.filter(({ wholeHistory }) => wholeHistory !== true);
  */
 export async function runQuickAudit(
   pool: Pool,
-  { sample = 5 }: { sample?: number } = {},
+  {
+    sample = 5,
+    after: from = '',
+    batches = Number.POSITIVE_INFINITY,
+  }: { sample?: number; after?: string; batches?: number } = {},
 ): Promise<QuickReport> {
   const total: QuickReport = {
     ok: true,
+    next: null,
     accounts: 0,
     rows: 0,
     checks: QUICK_CHECKS.map(({ id, title }) => ({
@@ -43,8 +50,12 @@ export async function runQuickAudit(
   };
   const client = await pool.connect();
   try {
-    let after = '';
-    for (;;) {
+    let after = from;
+    for (let done = 0; ; done += 1) {
+      if (done >= batches) {
+        total.next = after;
+        break;
+      }
       const batch = await inSnapshot(client, async () => {
         const moved = await movedAfter(client, after);
         if (moved.length === 0) return null;

@@ -20,6 +20,11 @@ ALTER TABLE ledger.account_rules
   ADD COLUMN test_clock text;
 CREATE INDEX account_rules_test_clock ON ledger.account_rules (test_clock, account_id) WHERE test_clock IS NOT NULL;
 
+-- A row of the mailbox that could not be done is tried again from this instant on; the others do not wait for it.
+ALTER TABLE holdfast.inbox ADD COLUMN retry_at timestamptz NOT NULL DEFAULT '-infinity';
+-- What a person should look at, newest first. Items of no account in particular have '' for one.
+CREATE INDEX operations_items_open ON holdfast.operations_items (raised_at) WHERE resolved_at IS NULL;
+
 -- A clock that stands still until it is told to move (rule 23). Accounts have a copy of `now_at`, moved boundary by boundary.
 CREATE TABLE holdfast.test_clocks (
   clock_id   text PRIMARY KEY,

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { accountRoutes } from '../../api/resources/accounts';
 import { ledgerRoutes } from '../../api/resources/ledger';
 import { statementRoutes } from '../../api/resources/statement';
+import { usageRoutes } from '../../api/resources/usage';
 import { archiveMonth } from '../../db/archive';
 import { createCatalogStore, publishCatalog, readCatalog } from '../../db/catalogs';
 import { createLedger } from '../../db/ledger';
@@ -22,7 +23,7 @@ test('what is archived is 410 and says until when; what comes after it is answer
   const deps = { db, ledger, catalogs };
   const app = await startApp({
     db,
-    routes: [accountRoutes, ledgerRoutes, statementRoutes].flatMap((make) => make(deps)),
+    routes: [accountRoutes, ledgerRoutes, statementRoutes, usageRoutes].flatMap((make) => make(deps)),
   });
   try {
     const clockAt = '2026-03-01T10:00:00Z';
@@ -30,7 +31,8 @@ test('what is archived is 410 and says until when; what comes after it is answer
     await ledger.balance('ada');
     await ledgerOf(db, owner).grant('ada', { amount: 5_000 });
     await ledger.moveClock('ada', '2026-03-09T00:00:00Z');
-    const ask = (what: string) => app.call('GET', `/v1/accounts/ada/${what}`);
+    const call = (path: string) => app.call('GET', `/v1/${path}`);
+    const ask = (what: string) => call(`accounts/ada/${what}`);
     const after = 'balance?at=2026-03-01T10:00:00Z';
     const before = (await ask(after)).body;
     expect(before).toMatchObject({ available: 105 });
@@ -38,15 +40,18 @@ test('what is archived is 410 and says until when; what comes after it is answer
     const directory = mkdtempSync(path.join(os.tmpdir(), 'holdfast-archive-'));
     await archiveMonth({ url, month: monthAgo(1), directory });
     for (const what of [
-      'balance?at=2026-03-01T09:59:59Z',
-      'statement?from=2026-02-01&to=2026-04-01',
-      'statement?from=2026-03-01T10:00:00Z',
+      'accounts/ada/balance?at=2026-03-01T09:59:59Z',
+      'accounts/ada/statement?from=2026-02-01&to=2026-04-01',
+      'accounts/ada/statement?from=2026-03-01T10:00:00Z',
+      'usage?account=ada&from=2026-03-01',
     ]) {
-      const reply = await ask(what);
+      const reply = await call(what);
       expect([reply.status, reply.body['code']]).toEqual([410, 'history_archived']);
       expect(reply.body['until']).toBe('2026-03-01T10:00:00.000Z');
     }
     expect((await ask(after)).body).toEqual(before);
+    const rest = await call('usage?account=ada&from=2026-03-01T10:00:00.001Z');
+    expect(rest.body['total']).toEqual({ credits: 0, generations: 0, outputs: 0 });
   } finally {
     await app.close();
     await database.close();

@@ -1,5 +1,6 @@
+import { refusalFacts } from '../../api/commonProblems';
 import { PROBLEMS, type ProblemCode } from '../../api/problemKinds';
-import { problemDocument, problemKind, refusalFacts } from '../../api/problems';
+import { problemDocument, problemKind } from '../../api/problems';
 import { REFUSALS, type RefusalCode } from '../../domain/refusals';
 
 const codes = Object.keys(PROBLEMS) as ProblemCode[];

@@ -3,6 +3,7 @@ import { ProblemError } from '../../api/problems';
 import { apiKeyRoutes } from '../../api/resources/apiKeys';
 import { accountFrom, type Route, route } from '../../api/route';
 import { accountId, creditsIn } from '../../api/schemas';
+import { UsageUnderWay } from '../../db/usageSums';
 import { requestHash } from '../../domain/ids';
 import { testDatabase } from '../support/database';
 import { startApp, type TestApp } from './app';
@@ -277,6 +278,11 @@ describe('bodies', () => {
     expect(reply.body['code']).toBe('unsupported_media_type');
   });
 
+  test('none at all needs no type: what is missing is told by the shape', async () => {
+    const reply = await app.call('POST', '/v1/orders', { idempotencyKey: 'k' });
+    expect([reply.status, reply.body['code']]).toEqual([422, 'invalid_request']);
+  });
+
   test.each(['3', '"text"', 'null', '[]'])('the JSON value %s is a wrong shape: 422', async (text) => {
     expect((await send(text)).status).toBe(422);
   });
@@ -331,6 +337,14 @@ describe('failures', () => {
     const reply = await app.call('GET', '/v1/failing');
     expect(reply.status).toBe(503);
     expect(reply.body).toMatchObject({ code: 'unavailable', retryable: true });
+    expect(Number(reply.headers.get('retry-after'))).toBeGreaterThan(0);
+  });
+
+  test('usage that is still being added up is 503 with Retry-After, and says so', async () => {
+    failure = new UsageUnderWay('1 of 5 days');
+    const reply = await app.call('GET', '/v1/failing');
+    expect([reply.status, reply.body['code']]).toEqual([503, 'unavailable']);
+    expect(reply.body['detail']).toContain('added up');
     expect(Number(reply.headers.get('retry-after'))).toBeGreaterThan(0);
   });
 

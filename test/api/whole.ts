@@ -42,7 +42,8 @@ export async function startWhole(): Promise<Whole> {
   const { ledger, catalogs } = engine;
   const mailbox = createAccountActivities({ ledger, knex: db.knex, jitterWindowMs: 0, quietMs: 0 });
   const quoting = createQuoting({ db, ledger, catalogs });
-  const routes = createRoutes({ ...engine, db, starter: deaf(cancelled), quoting, ring });
+  const startAdvance = () => Promise.resolve();
+  const routes = createRoutes({ ...engine, db, starter: deaf(cancelled), quoting, ring, startAdvance });
   const app = await startApp({ db, routes });
   let counter = 0;
   return {

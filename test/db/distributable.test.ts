@@ -20,6 +20,7 @@ const NOT_BY_ACCOUNT = [
   'holdfast.migrations_lock',
   'holdfast.request_keys',
   'holdfast.schema_compatibility',
+  'holdfast.test_clocks',
   'ledger.archives',
 ];
 

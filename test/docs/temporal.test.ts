@@ -43,6 +43,8 @@ test.each(names)('the page names %s, which is %s', (_, name) => {
   expect(page).toMatch(new RegExp(`\`${name}\``));
 });
 
-test('the page names the queue of a provider as the contract makes it', () => {
+test('the page names the queues and the schedule beside the main queue as the contract makes them', () => {
   expect(page).toContain(`\`${contract.providerTaskQueue('<main>', '<provider>')}\``);
+  expect(page).toContain(`\`${contract.accountTaskQueue('<main>')}\``);
+  expect(page).toContain(`\`${contract.sweepScheduleId('<main>')}\``);
 });

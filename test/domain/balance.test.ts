@@ -1,4 +1,6 @@
 import { balanceBody, bucketRefresh, currentCycle, nextRefresh } from '../../domain/balance';
+import { toMilli } from '../../domain/credits';
+import { readProduct } from '../products/product';
 import { imagineart, parsed, smallest } from './catalogs';
 import { lotOf, onPlan, type SnapshotChange, snapshotOf } from './snapshots';
 
@@ -143,6 +145,32 @@ describe('the next refresh', () => {
     const both = parsed(smallest());
     const snapshot = snapshotOf({ rules: onPlan('one', { anchor: '2026-10-21T20:00:00.000Z' }) });
     expect(nextRefresh({ snapshot, catalog: both })?.at).toBe('2026-11-21T20:00:00.000Z');
+  });
+
+  describe('for a price', () => {
+    // A basic subscriber of the older terms: 50 credits each midnight, 3,000 at each cycle.
+    const snapshot = (debt: number) =>
+      snapshotOf({ rules: onPlan('basic'), debt: toMilli(debt), calendar: {} });
+    const enough = (required: number, debt = 0) =>
+      nextRefresh({
+        snapshot: snapshot(debt),
+        catalog: readProduct('imagineart-legacy'),
+        required: toMilli(required),
+      });
+
+    it('is the earliest with which it can be paid: a day’s credits, or the cycle’s and that day’s', () => {
+      expect(enough(50)).toEqual({ at: '2026-11-22T00:00:00.000Z', amountMilli: toMilli(50) });
+      expect(enough(51)).toEqual({ at: '2026-12-21T09:00:00.000Z', amountMilli: toMilli(3050) });
+    });
+
+    it('is the earliest of all where none would do', () => {
+      expect(enough(3051)).toEqual({ at: '2026-11-22T00:00:00.000Z', amountMilli: toMilli(50) });
+    });
+
+    it('counts what a debt leaves of it; daily credits pay none', () => {
+      expect(enough(1050, 2000)).toEqual({ at: '2026-12-21T09:00:00.000Z', amountMilli: toMilli(1050) });
+      expect(enough(50, 2000)?.at).toBe('2026-11-22T00:00:00.000Z');
+    });
   });
 
   it('is none where nothing is refreshed', () => {

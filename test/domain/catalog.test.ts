@@ -49,6 +49,25 @@ describe('a catalog', () => {
     ['two buckets of one rank', 'buckets.1.rank', 1, 'buckets.1: rank 1 is used twice'],
     ['two plans of one rank', 'plans.2.rank', 1, 'plans.2: rank 1 is used twice'],
     ['two plans of one id', 'plans.2.plan', 'one', 'plans.2: id one is used twice'],
+    ['a missing field', 'label', undefined, 'label: is missing; it must be there, as string'],
+    [
+      'a field nobody knows',
+      'plans.1.price',
+      9,
+      'plans.1.price: is no field of a catalog; leave it out, or see docs/catalogs.md for its name',
+    ],
+    [
+      'a provider nobody knows',
+      'rules.defaultProvider.type',
+      'teleport',
+      'rules.defaultProvider.type: there is no provider teleport; use one of: simulated, external',
+    ],
+    [
+      'an external provider without an end',
+      'actions.1.provider.deadlineSeconds',
+      undefined,
+      'actions.1.provider.deadlineSeconds: an external provider needs whole seconds, at least 1',
+    ],
     ['two packs of one id', 'packs.1', smallest().packs[0], 'packs.1: id p50 is used twice'],
     ['two actions of one id', 'actions.1.action', 'image', 'actions.1: id image is used twice'],
     ['no free plan', 'plans.0.rank', 9, 'plans: one plan must have rank 0: the free plan'],
@@ -153,7 +172,6 @@ describe('a catalog', () => {
       ),
       'actions.0.models.0.options: has 2401 combinations; at most 2000 are allowed',
     ],
-    ['a field nobody knows', 'colour', 'red', ': Unrecognized key: "colour"'],
     [
       'an id that every object has',
       'plans.1.plan',

@@ -1,5 +1,6 @@
 import { milli, toMilli } from '../../domain/credits';
 import { type EstimateItem, estimate } from '../../domain/estimates';
+import { readProduct } from '../products/product';
 import { imagineart, parsed, smallest } from './catalogs';
 
 const catalog = parsed(smallest());
@@ -69,6 +70,39 @@ describe('an estimate', () => {
       ['standard', false, false],
       ['ultimate', true, true],
     ]);
+  });
+
+  it('is not covered by a plan whose quota ends before its credits', () => {
+    const sites = (perMonth: number) =>
+      estimated([{ action: 'site', times: { perMonth } }], [20, 30], readProduct('draftly')).plans;
+    const covering = (perMonth: number) => sites(perMonth).find(({ covers }) => covers)?.plan;
+    expect([covering(2), covering(3)]).toEqual(['basic', 'basic-plus']);
+    expect(sites(3)[1]).toMatchObject({ plan: 'basic', allowed: false, covers: false, shortfall: 0 });
+  });
+
+  it('adds up what its items use of one quota', () => {
+    const site = { action: 'site', times: { perMonth: 1 } };
+    const { plans } = estimated([site, site, site], [0, 0], readProduct('draftly'));
+    expect(plans.map(({ plan, allowed }) => [plan, allowed]).slice(0, 3)).toEqual([
+      ['free', false],
+      ['basic', false],
+      ['basic-plus', true],
+    ]);
+  });
+
+  it('counts a daily quota by what a day has of it', () => {
+    const json = smallest();
+    const [image, ...others] = json.actions;
+    const daily = parsed({
+      ...json,
+      quotas: [{ quota: 'images', label: 'Images', period: 'day', illustrative: true }],
+      plans: json.plans.map((one) => ({ ...one, quotas: { images: 3 } })),
+      actions: [{ ...image, quotas: ['images'] }, ...others],
+    });
+    const allowed = (times: EstimateItem['times']) =>
+      estimated([{ action: 'image', times }], [0, 0], daily).plans.at(-1)?.allowed;
+    expect([allowed({ perDay: 3, days: 22 }), allowed({ perDay: 4, days: 1 })]).toEqual([true, false]);
+    expect([allowed({ perMonth: 93 }), allowed({ perMonth: 94 })]).toEqual([true, false]);
   });
 
   it('of something that cannot be ordered says which item is wrong', () => {

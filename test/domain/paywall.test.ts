@@ -1,5 +1,6 @@
 import { toMilli } from '../../domain/credits';
-import { type PaywallRequest, paywall, paywallWays } from '../../domain/paywall';
+import { type Limited, type PaywallRequest, paywall, paywallWays } from '../../domain/paywall';
+import { readProduct } from '../products/product';
 import { imagineart, parsed, smallest } from './catalogs';
 
 const catalog = imagineart();
@@ -84,6 +85,59 @@ describe('a subscriber', () => {
   it('who lacks both plan and credits is still offered the plan', () => {
     const answer = wall({ ...basic, requiredPlan: 'ultimate', requiredMilli: toMilli(900_000) });
     expect(answer.plans[0]?.plan).toBe('ultimate');
+  });
+});
+
+describe('an account in debt', () => {
+  const basic = { plan: 'basic', subscriptionActive: true, nextRefresh: nextCycle };
+
+  it('is covered by what is left of a pack or an upgrade once the debt is paid', () => {
+    const asked = { ...basic, requiredMilli: toMilli(900), availableMilli: toMilli(0) };
+    const covering = (debt: number) => {
+      const { packs, plans } = wall({ ...asked, debtMilli: toMilli(debt) });
+      return [packs.find(({ covers }) => covers)?.pack, plans[0]?.plan];
+    };
+    expect([covering(0), covering(101), covering(4_101)]).toEqual([
+      ['tokens-1000', 'standard'],
+      ['tokens-5000', 'standard'],
+      ['tokens-20000', 'ultimate'],
+    ]);
+  });
+});
+
+describe('a limit', () => {
+  const limited = {
+    refusal: 'quota_reached',
+    name: 'sites',
+    limit: 2,
+    units: 1,
+    resetsAt: nextCycle.at,
+  } as const;
+  const draftly = readProduct('draftly');
+  const stuck = (change: Partial<Limited>, more: Partial<PaywallRequest> = {}) =>
+    wall({ catalog: draftly, plan: 'basic', limited: { ...limited, ...change }, ...more });
+
+  it('of a quota is passed by a plan with a higher one, or by waiting; packs do not help', () => {
+    const answer = stuck({});
+    expect(answer).toMatchObject({ ways: ['upgrade', 'wait'], packs: [], waitSuffices: true, shortfall: 0 });
+    expect(answer.plans.map(({ plan }) => plan)).toEqual(['basic-plus', 'pro', 'premium']);
+  });
+
+  it('is not waited for where a whole period allows less than was asked', () => {
+    expect(stuck({ units: 6 })).toMatchObject({
+      ways: ['upgrade'],
+      waitSuffices: false,
+      requiredPlan: 'pro',
+    });
+  });
+
+  it('that never starts anew is not waited for either', () => {
+    expect(stuck({ resetsAt: null })).toMatchObject({ ways: ['upgrade'], waitSuffices: false });
+  });
+
+  it('of a member is for an owner to raise', () => {
+    const own = { refusal: 'member_limit_reached', name: 'mia' } as const;
+    expect(stuck(own, { role: 'member' })).toMatchObject({ ways: ['ask_owner', 'wait'], plans: [] });
   });
 });
 

@@ -1,10 +1,22 @@
-import { priceList } from '../../domain/priceList';
+import { toMilli } from '../../domain/credits';
+import { priceList, type PriceListRequest, type PriceRow } from '../../domain/priceList';
 import { price } from '../../domain/prices';
 import { readProduct } from '../products/product';
 import { imagineart, parsed, smallest } from './catalogs';
+import { onPlan, snapshotOf } from './snapshots';
 
 const catalog = parsed(smallest());
-const list = (plan: string, from = catalog) => priceList({ catalog: from, plan, suspended: false });
+/** Of an account on a plan of `from`, asked by nobody in particular before anything was used. */
+const list = (plan: string, from = catalog, change: Partial<PriceListRequest> = {}) =>
+  priceList({
+    catalog: from,
+    snapshot: snapshotOf({ rules: onPlan(plan) }),
+    member: null,
+    used: new Map(),
+    ...change,
+  });
+const reasons = (rows: PriceRow[]) =>
+  new Set(rows.flatMap((row) => row.models.flatMap(({ variants }) => variants.map(({ reason }) => reason))));
 
 describe('a price list', () => {
   it('has a row for each action, and of each model the combinations that exist', () => {
@@ -72,9 +84,42 @@ describe('a price list', () => {
   });
 
   it('allows nothing to a suspended account', () => {
-    const rows = priceList({ catalog, plan: 'two', suspended: true });
-    const variants = rows.flatMap((row) => row.models.flatMap((model) => model.variants));
-    expect(new Set(variants.map(({ reason }) => reason))).toEqual(new Set(['account_suspended']));
+    const snapshot = snapshotOf({ rules: onPlan('two', { suspended: true }) });
+    expect(reasons(list('two', catalog, { snapshot }))).toEqual(new Set(['account_suspended']));
+  });
+
+  it('allows no site where the plan’s sites are used up, and says so before the click', () => {
+    const used = (sites: number) => ({ used: new Map([['quota:sites', sites]]) });
+    const site = (sites: number) =>
+      list('basic', readProduct('draftly'), used(sites)).filter(({ action }) => action === 'site');
+    expect(reasons(site(1))).toEqual(new Set([null, 'plan_required']));
+    expect(reasons(site(2))).toEqual(new Set(['quota_reached', 'plan_required']));
+  });
+
+  it('allows a member what is left of its limit, and others the same as ever', () => {
+    const snapshot = snapshotOf({
+      rules: onPlan('two'),
+      members: { mia: { role: 'member', monthlyLimit: toMilli(10) } },
+    });
+    const of = (member: string | null) =>
+      list('two', catalog, {
+        snapshot,
+        member,
+        used: new Map([['member:mia', toMilli(7)]]),
+      })[0]?.models[0]?.variants.map(({ credits, allowed, reason }) => [credits, allowed, reason]);
+    expect(of('mia')).toEqual([
+      [2.5, true, null],
+      [5, false, 'member_limit_reached'],
+    ]);
+    expect(of('max')?.every(([, allowed]) => allowed)).toBe(true);
+  });
+
+  it('allows nothing that costs more than the account’s day has left', () => {
+    const snapshot = snapshotOf({ rules: onPlan('two', { creditsPerDay: toMilli(100) }) });
+    const used = new Map([['account', toMilli(97)]]);
+    expect(
+      list('two', catalog, { snapshot, used })[0]?.models[0]?.variants.map(({ reason }) => reason),
+    ).toEqual([null, 'account_limit_reached']);
   });
 
   it('shows a pipeline without a model, and what is held for it at most', () => {

@@ -270,8 +270,8 @@ function revoke({ account, moves }: Context, operation: RevokeOperation): Decide
     const lot = ledger.lotNumbered(account, number);
     ledger.move(account, moves, { lot, source: 'frozen', target: 'revoked', milli: part });
   }
-  const own = account.lots.filter((lot) => lot.source === source);
-  const others = account.lots.filter((lot) => lot.source !== source && buckets.includes(lot.bucket));
+  const own = ofSource(account, source);
+  const others = account.lots.filter((lot) => !own.includes(lot) && buckets.includes(lot.bucket));
   const lots = [...ledger.spendOrder(own), ...ledger.spendOrder(others)];
   const taken = ledger.takeFrom(account, moves, { lots, amount: left, target: 'revoked' });
   const owed = left - ledger.sum(taken.map(({ milli }) => milli));
@@ -286,7 +286,7 @@ function revoke({ account, moves }: Context, operation: RevokeOperation): Decide
 function freeze({ account, moves }: Context, operation: FreezeOperation): Decided {
   const { cause, source, amount = Number.POSITIVE_INFINITY } = operation;
   if (account.freezes.has(cause)) return { status: 'already_frozen', reply: { amount: 0 } };
-  const lots = ledger.spendOrder(account.lots.filter((lot) => lot.source === source));
+  const lots = ledger.spendOrder(ofSource(account, source));
   const taken = ledger.takeFrom(account, moves, { lots, amount, target: 'frozen' });
   const frozen = new Map(taken.map(({ lot, milli }) => [lot.lot, milli]));
   account.freezes.set(cause, { frozen, open: true });
@@ -309,4 +309,12 @@ function changeRules({ account }: Context, { rules }: RulesOperation): Decided {
   account.nextDueAt = Number.NEGATIVE_INFINITY;
   if (rules['plan'] === undefined) return { status: 'applied', recorded: false, reply: { op: 'rules' } };
   return { status: 'applied', kind: 'plan' };
+}
+
+/** A purchase's own lot, and what came back of it when that was over. */
+function ofSource(account: Account, source: string): Lot[] {
+  const own = account.lots.filter((lot) => lot.source === source).map(({ lot }) => lot);
+  return account.lots.filter(
+    ({ lot, parent }) => own.includes(lot) || (parent !== null && own.includes(parent)),
+  );
 }

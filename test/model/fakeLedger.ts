@@ -42,7 +42,13 @@ export function createFakeLedger(names: readonly string[]): FakeLedger {
     if (account === undefined) return { result: 'unknown_account' };
     const result = applyCall(account, { operations: operations.map(known), settlement });
     if (result.result !== 'ok') return { result: result.result, snapshot: snapshotOf(name) };
-    return { result: 'ok', at: instantText(account.now), replies: result.replies.map(asReply) };
+    const nothingAhead = { wakeAt: 'infinity', endsAt: 'infinity' };
+    return {
+      result: 'ok',
+      at: instantText(account.now),
+      replies: result.replies.map(asReply),
+      ...nothingAhead,
+    };
   }
 
   function settlement(name: string): Settlement {

@@ -36,6 +36,8 @@ export function applyCall(account: Account, { operations, settlement }: Call): C
     const { settleVersion, rulesVersion } = settlement;
     if (settleVersion !== account.settleVersion || rulesVersion !== account.rulesVersion)
       return { result: 'stale' };
+    const now = Math.max(account.now, account.journalAt);
+    if (operations.length > 0 && now >= microsOf(settlement.nextDueAt)) return { result: 'settle_required' };
     account.settleVersion += 1;
     account.nextDueAt = microsOf(settlement.nextDueAt);
     for (const step of settlement.steps) takeStep(account, step);

@@ -222,6 +222,41 @@ test('Upgrade your plan — a higher-tier plan gives you a larger monthly alloca
   expect(allotments).toEqual([...new Set(allotments)].toSorted((a, b) => a - b));
 });
 
+test.each<[string, number[]]>([
+  ['imagineart-2.0', [25]],
+  ['imagineart-1.5', [15]],
+  ['imagineart-1.5-pro', [25]],
+  ['nano-banana-2', [49, 73.5, 98]],
+  ['nano-banana-pro', [80, 80, 160]],
+  ['nano-banana', [24]],
+  ['chatgpt-1.5', [35]],
+  ['chatgpt', [45]],
+  ['seedream-5-lite', [20]],
+  ['seedream-4.5', [24]],
+  ['recraft-v4', [24]],
+  ['recraft-v4-pro', [150]],
+  ['grok-imagine', [12]],
+  ['flux-2-max', [50]],
+  ['flux-2-pro', [28]],
+  ['flux-1.1-ultra', [36]],
+  ['flux-dev', [5]],
+  ['z-image-turbo', [5]],
+  ['imagen-4', [24]],
+  ['dreamina-3.1', [18]],
+  ['ideogram-v3', [25]],
+])(
+  'For the latest credit costs per model (image): %s costs %j at 1K, 2K, 4K, as far as published',
+  (model, published) => {
+    const resolutions = ['1K', '2K', '4K'].slice(0, published.length);
+    expect(resolutions.map((resolution) => credits('image', { model, resolution }))).toEqual(published);
+  },
+);
+
+test('For the latest credit costs per model (video): each at its shortest', () => {
+  const models = ['kling-3.0-pro', 'kling-3.0-4k', 'veo-3.1', 'veo-3.1-fast', 'sora-2-pro'];
+  expect(models.map((model) => credits('video', { model }))).toEqual([300, 755, 900, 350, 720]);
+});
+
 test('For the latest credit costs per model: each price comes with its working.', () => {
   expect(priced('video', { seconds: 10, outputs: 2 }).lines).toEqual([
     {

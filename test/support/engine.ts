@@ -5,7 +5,7 @@ import { Client, Connection } from '@temporalio/client';
 import { publishCatalog, readCatalog } from '../../db/catalogs';
 import type { balanceBody } from '../../domain/balance';
 import type { generationBody } from '../../domain/generation';
-import { MAIN_TASK_QUEUE } from '../../workflows/contract';
+import { MAIN_TASK_QUEUE, sweepScheduleId } from '../../workflows/contract';
 import { dataConverter } from '../../workflows/payloads';
 import { type TestDatabase, testDatabase } from './database';
 import { endProcess, freePort, startNode } from './processes';
@@ -28,6 +28,8 @@ export interface Engine {
   /** A new account id: workflows share one Temporal namespace. */
   newId(name: string): string;
   startWorker(): Promise<ChildProcess>;
+  /** Beside the one that runs. */
+  startAnotherWorker(): Promise<void>;
   /** The running worker, for tests that kill it. */
   worker(): ChildProcess;
   stop(): Promise<void>;
@@ -92,7 +94,13 @@ export async function startEngine({ database: given, env = {} }: EngineOptions =
   if (address === undefined)
     throw new Error('HOLDFAST_TEST_TEMPORAL is not set: jest runs without its global set-up');
   const database = given ?? (await testDatabase());
-  for (const file of ['catalogs/imagineart.json', 'test/support/catalogs/working-day.json']) {
+  const published = [
+    'catalogs/imagineart.json',
+    'catalogs/draftly.json',
+    'catalogs/intangible.json',
+    'test/support/catalogs/working-day.json',
+  ];
+  for (const file of published) {
     await publishCatalog(database.db.knex, { catalog: readCatalog(path.join(ROOT, file)) });
   }
   const port = await freePort();
@@ -107,6 +115,7 @@ export async function startEngine({ database: given, env = {} }: EngineOptions =
     HOLDFAST_TASK_QUEUE: taskQueue,
     HOLDFAST_TIMER_JITTER_SECONDS: '0',
     HOLDFAST_QUIET_SECONDS: '2',
+    HOLDFAST_SWEEP_SECONDS: '86400', // tests of the sweep trigger it
     LOG_LEVEL: 'info',
     ...env,
   };
@@ -118,6 +127,7 @@ export async function startEngine({ database: given, env = {} }: EngineOptions =
   const temporal = new Client({ connection, dataConverter });
 
   let worker = await runWorker();
+  const others: ChildProcess[] = [];
   const api = await run('api/main.js', /api is listening/);
 
   return {
@@ -131,6 +141,9 @@ export async function startEngine({ database: given, env = {} }: EngineOptions =
       worker = await runWorker();
       return worker;
     },
+    async startAnotherWorker() {
+      others.push(await runWorker());
+    },
     call,
     generate: (body, idempotencyKey = randomBytes(8).toString('hex')) =>
       call('POST', '/v1/generations', { body, idempotencyKey }),
@@ -139,7 +152,8 @@ export async function startEngine({ database: given, env = {} }: EngineOptions =
     journal: async (account) =>
       (await call<JournalPage>('GET', `/v1/accounts/${account}/journal?limit=100`)).body.data.toReversed(),
     async stop() {
-      await Promise.all([endProcess(worker), endProcess(api)]);
+      await Promise.all([worker, api, ...others].map(endProcess));
+      await temporal.schedule.getHandle(sweepScheduleId(taskQueue)).delete();
       await connection.close();
       await database.close();
     },

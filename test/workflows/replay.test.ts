@@ -14,9 +14,10 @@ beforeAll(() => Runtime.install({ logger: new DefaultLogger('WARN') }));
 
 const names = readdirSync(HISTORIES).filter((name) => name.endsWith('.json'));
 
-test('there are histories of every way a generation and an account can go', () => {
+test('there are histories of every way a generation, an account and a test clock can go', () => {
   expect(names.toSorted()).toEqual([
     'account-renewal.json',
+    'clock-advance.json',
     'generation-canceled.json',
     'generation-deadline.json',
     'generation-failed.json',

@@ -242,12 +242,14 @@ BEGIN
       hold_ids    text[] := '{}';
       epochs      int[] := '{}';                      -- as they were: a hold that changes moves its epoch
       stored      int;                                -- holds up to here are in the table already
-      next_lease  timestamptz := a.leases_due_at;     -- of the leases that are not in `holds`
+      next_lease  timestamptz := a.leases_due_at;     -- no lease that is not over ends before this
+      over        int[] := '{}';                      -- positions of the leases that are over, in the order of their ends
+      ended_leases int := 0;                          -- how many of them were ended
       answers     ledger.answer[] := c.answers;
       keys        text[] := '{}';
       known       int := cardinality(c.answers);      -- keys up to here are in the table already
       replies     jsonb[] := '{}';
-      counters    text[] := '{}';                     -- those that were looked at, and how much of them is used
+      counters    text[] := '{}';                     -- those that were looked at, as [counter, period], and how much of them is used
       used        bigint[] := '{}';
       counted     boolean := false;                   -- whether any of them changed
       -- One turn of the loop: what happens next to this account.
@@ -311,6 +313,9 @@ BEGIN
       ELSIF (settlement ->> 'settleVersion')::bigint <> a.settle_version OR (settlement ->> 'rulesVersion')::bigint <> a.rules_version THEN
         results := results || jsonb_build_object('account', c.account_id, 'result', 'stale', 'snapshot', ledger.snapshot(c.account_id));
         CONTINUE calls;
+      ELSIF t >= (settlement ->> 'nextDueAt')::timestamptz AND c.ops <> '[]' THEN -- a boundary passed while it was on its way here
+        results := results || jsonb_build_object('account', c.account_id, 'result', 'settle_required', 'snapshot', ledger.snapshot(c.account_id));
+        CONTINUE calls;
       ELSE
         a.settle_version := a.settle_version + 1;
         a.next_due_at := (settlement ->> 'nextDueAt')::timestamptz;
@@ -338,6 +343,12 @@ BEGIN
           INTO holds, next_lease FROM ledger.holds o WHERE o.account_id = c.account_id AND o.open AND o.expires_at IS NOT NULL;
       END IF;
       stored := cardinality(holds);
+      -- Of leases that end together the one with the lesser id goes first, so that a batch and single calls agree.
+      IF a.leases_due_at <= t THEN
+        over := ARRAY(SELECT o.n FROM unnest(holds) WITH ORDINALITY o (account_id, hold_id, generation_id, amount, held, captured, released, forfeited,
+            refunded, lots, lots_held, lots_captured, open, epoch, workflow_id, namespace_id, opened_at, overdue_at, closed_at, expires_at, phases, work, counts, n)
+          WHERE o.open AND o.expires_at <= t ORDER BY o.expires_at, o.hold_id COLLATE "C");
+      END IF;
       FOR i IN 1..stored LOOP
         hold_ids := hold_ids || holds[i].hold_id;
         epochs := epochs || holds[i].epoch;
@@ -360,20 +371,22 @@ BEGIN
             l := lots[i];
           END IF;
         END LOOP;
+        -- The leases that are over are ended in their order, before any operation: none becomes so while operations are decided.
         lease_due := next_lease;
-        FOR i IN 1..cardinality(holds) LOOP
-          -- Of leases that end together the one with the lesser id goes first, so that a batch and single calls agree.
-          IF holds[i].open AND (holds[i].expires_at < lease_due OR (holds[i].expires_at = lease_due AND holds[i].hold_id < h.hold_id COLLATE "C")) THEN
-            lease_due := holds[i].expires_at;
-            h := holds[i];
-          END IF;
-        END LOOP;
+        IF ended_leases < cardinality(over) THEN
+          h := holds[over[ended_leases + 1]];
+          lease_due := h.expires_at;
+        END IF;
         a.lots_due_at := due;
         a.leases_due_at := lease_due;
         CONTINUE WHEN least(due, lease_due) > at;
         at := least(due, lease_due);
-        op := CASE WHEN due <= lease_due THEN jsonb_build_object('op', 'expire', 'lot', l.lot_no)
-                   ELSE jsonb_build_object('op', 'release', 'holdId', h.hold_id, 'cause', 'customer', 'reason', 'lease_over') END;
+        IF due <= lease_due THEN
+          op := jsonb_build_object('op', 'expire', 'lot', l.lot_no);
+        ELSE
+          op := jsonb_build_object('op', 'release', 'holdId', h.hold_id, 'cause', 'customer', 'reason', 'lease_over');
+          ended_leases := ended_leases + 1;
+        END IF;
       ELSIF op IS NULL THEN
         EXIT;
       ELSE
@@ -438,9 +451,9 @@ BEGIN
           FOR i IN 0..coalesce(jsonb_array_length(op -> 'counts'), 0) - 1 LOOP
             r := op -> 'counts' -> i;
             counts := counts || jsonb_build_object('counter', r -> 'counter', 'period', r -> 'period', 'of', r -> 'of', 'units', r -> 'units');
-            x := array_position(counters, (r ->> 'counter') || chr(31) || (r ->> 'period'));
+            x := array_position(counters, jsonb_build_array(r -> 'counter', r -> 'period')::text);
             IF x IS NULL THEN
-              counters := counters || ((r ->> 'counter') || chr(31) || (r ->> 'period'));
+              counters := counters || jsonb_build_array(r -> 'counter', r -> 'period')::text;
               used := used || coalesce((SELECT o.used FROM ledger.counters o
                 WHERE o.account_id = c.account_id AND o.counter = r ->> 'counter' AND o.period = r ->> 'period'), 0);
               x := cardinality(used);
@@ -449,7 +462,7 @@ BEGIN
               limited := r || jsonb_build_object('used', used[x]);
             END IF;
           END LOOP;
-          taken := ledger.take(lots, CASE WHEN op ? 'refusal' THEN 9007199254740991 ELSE amount END,
+          taken := ledger.take(lots, CASE WHEN op ? 'refusal' OR limited IS NOT NULL THEN 9007199254740991 ELSE amount END,
             CASE kind WHEN 'charge' THEN 'spent'::ledger.part ELSE 'held' END, NULL, op -> 'excluded');
           status := CASE WHEN op ? 'refusal' THEN op ->> 'refusal'
                          WHEN limited IS NOT NULL THEN limited ->> 'refusal'
@@ -485,6 +498,7 @@ BEGIN
               ELSE
                 a.open_holds := a.open_holds + 1;
                 a.leases_due_at := least(a.leases_due_at, coalesce(h.expires_at, 'infinity'));
+                next_lease := least(next_lease, coalesce(h.expires_at, 'infinity'));
                 detail := coalesce(detail, '{}') || jsonb_strip_nulls(jsonb_build_object('expiresAt', h.expires_at));
               END IF;
             END IF;
@@ -620,9 +634,10 @@ BEGIN
           END LOOP;
           UPDATE ledger.freezes SET amounts = frozen.amounts WHERE account_id = c.account_id AND cause = frozen.cause;
         END IF;
-        FOR pass IN 1..2 LOOP -- its own lot, then the others
+        from_lots := ARRAY(SELECT o.lot_no FROM ledger.lots o WHERE o.account_id = c.account_id AND o.source = op ->> 'source');
+        FOR pass IN 1..2 LOOP -- its own lot and what came back of it, then the others
           FOR i IN 1..cardinality(lots) LOOP
-            CONTINUE WHEN (lots[i].source = op ->> 'source') <> (pass = 1) OR (pass = 2 AND NOT op -> 'buckets' ? lots[i].bucket);
+            CONTINUE WHEN (lots[i].source = op ->> 'source' OR coalesce(lots[i].parent_lot = ANY (from_lots), false)) <> (pass = 1) OR (pass = 2 AND NOT op -> 'buckets' ? lots[i].bucket);
             part := least(wanted, lots[i].available);
             CONTINUE WHEN part = 0;
             moves := moves || ROW(numbers[i], 'available', 'revoked', part)::ledger.move;
@@ -637,12 +652,13 @@ BEGIN
         reply := jsonb_build_object('amount', amount, 'owed', owed);
         detail := jsonb_build_object('cause', op -> 'cause', 'owed', owed);
 
-      -- Freezes what is available of the lot `source`, for a dispute (rule 28): {cause, source, amount (null: all of it)}.
+      -- Freezes what is available of the lot `source`, and of what came back of it, for a dispute (rule 28): {cause, source, amount (null: all of it)}.
       WHEN 'freeze' THEN
         wanted := coalesce(amount, 9007199254740991);
+        from_lots := ARRAY(SELECT o.lot_no FROM ledger.lots o WHERE o.account_id = c.account_id AND o.source = op ->> 'source');
         FOR i IN 1..cardinality(lots) LOOP
           part := least(wanted, lots[i].available);
-          CONTINUE WHEN part = 0 OR lots[i].source <> op ->> 'source';
+          CONTINUE WHEN part = 0 OR NOT (lots[i].source = op ->> 'source' OR coalesce(lots[i].parent_lot = ANY (from_lots), false));
           moves := moves || ROW(numbers[i], 'available', 'frozen', part)::ledger.move;
           wanted := wanted - part;
         END LOOP;
@@ -672,10 +688,10 @@ BEGIN
           detail := jsonb_build_object('cause', op -> 'cause');
         END IF;
 
-      -- Changes what gates and calendar are decided by: {rules: {plan, planSource, ...}, rulesVersion, grants, ends}. Only a change of plan,
+      -- Changes what gates and calendar are decided by: {rules: {plan, planSource, ...}, rulesVersion, grants, ends, forfeits}. Only a change of plan,
       -- or of what is going to happen to it, is history. rulesVersion: what it was worked out from; if it has moved since, nothing happens.
       -- grants: [{bucket, rank, amount, expiresAt, graceSeconds, source}], what an upgrade adds at once (rule 19). ends: a schedule whose
-      -- lots end with this, whatever their policy says of returns (rule 14).
+      -- lots end with this; forfeits: what comes back of them is lost, whatever their policy says (rule 14).
       WHEN 'rules' THEN
         IF (op ->> 'rulesVersion')::bigint <> a.rules_version THEN
           status := 'stale';
@@ -758,26 +774,26 @@ BEGIN
       IF schedule IS NOT NULL THEN -- lots of a schedule end before their time, also those that are held as a whole
         SELECT s.* INTO lots, numbers FROM ledger.in_spend_order(lots || ARRAY(SELECT ledger.as_lot(o)
           FROM ledger.lots o WHERE o.account_id = c.account_id AND NOT o.open AND o.lot_no <> ALL (numbers)
-           AND split_part(o.source, ':', 1) = schedule AND o.ended_at IS NULL AND o.expires_at > at)) s;
+           AND split_part(o.source, ':', 1) = schedule AND o.ended_at IS NULL AND o.expires_at >= at)) s;
         from_lots := '{}';
         ended := '{}';
         FOR i IN 1..cardinality(lots) LOOP
-          CONTINUE WHEN split_part(lots[i].source, ':', 1) <> schedule OR lots[i].ended_at IS NOT NULL OR lots[i].expires_at <= at
-            OR (kind <> 'plan' AND lots[i].bucket <> op ->> 'bucket');
+          CONTINUE WHEN split_part(lots[i].source, ':', 1) <> schedule OR lots[i].ended_at IS NOT NULL OR lots[i].expires_at < at
+            OR (kind <> 'plan' AND (lots[i].bucket <> op ->> 'bucket' OR lots[i].expires_at = at));
           lots[i].ended_at := at;
           moved := moved || numbers[i];
           from_lots := from_lots || numbers[i];
           IF lots[i].available > 0 THEN
             ended := ended || ROW(numbers[i], 'available', 'expired', lots[i].available)::ledger.move;
           END IF;
-          IF kind = 'plan' THEN
+          IF op ? 'forfeits' THEN
             lots[i].return_grace := NULL;
           END IF;
         END LOOP;
         moves := ended || moves;
         IF cardinality(from_lots) > 0 THEN
           detail := coalesce(detail, '{}') || jsonb_build_object('ended', to_jsonb(from_lots));
-          IF kind = 'plan' THEN
+          IF op ? 'forfeits' THEN
             detail := detail || '{"forGood": true}';
             UPDATE ledger.lots SET return_grace = NULL WHERE account_id = c.account_id AND lot_no = ANY (from_lots);
           END IF;
@@ -814,9 +830,9 @@ BEGIN
         END LOOP;
         FOR i IN 0..jsonb_array_length(counts) - 1 LOOP
           r := counts -> i;
-          x := array_position(counters, (r ->> 'counter') || chr(31) || (r ->> 'period'));
+          x := array_position(counters, jsonb_build_array(r -> 'counter', r -> 'period')::text);
           IF x IS NULL THEN
-            counters := counters || ((r ->> 'counter') || chr(31) || (r ->> 'period'));
+            counters := counters || jsonb_build_array(r -> 'counter', r -> 'period')::text;
             used := used || (SELECT o.used FROM ledger.counters o
               WHERE o.account_id = c.account_id AND o.counter = r ->> 'counter' AND o.period = r ->> 'period');
             x := cardinality(used);
@@ -979,7 +995,7 @@ BEGIN
       END LOOP;
       IF counted THEN
         INSERT INTO ledger.counters AS o (account_id, counter, period, used)
-        SELECT c.account_id, split_part(u.name, chr(31), 1), split_part(u.name, chr(31), 2), u.used FROM unnest(counters, used) u (name, used)
+        SELECT c.account_id, u.name::jsonb ->> 0, u.name::jsonb ->> 1, u.used FROM unnest(counters, used) u (name, used)
         ON CONFLICT (account_id, counter, period) DO UPDATE SET used = excluded.used;
       END IF;
       IF a IS DISTINCT FROM was THEN
@@ -987,7 +1003,7 @@ BEGIN
       END IF;
       results := results || jsonb_build_object('account', c.account_id, 'result', 'ok', 'at', t, 'seq', a.seq, 'available', a.available,
         'held', a.held, 'debt', a.debt, 'rulesVersion', a.rules_version, 'settleVersion', a.settle_version, 'nextDueAt', a.next_due_at,
-        'wakeAt', a.wake_at, 'ring', a.wake_at < c.wake_at, 'replies', to_jsonb(replies));
+        'wakeAt', a.wake_at, 'endsAt', least(a.lots_due_at, a.leases_due_at), 'ring', a.wake_at < c.wake_at, 'replies', to_jsonb(replies));
     END;
   END LOOP;
 
@@ -1106,6 +1122,19 @@ BEGIN
     RAISE EXCEPTION 'account % is not on a test clock, or its clock is past %', p_account, p_to
       USING ERRCODE = 'invalid_parameter_value';
   END IF;
+END $$;
+
+-- The clocks of many accounts at once, for whoever carries them along a test clock: [{account, at}]. One that is further already
+-- stays. Answers what each is settled from: their snapshots, without those that do not exist.
+CREATE FUNCTION ledger.move_clocks(p_moves jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+BEGIN
+  PERFORM FROM ledger.accounts WHERE account_id = ANY (ARRAY(SELECT jsonb_array_elements(p_moves) ->> 'account'))
+    ORDER BY account_id FOR NO KEY UPDATE; -- in the order of ledger.apply
+  UPDATE ledger.accounts a SET clock_at = m.at
+    FROM jsonb_to_recordset(p_moves) m (account text, at timestamptz) WHERE a.account_id = m.account AND a.clock_at < m.at;
+  RETURN coalesce((SELECT jsonb_agg(o.snapshot) FROM jsonb_array_elements(p_moves) m
+    CROSS JOIN LATERAL (SELECT ledger.snapshot(m.value ->> 'account') AS snapshot) o WHERE o.snapshot IS NOT NULL), '[]');
 END $$;
 
 -- Says that a run is about to submit the hold's work; false if the hold is no longer open (rule 5). Moves the epoch.

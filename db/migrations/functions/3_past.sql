@@ -80,19 +80,33 @@ LANGUAGE sql STABLE AS $$
     FROM stays s WHERE s.at < 'infinity' GROUP BY s.lot, s.at HAVING sum(s.milli) > 0
 $$;
 
--- The number of the last row before an instant; 0: there is none. Journal time follows the numbers (invariant 10), so it
--- is looked for from the newest row backwards. The past of an account begins behind its opening: before that there is only
--- the archive, and nobody is told a wrong past (SQLSTATE HF001).
+-- The number of the last row before an instant; 0: there is none. Journal time follows the numbers, which have no gaps
+-- (invariants 2 and 10), so it is found by halves, however long the history. The past of an account begins behind its opening:
+-- before that there is only the archive, and nobody is told a wrong past (SQLSTATE HF001).
 CREATE FUNCTION ledger.seq_before(p_account text, p_before timestamptz) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
 DECLARE
-  o record;
+  o      record;
+  low    bigint; -- lies before the instant, or is 0
+  high   bigint; -- does not
+  middle bigint;
 BEGIN
   SELECT seq, at INTO o FROM ledger.openings WHERE account_id = p_account;
   IF p_before <= o.at THEN
     RAISE EXCEPTION 'what account % had before % is in an archive', p_account, p_before
       USING ERRCODE = 'HF001', DETAIL = to_jsonb(o.at) #>> '{}', HINT = 'Ask for an instant after the last archived row, or load the archive.';
   END IF;
-  RETURN coalesce((SELECT j.seq FROM ledger.journal j WHERE j.account_id = p_account AND j.at < p_before ORDER BY j.seq DESC LIMIT 1), o.seq, 0);
+  low := coalesce(o.seq, 0);
+  high := coalesce((SELECT j.seq FROM ledger.journal j WHERE j.account_id = p_account ORDER BY j.seq DESC LIMIT 1), 0) + 1;
+  middle := high - 1; -- most ask for the present
+  WHILE high - low > 1 LOOP
+    IF (SELECT j.at < p_before FROM ledger.journal j WHERE j.account_id = p_account AND j.seq = middle) THEN
+      low := middle;
+    ELSE
+      high := middle;
+    END IF;
+    middle := (low + high) / 2;
+  END LOOP;
+  RETURN low;
 END $$;
 
 -- Each lot as it was before an instant, by the moves until then: those there were, and those that were due.

@@ -1,0 +1,184 @@
+import type { Client } from '@temporalio/client';
+import type { Knex } from 'knex';
+import type { Pool } from 'pg';
+import { runQuickAudit } from '../db/audit/quick';
+import type { Ledger } from '../db/ledger';
+import { type ItemKey, raiseItem, resolveItem } from '../db/operationsItems';
+import { raiseOverdueHolds } from '../db/overdueHolds';
+import { databaseNowMs, overdueAccounts, overLeases, ownedHolds, undrainedAccounts } from '../db/sweep';
+import { toMs } from '../domain/account';
+import { createOwners, type OwnersDeps } from './owners';
+import type { Orphan, SweepActivities } from './types';
+
+/** The parts of a sweep, a page at a time. All of it may be done twice, and by two at once. */
+
+export interface SweepDeps {
+  ledger: Ledger;
+  knex: Knex;
+  pool: Pool;
+  client: Client;
+  /** Rings an account's doorbell, and waits until it has rung. */
+  ringNow: (account: string) => Promise<void>;
+  ages: SweepAges;
+}
+
+/** How long others have time before a sweep takes notice. */
+export interface SweepAges extends Pick<OwnersDeps, 'closedForMs' | 'unknownFromMs'> {
+  /** Beyond an account's boundary. Timers have their jitter first. */
+  overdueMs: number;
+  /** Since a row of an inbox could have been done. */
+  undrainedMs: number;
+}
+
+const MINUTE_MS = 60_000;
+
+export function sweepAges({ jitterMs }: { jitterMs: number }): SweepAges {
+  return {
+    overdueMs: jitterMs + MINUTE_MS,
+    undrainedMs: MINUTE_MS,
+    closedForMs: 15 * MINUTE_MS,
+    unknownFromMs: 60 * MINUTE_MS,
+  };
+}
+
+const ACCOUNTS_PAGE = 100;
+const HOLDS_PAGE = 250;
+/** Of the quick audit's own batches. */
+const AUDIT_BATCHES = 2;
+/** Accounts settled, and workflows asked for, at one time. Those who pay go first, so it is few. */
+const AT_ONCE = 4;
+/** Ids named in an item. */
+const NAMED = 20;
+
+const STOPPED: ItemKey = { account: null, kind: 'sweep_stopped', subject: 'holds' };
+
+export function createSweepActivities({
+  ledger,
+  knex,
+  pool,
+  client,
+  ringNow,
+  ages,
+}: SweepDeps): SweepActivities {
+  async function settle(account: string): Promise<boolean> {
+    const item: ItemKey = { account, kind: 'settlement_failing', subject: 'settle' };
+    try {
+      const settled = await ledger.settle(account, { touch: false });
+      // What lies ahead of it has a timer again.
+      if (settled !== null && toMs(settled.wakeAt) < Number.POSITIVE_INFINITY) await ringNow(account);
+      await resolveItem(knex, item);
+      return true;
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      await raiseItem(knex, { ...item, detail: { error: message } });
+      return false;
+    }
+  }
+
+  async function free({ account, holdId, epoch, workflowId }: Orphan): Promise<boolean> {
+    const error = {
+      code: 'workflow_gone',
+      message: 'Its workflow ended without closing the hold; the credits were given back.',
+    };
+    const reply = await ledger.run(account, {
+      op: 'release',
+      key: `sys:release:${holdId}`,
+      hash: 'release', // there is one way to release a hold, whoever asks for it first
+      holdId,
+      epoch,
+      cause: 'engine',
+      actor: 'sweep',
+      reason: `workflow ${workflowId} is gone`,
+      generation: { status: 'failed', error },
+    });
+    return reply?.status === 'applied' && !reply.replayed;
+  }
+
+  return {
+    async settleOverdue({ after }) {
+      const found = await overdueAccounts(knex, { graceMs: ages.overdueMs, after, limit: ACCOUNTS_PAGE });
+      // Those whose leases are over are on no account's calendar: the first page takes a page of them along.
+      const leased =
+        after === null ? await overLeases(knex, { graceMs: ages.overdueMs, limit: ACCOUNTS_PAGE }) : [];
+      const accounts = new Set([...found.map(({ account }) => account), ...leased]);
+      const settled = await fewAtOnce([...accounts], settle);
+      const failed = settled.filter((well) => !well).length;
+      return { settled: settled.length - failed, failed, next: nextAfter(found, ACCOUNTS_PAGE) };
+    },
+
+    async ringUndrained({ after }) {
+      const found = await undrainedAccounts(knex, { graceMs: ages.undrainedMs, after, limit: ACCOUNTS_PAGE });
+      await fewAtOnce(found, ringNow);
+      return { rung: found.length, next: nextAfter(found, ACCOUNTS_PAGE) };
+    },
+
+    async findOrphans({ after, known }) {
+      if (after === null) await raiseOverdueHolds(knex, { limit: HOLDS_PAGE });
+      const found = await ownedHolds(knex, { after, limit: HOLDS_PAGE });
+      const owners = createOwners({ client, ...ages }, { known, nowMs: await databaseNowMs(knex) });
+      // A workflow cannot have closed that long ago before there was a hold.
+      const old = found.filter(({ ageMs }) => ageMs >= Math.min(ages.closedForMs, ages.unknownFromMs));
+      const verdicts = await fewAtOnce(old, (hold) => owners.verdictOn(hold));
+      const orphans = old.flatMap(({ account, holdId, epoch, workflowId, namespaceId, ageMs }, index) =>
+        verdicts[index] === 'gone' ? [{ account, holdId, epoch, workflowId, namespaceId, ageMs }] : [],
+      );
+      const last = nextAfter(found, HOLDS_PAGE);
+      return {
+        looked: found.length,
+        overdue: found.filter(({ overdue }) => overdue).length,
+        unclear: verdicts.filter((verdict) => verdict === 'unclear').length,
+        orphans,
+        next: last === null ? null : { account: last.account, holdId: last.holdId },
+      };
+    },
+
+    async freeHolds({ orphans, known }) {
+      const owners = createOwners({ client, ...ages }, { known, nowMs: await databaseNowMs(knex) });
+      const freed = await fewAtOnce(orphans, async (orphan) => {
+        // Others were looked at since; somebody may have started the workflow again meanwhile.
+        return (await owners.verdictOn(orphan)) === 'gone' && free(orphan);
+      });
+      const count = freed.filter(Boolean).length;
+      return { freed: count, alive: freed.length - count };
+    },
+
+    async reportStop({ stopped }) {
+      if (stopped === null) {
+        await resolveItem(knex, STOPPED);
+        return;
+      }
+      const { orphans, looked } = stopped;
+      const holds = orphans.slice(0, NAMED).map(({ holdId }) => holdId);
+      await raiseItem(knex, { ...STOPPED, detail: { orphans: orphans.length, looked, holds } });
+    },
+
+    async auditQuickly({ after }) {
+      const report = await runQuickAudit(pool, {
+        batches: AUDIT_BATCHES,
+        ...(after === null ? {} : { after }),
+      });
+      const broken = report.checks.filter(({ violations }) => violations > 0);
+      for (const { id, title, accounts, sample } of broken) {
+        for (const account of accounts.slice(0, NAMED)) {
+          const rows = sample.filter((row) => row['account_id'] === account);
+          await raiseItem(knex, { account, kind: 'audit_violation', subject: id, detail: { title, rows } });
+        }
+      }
+      const violations = broken.reduce((sum, check) => sum + check.violations, 0);
+      return { accounts: report.accounts, violations, next: report.next };
+    },
+  };
+}
+
+/** Where the next page begins, if this one was full. */
+function nextAfter<T>(rows: readonly T[], limit: number): T | null {
+  return rows.length < limit ? null : (rows.at(-1) ?? null);
+}
+
+async function fewAtOnce<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  for (let start = 0; start < items.length; start += AT_ONCE) {
+    results.push(...(await Promise.all(items.slice(start, start + AT_ONCE).map(work))));
+  }
+  return results;
+}

@@ -1,0 +1,123 @@
+import { type AccountRules, type Snapshot, toMs } from '../domain/account';
+import { cycleStart } from '../domain/calendar';
+import type { Catalog } from '../domain/catalog';
+import { milli } from '../domain/credits';
+import { jitterMs } from '../domain/jitter';
+import { type Settlement, settle } from '../domain/settle';
+
+/**
+ * Midnights and renewals of a million accounts in simulated time: the engine's own `settle` says what is due and when
+ * each account wakes next, its own jitter when the timer fires, and a queue with a measured rate how late that is.
+ */
+
+const SECOND = 1_000;
+const DAY = 86_400 * SECOND;
+
+export interface Crowd {
+  catalog: Catalog;
+  accounts: number;
+  /** Everybody's plan; `free` for one that costs nothing. */
+  plan: string;
+  fromMs: number;
+  days: number;
+  jitterWindowMs: number;
+  /** When the cycle of the account with this number began. */
+  anchorMs: (account: number) => number;
+}
+
+export interface Wakings {
+  /** How many timers fire in each second after `fromMs`. */
+  perSecond: Uint32Array;
+  timers: number;
+  grants: number;
+  notices: number;
+}
+
+/** Every timer of the crowd, worked out account by account. What it was granted it leaves untouched until it ends. */
+export function wakingsOf(crowd: Crowd): Wakings {
+  const { accounts, fromMs, days, jitterWindowMs } = crowd;
+  const untilMs = fromMs + days * DAY;
+  const perSecond = new Uint32Array((days * DAY + jitterWindowMs) / SECOND + 1);
+  const all = { perSecond, timers: 0, grants: 0, notices: 0 };
+  for (let n = 0; n < accounts; n += 1) {
+    const account = `account-${n}`;
+    const lateMs = jitterMs({ account, windowMs: jitterWindowMs });
+    let snapshot = newcomer(crowd, account, crowd.anchorMs(n));
+    for (;;) {
+      const due = settle({ snapshot, catalog: crowd.catalog, touch: false });
+      const first = toMs(snapshot.now) < fromMs; // how it came to be here is no load of these days
+      if (!first) {
+        all.grants += due.steps.filter((step) => !('op' in step)).length;
+        all.notices += due.steps.filter((step) => 'op' in step && step.op === 'notice').length;
+      }
+      const wakeMs = toMs(due.wakeAt);
+      if (wakeMs >= untilMs) break;
+      if (wakeMs >= fromMs) {
+        const second = Math.floor((wakeMs + lateMs - fromMs) / SECOND);
+        perSecond[second] = (perSecond[second] ?? 0) + 1;
+        all.timers += 1;
+      }
+      snapshot = { ...snapshot, now: new Date(wakeMs).toISOString(), ...leftBy(snapshot, due, wakeMs) };
+    }
+  }
+  return all;
+}
+
+/** What the ledger has of the account after a settlement; notices are told once, as their keys see to. */
+function leftBy(snapshot: Snapshot, due: Settlement, nowMs: number): Pick<Snapshot, 'calendar' | 'ending'> {
+  const granted = due.steps.flatMap((step) =>
+    'op' in step || step.expiresAt === null ? [] : [{ at: step.expiresAt, since: step.at, of: 'plan' }],
+  );
+  const ending = [...snapshot.ending, ...granted].filter(({ at }) => toMs(at) > nowMs);
+  return { calendar: { ...snapshot.calendar, ...due.calendar }, ending };
+}
+
+function newcomer({ plan, catalog, fromMs }: Crowd, account: string, anchorMs: number): Snapshot {
+  const free = plan === 'free';
+  const rules: AccountRules = {
+    ...{
+      catalog: catalog.catalog,
+      plan,
+      planSource: free ? 'free' : 'admin',
+      planInterval: free ? null : 'month',
+    },
+    ...{ paidUntil: null, pending: null, endedAt: null, testClock: null, timezone: 'UTC' },
+    ...{ anchor: new Date(anchorMs).toISOString(), createdAt: new Date(anchorMs).toISOString() },
+    ...{ suspended: false, maxOpen: null, creditsPerDay: null, email: null, stripeCustomer: null },
+  };
+  const now = new Date(Math.max(anchorMs, cycleStart(fromMs, -1))).toISOString();
+  return {
+    ...{ account, now, rules, onTestClock: false, seq: 0, openHolds: 0, settleVersion: 0, rulesVersion: 1 },
+    ...{ available: milli(0), held: milli(0), debt: milli(0), members: {}, calendar: {}, ending: [] },
+    ...{ nextDueAt: '-infinity', endsAt: 'infinity', wakeAt: 'infinity' },
+  };
+}
+
+export interface Lateness {
+  /** The most that came in one second. */
+  peakPerSecond: number;
+  peakQueue: number;
+  /** From the first timer until the last account was settled. */
+  seconds: number;
+  /** How long the account waited that waited longest. */
+  longestWaitSeconds: number;
+}
+
+/** A queue that is worked off at a fixed rate, first come, first served. */
+export function worked(perSecond: ArrayLike<number>, rate: number): Lateness {
+  let [queue, peakQueue, peakPerSecond, longest] = [0, 0, 0, 0];
+  let first: number | null = null;
+  let last = 0;
+  for (let second = 0; second < perSecond.length || queue > 0; second += 1) {
+    const came = perSecond[second] ?? 0;
+    if (came > 0) first ??= second;
+    queue += came;
+    peakPerSecond = Math.max(peakPerSecond, came);
+    longest = Math.max(longest, queue / rate);
+    peakQueue = Math.max(peakQueue, queue - rate);
+    if (queue > 0) last = second + Math.min(1, queue / rate);
+    queue = Math.max(0, queue - rate);
+  }
+  const seconds = first === null ? 0 : last - first;
+  return { peakPerSecond, peakQueue: Math.round(peakQueue), seconds, longestWaitSeconds: longest };
+}
