@@ -46,16 +46,22 @@ export function findUnstorable(value: unknown, path: readonly string[] = []): Fi
       ? { path: at, message: 'Text may not contain NUL or half a surrogate pair.' }
       : null;
   }
+  if (typeof value === 'number' && !Number.isFinite(value))
+    return { path: at, message: 'This number is too large.' };
   if (value === null || typeof value !== 'object') return null;
   if (path.length >= MAX_BODY_DEPTH) {
     return { path: at, message: `A body may be nested at most ${MAX_BODY_DEPTH} levels deep.` };
   }
   for (const [name, item] of Object.entries(value)) {
-    const inName = !isStorable(name)
-      ? { path: at, message: 'A field name may not contain NUL or half a surrogate pair.' }
-      : null;
-    const found = inName ?? findUnstorable(item, [...path, name]);
+    const found = nameProblem(name, at) ?? findUnstorable(item, [...path, name]);
     if (found !== null) return found;
   }
   return null;
+}
+
+/** A field called `__proto__` is lost wherever an object is copied, and so would be no part of what was asked. */
+function nameProblem(name: string, at: string): FieldError | null {
+  if (name === '__proto__') return { path: at, message: 'A field may not be called __proto__.' };
+  if (isStorable(name)) return null;
+  return { path: at, message: 'A field name may not contain NUL or half a surrogate pair.' };
 }

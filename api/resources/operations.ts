@@ -41,6 +41,9 @@ const hold = z
 /** A generation has few rows: a reservation, its phases, an end, refunds. */
 const MOST_ROWS = 100;
 
+/** A century: beyond it no interval of the database's is far, and no hold is older. */
+const MAX_AGE_SECONDS = 100 * 366 * 86_400;
+
 export function operationRoutes({ db, starter }: OperationRouteDeps): Route[] {
   return [
     route({
@@ -104,7 +107,7 @@ export function operationRoutes({ db, starter }: OperationRouteDeps): Route[] {
       errors: [],
       query: z.strictObject({
         ...listFields(z.object({ openedAt: instantOut, id: z.string() })),
-        olderThan: z.coerce.number().int().min(0).optional().describe('Seconds'),
+        olderThan: z.coerce.number().int().min(0).max(MAX_AGE_SECONDS).optional().describe('Seconds'),
         orphaned: z.enum(['true', 'false']).optional(),
       }),
       responses: { 200: listOf(hold) },

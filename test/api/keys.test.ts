@@ -165,6 +165,15 @@ test('a heartbeat under a key moves the deadline once', async () => {
   expect(code(await beat(601, 'k1'))).toEqual(CONFLICT);
 });
 
+test('a change of plan is answered with the account as it was right after', async () => {
+  const first = await ofAccount('plan', { plan: 'ultimate' }, 'k1');
+  expect(first.body['plan']).toBe('ultimate');
+  await ofAccount('plan', { plan: 'free', when: 'now' }, 'k2');
+  await whole.engine.ledger.moveClock(account, '2026-03-11T10:00:00Z');
+  expectReplay(await ofAccount('plan', { plan: 'ultimate' }, 'k1'), first);
+  expect((await whole.engine.ledger.snapshot(account))?.rules.plan).toBe('free');
+});
+
 test('what was refused does not use its key up', async () => {
   expect(code(await ofAccount('purchases', { pack: 'none' }, 'k1'))).toEqual([422, 'unknown_pack']);
   expect((await ofAccount('purchases', { pack: 'tokens-1000' }, 'k1')).status).toBe(201);

@@ -1,5 +1,5 @@
 import { SIGNALS, UPDATES } from '../../workflows/contract';
-import { type Engine, eventually, type Generation, startEngine } from '../support/engine';
+import { type Engine, eventually, type Generation, type Problem, startEngine } from '../support/engine';
 
 /** What a Temporal client may report, and what becomes of what is no report. */
 
@@ -141,4 +141,25 @@ test('a cancel that says nothing that can be kept still cancels', async () => {
   const end = { status: 'canceled', credits: { refunded: 96 } };
   expect(await ended(one)).toMatchObject({ ...end, error: { message: 'a\uFFFDb' } });
   expect(await ended(other)).toMatchObject({ ...end, error: { message: 'Canceled by the operator.' } });
+});
+
+test('a report under a key is answered with its first answer, and the key is no other report’s', async () => {
+  const id = await begun();
+  const send = (what: string, body: object, idempotencyKey: string) =>
+    engine.call<Generation & Problem>('POST', `/v1/generations/${id}/${what}`, { body, idempotencyKey });
+  const [k1, k2, k3] = [`${id}-1`, `${id}-2`, `${id}-3`];
+  const draft = { outputs: [], credits: 10, final: false, phase: 'draft' };
+  const first = await send('complete', draft, k1);
+  const done = await send('complete', { outputs: FOUR, credits: 50 }, k2);
+  expect([first.body.credits.captured, done.body.credits.captured]).toEqual([10, 60]);
+  await send('refund', { credits: 5, reason: 'a gift' }, k3);
+  for (const [key, body, was] of [
+    [k1, draft, first],
+    [k2, { outputs: FOUR, credits: 50 }, done],
+  ] as const) {
+    const again = await send('complete', body, key);
+    expect([again.text, again.headers.get('idempotent-replayed')]).toEqual([was.text, 'true']);
+  }
+  const other = await send('fail', { code: 'oom', message: '' }, k1);
+  expect([other.status, other.body.code]).toEqual([409, 'idempotency_conflict']);
 });
