@@ -155,10 +155,21 @@ export async function publishCatalog(
   });
 }
 
-/** Plans that accounts are on and the catalog no longer has, as sentences that say what to do. */
+/** Plans that accounts are on, or will be, and the catalog no longer has, as sentences that say what to do. */
 export async function plansLeftOut(knex: Knex, { catalog, plans }: Catalog): Promise<string[]> {
-  const rows = await knex('ledger.account_rules')
-    .where({ catalog })
+  const rows = await knex
+    .from(
+      knex('ledger.account_rules')
+        .where({ catalog })
+        .select('plan')
+        .unionAll(
+          knex('ledger.account_rules')
+            .where({ catalog })
+            .whereNotNull('pending')
+            .select(knex.raw("pending ->> 'plan'")),
+        )
+        .as('p'),
+    )
     .whereNotIn(
       'plan',
       plans.map(({ plan }) => plan),
@@ -166,7 +177,7 @@ export async function plansLeftOut(knex: Knex, { catalog, plans }: Catalog): Pro
     .groupBy('plan')
     .orderBy('plan')
     .select<{ plan: string; accounts: number }[]>('plan', knex.raw('count(*)::int AS accounts'));
-  return rows.map(({ plan, accounts }) => `keep plan ${plan}: ${accounts} account(s) are on it`);
+  return rows.map(({ plan, accounts }) => `keep plan ${plan}: ${accounts} account(s) are on it, or will be`);
 }
 
 /** The newest version of a catalog, in force or not yet; undefined where there is none. */

@@ -187,6 +187,7 @@ export interface RulesOperation extends Keyed {
   rules: Record<string, unknown>;
   /** What it was worked out from: if they have moved since, nothing happens and the answer is `stale`. */
   rulesVersion?: number;
+  settleVersion?: number;
   /** What an upgrade adds at once (rule 19). */
   grants?: PlanGrant[];
   /** The plan's credits end with it. */

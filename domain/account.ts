@@ -28,6 +28,8 @@ export interface AccountRules {
   paidUntil: Instant | null;
   /** What becomes of the plan at the end of the period; null: it stays. */
   pending: PendingPlan | null;
+  /** The cycle that paid periods are counted from; null: from the anchor. */
+  periodFrom: Instant | null;
   /** When the last subscription ended; null: there is one, or never was. */
   endedAt: Instant | null;
   /** The test clock the account lives on; null: real time. */

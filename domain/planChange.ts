@@ -43,7 +43,7 @@ export interface PlanChange {
 
 const MONTHS: Record<PlanInterval, number> = { month: 1, quarter: 3, year: 12 };
 
-/** Where the paid period that contains now begins and ends, from the anchor: one, three or twelve cycles. */
+/** Where the paid period that contains now begins and ends: one, three or twelve cycles from where they are counted from. */
 export function paidPeriod(options: { rules: AccountRules; nowMs: number }): {
   startMs: number;
   endMs: number;
@@ -51,7 +51,8 @@ export function paidPeriod(options: { rules: AccountRules; nowMs: number }): {
   const { rules, nowMs } = options;
   const months = MONTHS[rules.planInterval ?? 'month'];
   const anchorMs = toMs(rules.anchor);
-  const first = Math.floor(cycleNumber(anchorMs, nowMs) / months) * months;
+  const base = cycleNumber(anchorMs, toMs(rules.periodFrom ?? rules.anchor));
+  const first = base + Math.floor((cycleNumber(anchorMs, nowMs) - base) / months) * months;
   return { startMs: cycleStart(anchorMs, first), endMs: cycleStart(anchorMs, first + months) };
 }
 
@@ -115,7 +116,7 @@ function subscribe(options: Options): PlanChange {
   const { snapshot, catalog, wanted } = options;
   const { now, rules } = snapshot;
   const dueNow = wanted.plan.prices === null ? null : (wanted.plan.prices[wanted.interval] ?? null);
-  const running = monthlyBuckets(catalog).filter((bucket) => paidSlotRuns(snapshot, bucket));
+  const running = monthlyBuckets(catalog).filter((bucket) => slotGoesOn(snapshot, bucket));
   if (running.length > 0) return { ...more(options, planRules(options)), dueNow };
 
   const after = { ...rules, plan: wanted.plan.plan, planSource: 'admin' as const };
@@ -127,7 +128,7 @@ function subscribe(options: Options): PlanChange {
     dueNow,
     creditsNow: add(...buckets.map((bucket) => allotment({ bucket, catalog, rules: after }))),
     carried: catalog.rules.upgrade.carry ? left(snapshot, buckets) : milli(0),
-    operation: { rules: { ...planRules(options), anchor, calendar } },
+    operation: { rules: { ...planRules(options), anchor, periodFrom: null, calendar } },
   };
 }
 
@@ -140,9 +141,11 @@ function upgrade(options: Options, current: Plan): PlanChange {
   const will = wanted.plan.prices?.[wanted.interval];
   const { startMs, endMs } = paidPeriod({ rules, nowMs });
   const rest = { part: Math.floor(endMs - nowMs), whole: endMs - startMs };
-  // The rest of the old period is given back; for a longer interval the new one is due as a whole.
+  // The rest of the old period is given back. A longer one begins with the cycle that runs, and its rest is due.
   const same = wanted.interval === (rules.planInterval ?? 'month');
-  const asked = same ? rest : { part: 1, whole: 1 };
+  const next = same ? null : newPeriod(options);
+  const asked =
+    next === null ? rest : { part: Math.floor(next.endMs - nowMs), whole: next.endMs - next.startMs };
   const due =
     was === undefined || will === undefined
       ? null
@@ -151,15 +154,18 @@ function upgrade(options: Options, current: Plan): PlanChange {
 }
 
 function more(options: Options, rules: Record<string, unknown>): PlanChange {
-  const { snapshot, catalog, source } = options;
+  const { snapshot, catalog, wanted, source } = options;
   const buckets = monthlyBuckets(catalog);
   const added = buckets.flatMap((bucket) => difference(options, bucket) ?? []);
-  const calendar = Object.fromEntries(
-    added.map(({ bucket, highest }) => [
-      bucket.bucket,
-      { ...snapshot.calendar[bucket.bucket], allotment: highest },
-    ]),
-  );
+  // Where no slot runs, settling grants the one that does as a whole, and none of those that passed without one.
+  const anew = buckets.map(({ bucket }) => [bucket, {}] as const);
+  const calendar: CalendarState = Object.fromEntries([
+    ...anew,
+    ...added.map(
+      ({ bucket, highest }) =>
+        [bucket.bucket, { ...snapshot.calendar[bucket.bucket], allotment: highest, paid: true }] as const,
+    ),
+  ]);
   const grants = added
     .filter(({ amount }) => amount > 0)
     .map(({ bucket, amount, expiresAt }) => ({
@@ -170,7 +176,7 @@ function more(options: Options, rules: Record<string, unknown>): PlanChange {
       graceSeconds: returnGraceSeconds(bucket),
       source,
     }));
-  const { carry } = catalog.rules.upgrade;
+  const carry = catalog.rules.upgrade.carry || wanted.plan.plan === snapshot.rules.plan;
   return {
     effectiveAt: snapshot.now,
     dueNow: null,
@@ -184,10 +190,11 @@ function more(options: Options, rules: Record<string, unknown>): PlanChange {
 function difference({ snapshot, catalog, wanted }: Options, bucket: Bucket) {
   const { rules, calendar } = snapshot;
   const done = calendar[bucket.bucket];
-  if (done?.slotStart === undefined) return null; // nothing was granted yet, so settling grants it whole
+  if (done?.slotStart === undefined) return null;
   const anchorMs = toMs(rules.anchor);
   const slot = cycleNumber(anchorMs, toMs(done.slotStart));
   const [startMs, endMs] = [cycleStart(anchorMs, slot), cycleStart(anchorMs, slot + 1)];
+  if (endMs <= toMs(snapshot.now)) return null;
   const highest = done.allotment ?? allotment({ bucket, catalog, rules });
   const after = allotment({
     bucket,
@@ -212,6 +219,20 @@ function planRules({ snapshot, wanted }: Options): Record<string, unknown> {
     planInterval: free ? null : wanted.interval,
     pending: null,
     endedAt: free ? snapshot.now : null,
+    ...(free ? { periodFrom: null } : {}),
+    ...(!free && wanted.interval !== snapshot.rules.planInterval
+      ? { periodFrom: new Date(newPeriod({ snapshot, wanted }).startMs).toISOString() }
+      : {}),
+  };
+}
+
+/** A period of another length begins with the cycle that runs. */
+function newPeriod({ snapshot, wanted }: Pick<Options, 'snapshot' | 'wanted'>) {
+  const anchorMs = toMs(snapshot.rules.anchor);
+  const cycle = cycleNumber(anchorMs, toMs(snapshot.now));
+  return {
+    startMs: cycleStart(anchorMs, cycle),
+    endMs: cycleStart(anchorMs, cycle + MONTHS[wanted.interval]),
   };
 }
 
@@ -219,10 +240,11 @@ function monthlyBuckets({ buckets }: Catalog): Bucket[] {
   return buckets.filter(({ refresh }) => refresh === 'month');
 }
 
-/** A slot that a paid plan granted, and that has not ended though the subscription has. */
-function paidSlotRuns({ rules, calendar, now }: BalanceSnapshot, { bucket }: Bucket): boolean {
+/** A slot that a paid plan granted and that has not ended though the subscription has, or any that began just now. */
+function slotGoesOn({ rules, calendar, now }: BalanceSnapshot, { bucket }: Bucket): boolean {
   const done = calendar[bucket];
-  if (done?.slotStart === undefined || done.paid !== true) return false;
+  if (done?.slotStart === undefined) return false;
+  if (done.paid !== true) return Math.floor(toMs(done.slotStart)) === Math.floor(toMs(now));
   const anchorMs = toMs(rules.anchor);
   return cycleNumber(anchorMs, toMs(done.slotStart)) === cycleNumber(anchorMs, toMs(now));
 }

@@ -33,9 +33,9 @@ export interface GrantStep extends Step {
 export interface PlanStep extends Step {
   op: 'rules';
   rules: Record<string, unknown>;
-  /** Nothing is carried over: the plan's credits end with it, and what comes back of them is forfeited (rule 14). */
-  ends: 'plan';
-  forfeits: true;
+  /** Nothing is carried over: the old plan's credits end with it, and what comes back of them is forfeited (rule 14). */
+  ends?: 'plan';
+  forfeits?: true;
 }
 
 /** Credits are announced before they end, if any are left by then. */
@@ -148,7 +148,7 @@ function lowBelow(catalog: Catalog, rules: AccountRules): MilliCredits | null {
   return milli(Math.floor((add(...given) * lowBalancePercent) / 100));
 }
 
-function planStep({ account, rules: { pending } }: Snapshot): PlanStep {
+function planStep({ account, rules: { pending, plan: before } }: Snapshot): PlanStep {
   if (pending === null) throw new Error(`account ${account} has no change of plan ahead`);
   const key = `sys:plan-end:${account}:${instant(toMs(pending.at))}`;
   const { plan, source, interval } = pending;
@@ -157,12 +157,12 @@ function planStep({ account, rules: { pending } }: Snapshot): PlanStep {
     at: pending.at,
     key,
     hash: `${plan} ${source} ${interval}`,
-    ends: 'plan',
-    forfeits: true,
+    ...(plan === before ? {} : { ends: 'plan', forfeits: true }), // else only the interval changes
     rules: {
       plan,
       planSource: source,
       planInterval: interval,
+      periodFrom: pending.at,
       pending: null,
       ...(source === 'free' ? { endedAt: pending.at, paidUntil: null } : {}),
     },

@@ -152,9 +152,12 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
             hash,
             actor: caller.keyId,
             rulesVersion: snapshot.rulesVersion,
+            settleVersion: snapshot.settleVersion,
             rules: {
               ...body,
-              ...(body.timezone === undefined ? {} : { calendar: rezoned(snapshot, body.timezone) }),
+              ...(body.timezone === undefined || body.timezone === snapshot.rules.timezone
+                ? {}
+                : { calendar: rezoned(snapshot, body.timezone) }),
             },
           }) satisfies RulesOperation,
       );

@@ -89,13 +89,14 @@ export function planRoutes(deps: PlanRouteDeps): Route[] {
       const found = await known(id);
       const { operation } = workOut(found, `plan:upgrade:${name.slice(4)}`);
       if (operation === null) return { status: 200 as const, body: await showAccount(deps, id) };
-      const { rulesVersion } = found.snapshot;
+      const { rulesVersion, settleVersion } = found.snapshot;
       const reply = await ledger.run(id, {
         op: 'rules',
         key: name,
         hash,
         actor,
         rulesVersion,
+        settleVersion,
         ...operation,
       });
       if (reply === null) throw unknownAccount(id);
@@ -206,6 +207,18 @@ function wantedOf({ snapshot, catalog }: Known, body: z.output<typeof planBody>)
     });
   if (body.when === 'period_end' && plan.rank > 0 && !hasSubscription(catalog, snapshot.rules))
     throw invalidField('when', 'There is no period to wait for: the account has no subscription.');
+  const { planInterval } = snapshot.rules;
+  const current = planOf(catalog, snapshot.rules.plan);
+  if (
+    hasSubscription(catalog, snapshot.rules) &&
+    plan.rank > (current?.rank ?? 0) &&
+    body.when !== 'period_end' &&
+    INTERVALS.indexOf(body.interval ?? planInterval ?? 'month') < INTERVALS.indexOf(planInterval ?? 'month')
+  )
+    throw invalidField(
+      'interval',
+      `What is paid by the ${planInterval} goes on: a shorter one begins at its end.`,
+    );
   const sold = soldBy(plan);
   const asked = body.interval ?? snapshot.rules.planInterval ?? 'month';
   if (sold.includes(asked)) return { plan, interval: asked, when: body.when };

@@ -4,6 +4,7 @@
 -- Two instants: next_due_at (to be settled before any use) and wake_at (something that somebody could observe is due: a paid
 -- renewal, the end of a plan, of lasting credits, a notice). It is worked out by domain/settle.ts, and moved to earlier where an
 -- operation adds a lot that ends. Daily credits wake nobody when they end.
+UPDATE ledger.accounts SET renews_at = wake_at WHERE wake_at < renews_at; -- and settling works it out anew
 ALTER TABLE ledger.accounts DROP COLUMN wake_at;
 ALTER TABLE ledger.accounts RENAME COLUMN renews_at TO wake_at;
 CREATE INDEX accounts_wake ON ledger.accounts (wake_at) WHERE wake_at < 'infinity'; -- rarely moves, so spending stays HOT
@@ -16,8 +17,13 @@ ALTER TABLE ledger.accounts
 
 ALTER TABLE ledger.account_rules
   ADD COLUMN pending    jsonb,       -- the change of plan at the end of the period: {plan, source, interval, at}
+  ADD COLUMN period_from timestamptz, -- the cycle that the paid periods are counted from; null: from the anchor
   ADD COLUMN ended_at   timestamptz, -- when the last subscription ended; null: there is one, or never was
   ADD COLUMN test_clock text;
+-- What a paid plan granted so far is known to be so (rule 19).
+UPDATE ledger.account_rules SET calendar = (
+  SELECT jsonb_object_agg(b.key, CASE WHEN b.value ? 'slotStart' THEN b.value || '{"paid": true}' ELSE b.value END) FROM jsonb_each(calendar) b)
+ WHERE plan_source <> 'free' AND calendar <> '{}';
 CREATE INDEX account_rules_test_clock ON ledger.account_rules (test_clock, account_id) WHERE test_clock IS NOT NULL;
 
 -- A row of the mailbox that could not be done is tried again from this instant on; the others do not wait for it.

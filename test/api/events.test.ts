@@ -22,12 +22,25 @@ describe('what an account is told of', () => {
     expect(await ada.events('balance.low')).toMatchObject([{ credits: 500, at: T0 }]);
     const hold = await ada.hold(400);
     await app.call('POST', `/v1/holds/${hold}/release`, { body: {} });
-    await ada.hold(400);
+    expect(await ada.events('balance.depleted')).toEqual([]); // what is held is not gone
+    await ada.charge(400);
     expect(await ada.events('balance.depleted')).toMatchObject([{ credits: 0 }]);
     await ada.at('2026-04-10T10:00:00.000Z');
     await ada.buckets();
     await ada.charge(2900);
     expect((await ada.events('balance.low')).map(({ credits }) => credits)).toEqual([100, 500]);
+  });
+
+  test('is no balance that was empty for an instant between two periods', async () => {
+    const ada = await customer();
+    await ada.buckets();
+    await ada.at('2026-03-11T00:00:00.000Z');
+    await ada.buckets();
+    await ada.post('plan', { plan: 'basic' });
+    await ada.at('2026-04-10T10:00:00.000Z');
+    await ada.buckets();
+    expect(await ada.events('balance.depleted')).toEqual([]);
+    expect(await ada.events('balance.low')).toEqual([]);
   });
 
   test('is credits that end, a week before, if any are left, and their end', async () => {

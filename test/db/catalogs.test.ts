@@ -106,7 +106,7 @@ test('a plan that accounts are on cannot be left out', async () => {
   const renamed = parseCatalog(JSON.parse(json));
   if (!renamed.ok) throw new Error(JSON.stringify(renamed.errors));
   await expect(publishCatalog(database.db.knex, { catalog: renamed.catalog })).rejects.toThrow(
-    'keep plan composer: 1 account(s) are on it',
+    'keep plan composer: 1 account(s) are on it, or will be',
   );
 });
 

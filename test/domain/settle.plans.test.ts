@@ -66,7 +66,7 @@ describe('a plan that ends', () => {
         forfeits: true,
         rules: {
           ...{ plan: 'free', planSource: 'free', planInterval: null, pending: null },
-          ...{ endedAt: pending.at, paidUntil: null },
+          ...{ endedAt: pending.at, paidUntil: null, periodFrom: pending.at },
         },
       },
     ]);

@@ -37,6 +37,7 @@ export function snapshotOf({ rules, ...change }: SnapshotChange = {}): BalanceSn
       planInterval: null,
       paidUntil: null,
       pending: null,
+      periodFrom: null,
       endedAt: null,
       testClock: null,
       timezone: 'Europe/London',

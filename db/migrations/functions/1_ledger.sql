@@ -148,7 +148,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
     'rulesVersion', a.rules_version, 'settleVersion', a.settle_version,
     'rules', jsonb_build_object('catalog', r.catalog, 'plan', r.plan, 'planSource', r.plan_source, 'planInterval', r.plan_interval,
       'paidUntil', r.paid_until, 'timezone', r.timezone, 'anchor', r.anchor, 'suspended', r.suspended, 'maxOpen', r.max_open,
-      'creditsPerDay', r.credits_per_day, 'pending', r.pending, 'endedAt', r.ended_at, 'testClock', r.test_clock, 'email', r.email, 'stripeCustomer', r.stripe_customer, 'createdAt', r.created_at),
+      'creditsPerDay', r.credits_per_day, 'pending', r.pending, 'periodFrom', r.period_from, 'endedAt', r.ended_at, 'testClock', r.test_clock, 'email', r.email, 'stripeCustomer', r.stripe_customer, 'createdAt', r.created_at),
     'members', coalesce((SELECT jsonb_object_agg(m.member, jsonb_build_object('role', m.role, 'monthlyLimit', m.monthly_limit))
                            FROM ledger.members m WHERE m.account_id = p_account), '{}'),
     'calendar', r.calendar,
@@ -689,11 +689,11 @@ BEGIN
         END IF;
 
       -- Changes what gates and calendar are decided by: {rules: {plan, planSource, ...}, rulesVersion, grants, ends, forfeits}. Only a change of plan,
-      -- or of what is going to happen to it, is history. rulesVersion: what it was worked out from; if it has moved since, nothing happens.
+      -- or of what is going to happen to it, is history. rulesVersion, settleVersion: what it was worked out from; if one has moved since, nothing happens.
       -- grants: [{bucket, rank, amount, expiresAt, graceSeconds, source}], what an upgrade adds at once (rule 19). ends: a schedule whose
       -- lots end with this; forfeits: what comes back of them is lost, whatever their policy says (rule 14).
       WHEN 'rules' THEN
-        IF (op ->> 'rulesVersion')::bigint <> a.rules_version THEN
+        IF (op ->> 'rulesVersion')::bigint <> a.rules_version OR (op ->> 'settleVersion')::bigint <> a.settle_version THEN
           status := 'stale';
           recorded := false;
         ELSE
@@ -702,6 +702,7 @@ BEGIN
              SET plan = coalesce(r ->> 'plan', u.plan), plan_source = coalesce(r ->> 'planSource', u.plan_source),
                  plan_interval = CASE WHEN r ? 'planInterval' THEN r ->> 'planInterval' ELSE u.plan_interval END,
                  paid_until = CASE WHEN r ? 'paidUntil' THEN (r ->> 'paidUntil')::timestamptz ELSE u.paid_until END,
+                 period_from = CASE WHEN r ? 'periodFrom' THEN (r ->> 'periodFrom')::timestamptz ELSE u.period_from END,
                  pending = CASE WHEN r ? 'pending' THEN nullif(r -> 'pending', 'null') ELSE u.pending END,
                  ended_at = CASE WHEN r ? 'endedAt' THEN (r ->> 'endedAt')::timestamptz ELSE u.ended_at END,
                  timezone = coalesce(r ->> 'timezone', u.timezone), anchor = coalesce((r ->> 'anchor')::timestamptz, u.anchor),
@@ -942,12 +943,14 @@ BEGIN
         a.held := a.held + d_held;
         a.debt := a.debt + owed - repaid_now;
         a.journal_at := at;
-        -- Told once on the way down, and again only when something was granted meanwhile: a hold that comes and goes says nothing.
+        -- Told once on the way down, and again only when something was granted meanwhile. What is held is not gone: a hold that comes
+        -- and goes says nothing, and neither does what ends with its period.
         IF a.low_below IS NOT NULL THEN
-          level := CASE WHEN a.available = 0 THEN 2 WHEN a.available < a.low_below THEN 1 ELSE 0 END;
-          IF level > a.told AND d_available < 0 THEN
+          level := CASE WHEN a.available + a.held = 0 THEN 2 WHEN a.available + a.held < a.low_below THEN 1 ELSE 0 END;
+          IF level > a.told AND d_available + d_held < 0 AND kind IN ('charge', 'capture', 'revoke', 'freeze', 'adjust') THEN
             a.told := level;
-            detail := coalesce(detail, '{}') || jsonb_build_object('notice', CASE level WHEN 2 THEN 'balance.depleted' ELSE 'balance.low' END);
+            detail := coalesce(detail, '{}')
+              || jsonb_build_object('notice', CASE level WHEN 2 THEN 'balance.depleted' ELSE 'balance.low' END, 'milli', a.available + a.held);
           ELSIF level < a.told AND kind IN ('grant', 'adjust', 'plan', 'refund') THEN
             a.told := level;
           END IF;
