@@ -17,10 +17,12 @@ import { type Crowd, wakingsOf, worked } from './simulation';
  *   --accounts=20000    on the test clock
  *   --timers=400        whose own timers fire, all at one instant
  *   --crowd=1000000     simulated
+ *   --bulk-rate=, --timer-rate=    accounts/s that were measured before: then only the simulation runs
  */
 
 const options = readOptions(process.argv.slice(2));
-const DAY_MS = 86_400_000;
+const MINUTE_MS = 60_000;
+const MINUTES_OF_A_MONTH = 31 * 24 * 60;
 const JITTER_WINDOW_MS = 900_000; // HOLDFAST_TIMER_JITTER_SECONDS, unless it is set
 const TIMERS_FIRE_IN_MS = 20_000;
 
@@ -35,6 +37,8 @@ async function main(): Promise<void> {
 
 async function run(atEnd: AtEnd): Promise<void> {
   console.log(`holdfast bench:life on ${machine()}`);
+  const { bulkRate, timerRate } = options;
+  if (bulkRate > 0 && timerRate > 0) return simulated({ perSecond: bulkRate, bytesEach: null }, timerRate);
   const engine = await startEngine(atEnd, { HOLDFAST_TIMER_JITTER_SECONDS: '0' });
   const bulk = await settledInBulk(engine);
   const alone = await settledByTimers(engine);
@@ -44,7 +48,7 @@ async function run(atEnd: AtEnd): Promise<void> {
 interface Bulk {
   /** Grants written in a second, each the settlement of one account's month. */
   perSecond: number;
-  bytesEach: number;
+  bytesEach: number | null;
 }
 
 /** A month's end of all accounts on one clock. */
@@ -106,14 +110,13 @@ function simulated(bulk: Bulk, byTimers: number): void {
   const catalog = readCatalog(path.join(__dirname, '..', '..', 'catalogs', 'imagineart.json'));
   const fromMs = Date.parse('2026-12-01T00:00:00Z');
   const { crowd } = options;
-  const month = 31 * DAY_MS;
   const base = { catalog, accounts: crowd, fromMs, jitterWindowMs: JITTER_WINDOW_MS, plan: 'standard' };
   const atOnce = () => cycleStart(fromMs, -1);
   const cases: [string, Crowd][] = [
     ['free, a day', { ...base, plan: 'free', days: 1, anchorMs: atOnce }],
     [
       'paid, cycles spread over the month',
-      { ...base, days: 31, anchorMs: (n) => fromMs - ((n * 7919) % month) },
+      { ...base, days: 31, anchorMs: (n) => fromMs - ((n * 7919) % MINUTES_OF_A_MONTH) * MINUTE_MS },
     ],
     ['paid, all at one instant', { ...base, days: 1, anchorMs: atOnce }],
     ['the same without jitter', { ...base, days: 1, anchorMs: atOnce, jitterWindowMs: 0 }],
@@ -140,6 +143,7 @@ function simulated(bulk: Bulk, byTimers: number): void {
   console.log(
     columns([['', 'timers', 'peak/s', 'settled by', 'queue', 'longest wait', 'first to last'], ...rows]),
   );
+  if (bulk.bytesEach === null) return;
   const growth = (bulk.bytesEach * crowd) / 2 ** 30;
   console.log(
     `\n  ${growth.toFixed(1)} GiB a month for ${crowd.toLocaleString('en')} paying accounts that do nothing else`,
@@ -209,9 +213,10 @@ function readOptions(args: readonly string[]) {
     timers: numberOf('timers', 400),
     crowd: numberOf('crowd', 1_000_000),
   };
+  const rates = { bulkRate: numberOf('bulk-rate', 0), timerRate: numberOf('timer-rate', 0) };
   if (Object.values(read).some((value) => !Number.isInteger(value) || value <= 0))
     throw new RangeError('--accounts, --timers and --crowd are whole numbers above 0');
-  return read;
+  return { ...read, ...rates };
 }
 
 main().then(

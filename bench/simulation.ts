@@ -33,34 +33,52 @@ export interface Wakings {
   notices: number;
 }
 
-/** Every timer of the crowd, worked out account by account. What it was granted it leaves untouched until it ends. */
+/** Every timer of the crowd. Accounts whose cycles began together have one calendar, and each its own jitter. */
 export function wakingsOf(crowd: Crowd): Wakings {
   const { accounts, fromMs, days, jitterWindowMs } = crowd;
-  const untilMs = fromMs + days * DAY;
   const perSecond = new Uint32Array((days * DAY + jitterWindowMs) / SECOND + 1);
   const all = { perSecond, timers: 0, grants: 0, notices: 0 };
+  const calendars = new Map<number, Calendar>();
   for (let n = 0; n < accounts; n += 1) {
-    const account = `account-${n}`;
-    const lateMs = jitterMs({ account, windowMs: jitterWindowMs });
-    let snapshot = newcomer(crowd, account, crowd.anchorMs(n));
-    for (;;) {
-      const due = settle({ snapshot, catalog: crowd.catalog, touch: false });
-      const first = toMs(snapshot.now) < fromMs; // how it came to be here is no load of these days
-      if (!first) {
-        all.grants += due.steps.filter((step) => !('op' in step)).length;
-        all.notices += due.steps.filter((step) => 'op' in step && step.op === 'notice').length;
-      }
-      const wakeMs = toMs(due.wakeAt);
-      if (wakeMs >= untilMs) break;
-      if (wakeMs >= fromMs) {
-        const second = Math.floor((wakeMs + lateMs - fromMs) / SECOND);
-        perSecond[second] = (perSecond[second] ?? 0) + 1;
-        all.timers += 1;
-      }
-      snapshot = { ...snapshot, now: new Date(wakeMs).toISOString(), ...leftBy(snapshot, due, wakeMs) };
+    const anchorMs = crowd.anchorMs(n);
+    const calendar = calendars.get(anchorMs) ?? calendarOf(crowd, anchorMs);
+    calendars.set(anchorMs, calendar);
+    all.grants += calendar.grants;
+    all.notices += calendar.notices;
+    all.timers += calendar.wakesMs.length;
+    const lateMs = jitterMs({ account: `account-${n}`, windowMs: jitterWindowMs });
+    for (const wakeMs of calendar.wakesMs) {
+      const second = Math.floor((wakeMs + lateMs - fromMs) / SECOND);
+      perSecond[second] = (perSecond[second] ?? 0) + 1;
     }
   }
   return all;
+}
+
+interface Calendar {
+  wakesMs: number[];
+  grants: number;
+  notices: number;
+}
+
+/** One account's, settlement by settlement. What it was granted it leaves untouched until it ends. */
+function calendarOf(crowd: Crowd, anchorMs: number): Calendar {
+  const { fromMs, days, catalog } = crowd;
+  const untilMs = fromMs + days * DAY;
+  const calendar: Calendar = { wakesMs: [], grants: 0, notices: 0 };
+  let snapshot = newcomer(crowd, 'account', anchorMs);
+  for (;;) {
+    const due = settle({ snapshot, catalog, touch: false });
+    // How it came to be here is no load of these days.
+    if (toMs(snapshot.now) >= fromMs) {
+      calendar.grants += due.steps.filter((step) => !('op' in step)).length;
+      calendar.notices += due.steps.filter((step) => 'op' in step && step.op === 'notice').length;
+    }
+    const wakeMs = toMs(due.wakeAt);
+    if (wakeMs >= untilMs) return calendar;
+    if (wakeMs >= fromMs) calendar.wakesMs.push(wakeMs);
+    snapshot = { ...snapshot, now: new Date(wakeMs).toISOString(), ...leftBy(snapshot, due, wakeMs) };
+  }
 }
 
 /** What the ledger has of the account after a settlement; notices are told once, as their keys see to. */
