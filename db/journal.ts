@@ -16,6 +16,8 @@ export const JOURNAL_KINDS = [
   'unfreeze',
   'adjust',
   'plan',
+  'suspend',
+  'unsuspend',
   'notice',
 ] as const;
 

@@ -1,4 +1,3 @@
-import type { Knex } from 'knex';
 import type { Pool } from 'pg';
 import { type BalanceSnapshot, type Instant, type Snapshot, toMs } from '../domain/account';
 import { settle } from '../domain/settle';
@@ -16,14 +15,6 @@ export interface Ledger {
   open(account: NewAccount): Promise<boolean>;
   /** One operation on one account. Null: there is no such account. Refusals are replies, never exceptions. */
   run(account: string, operation: Operation | Build): Promise<Reply | null>;
-  /**
-   * One operation in a transaction of the caller's, so that what else it writes happens with it or not at all. The
-   * account must be settled: LedgerContended if it is not.
-   */
-  runWithin(
-    transaction: Knex.Transaction,
-    one: { account: string; operation: Operation },
-  ): Promise<Reply | null>;
   /** Brings the account up to its clock. Null: there is no such account. */
   settle(
     account: string,
@@ -199,19 +190,6 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
     balance,
     settle: settleAccount,
     carry: createCarrier({ pool, lanes, due: (known) => due(known, false) }),
-    async runWithin(transaction, { account, operation }) {
-      const calls = JSON.stringify([{ account, ops: [operation], settle: null }]);
-      const { rows } = await transaction.raw<{ rows: { result: ApplyResult }[] }>(
-        'SELECT ledger.apply(?::jsonb) -> 0 AS result',
-        [calls],
-      );
-      const result = rows[0]?.result; // the shape is what 0005 builds, as above
-      if (result?.result === 'unknown_account') return null;
-      if (result?.result !== 'ok')
-        throw new LedgerContended(`account ${account} is not settled; settle it and try again`);
-      if (operation.op === 'rules') cached.delete(account);
-      return result.replies[0] ?? null;
-    },
     async open({ account, clockAt, ...rules }) {
       const opened = await one<boolean>('ledger_open', 'SELECT ledger.open_account($1, $2, $3) AS value', [
         account,

@@ -3,10 +3,8 @@ import { z } from 'zod';
 import { listGenerations } from '../../db/generations';
 import type { Database } from '../../db/connection';
 import type { Ledger } from '../../db/ledger';
-import type { RulesOperation } from '../../db/operations';
-import { claimRequestKey } from '../../db/requestKeys';
 import { toCredits } from '../../domain/credits';
-import { unknownAccount } from '../commonProblems';
+import { keyConflict, unknownAccount } from '../commonProblems';
 import type { GenerationStarter } from '../generationStarter';
 import { accountFrom, type Route, route } from '../route';
 import { accountId, creditsFromZero, creditsOut, reason } from '../schemas';
@@ -33,9 +31,6 @@ interface RuleChange {
   rules: Record<string, unknown>;
   actor: string;
   why?: string;
-}
-
-interface Keyed {
   key: string | null;
   hash: string;
 }
@@ -49,35 +44,20 @@ export function standingRoutes({ db, ledger, starter }: StandingRouteDeps): Rout
     params: z.strictObject({ id: accountId }),
   } as const;
 
-  const operationOf = ({ rules, actor, why }: RuleChange): RulesOperation => ({
-    op: 'rules',
-    key: `sys:rules:${randomBytes(8).toString('hex')}`, // it says how it shall be, so twice is once
-    hash: 'rules',
-    rules,
-    actor,
-    ...(why === undefined ? {} : { reason: why }),
-  });
-
-  async function changeRules(id: string, change: RuleChange): Promise<void> {
-    if ((await ledger.run(id, operationOf(change))) === null) throw unknownAccount(id);
-  }
-
-  /**
-   * Under a key in one transaction with it: a repetition after a crash must not undo what was decided since. False if
-   * it was done before.
-   */
-  async function changeOnce(id: string, { key, hash, ...change }: RuleChange & Keyed): Promise<boolean> {
-    if (key === null) {
-      await changeRules(id, change);
-      return true;
-    }
-    if ((await ledger.settle(id, { touch: true })) === null) throw unknownAccount(id);
-    return db.knex.transaction(async (transaction) => {
-      if (!(await claimRequestKey(transaction, { owner: { account: id }, key, requestHash: hash })))
-        return false;
-      await ledger.runWithin(transaction, { account: id, operation: operationOf(change) });
-      return true;
+  /** False if it was done before under this key: a repetition after a crash must not undo what was decided since. */
+  async function changeRules(id: string, { rules, actor, why, key, hash }: RuleChange): Promise<boolean> {
+    const reply = await ledger.run(id, {
+      op: 'rules',
+      ...(key === null
+        ? { key: `sys:rules:${randomBytes(8).toString('hex')}`, hash: 'rules' } // it says how it shall be, so twice is once
+        : { key: `req:${key}`, hash }),
+      rules,
+      actor,
+      ...(why === undefined ? {} : { reason: why }),
     });
+    if (reply === null) throw unknownAccount(id);
+    if (reply.status === 'idempotency_conflict') throw keyConflict();
+    return !reply.replayed;
   }
 
   async function cancelRunning(account: string, why: string): Promise<number> {
@@ -105,7 +85,7 @@ export function standingRoutes({ db, ledger, starter }: StandingRouteDeps): Rout
         creditsPerDay: creditsFromZero.nullable().optional(),
       }),
       responses: { 200: limits },
-    }).handle(async ({ params, body, caller }) => {
+    }).handle(async ({ params, body, caller, hash }) => {
       const { openGenerations, creditsPerDay } = body;
       await changeRules(params.id, {
         rules: {
@@ -113,6 +93,8 @@ export function standingRoutes({ db, ledger, starter }: StandingRouteDeps): Rout
           ...(creditsPerDay === undefined ? {} : { creditsPerDay }),
         },
         actor: caller.keyId,
+        key: null,
+        hash,
       });
       const after = await ledger.snapshot(params.id);
       if (after === null) throw unknownAccount(params.id);
@@ -133,7 +115,8 @@ export function standingRoutes({ db, ledger, starter }: StandingRouteDeps): Rout
     }).handle(async ({ params, body, key, hash, caller }) => {
       const change = { rules: { suspended: true }, actor: caller.keyId, why: body.reason, key, hash };
       const now =
-        (await changeOnce(params.id, change)) || (await ledger.snapshot(params.id))?.rules.suspended === true;
+        (await changeRules(params.id, change)) ||
+        (await ledger.snapshot(params.id))?.rules.suspended === true;
       const canceled = body.cancelRunning && now ? await cancelRunning(params.id, body.reason) : 0;
       return { status: 200, body: { account: params.id, suspended: true, canceled } };
     }),
@@ -145,7 +128,7 @@ export function standingRoutes({ db, ledger, starter }: StandingRouteDeps): Rout
       idempotency: 'optional',
       responses: { 200: standing },
     }).handle(async ({ params, key, hash, caller }) => {
-      await changeOnce(params.id, { rules: { suspended: false }, actor: caller.keyId, key, hash });
+      await changeRules(params.id, { rules: { suspended: false }, actor: caller.keyId, key, hash });
       return { status: 200, body: { account: params.id, suspended: false, canceled: 0 } };
     }),
   ];

@@ -72,6 +72,10 @@ test('one key is one request, whatever route it is sent to', async () => {
   expect((await ofAccount('purchases', { pack: 'tokens-1000' }, 'bought')).status).toBe(201);
   expect(code(await adjust({ bucket: 'pack', credits: 1 }, 'bought'))).toEqual(CONFLICT);
   expect(code(await post('/v1/generations', { account, action: 'rename' }, 'bought'))).toEqual(CONFLICT);
+  expect((await ofAccount('suspend', { reason: 'x' }, 'stopped')).status).toBe(200);
+  expect((await ofAccount('unsuspend', {}, 'free')).status).toBe(200);
+  expect(code(await post('/v1/charges', { account, credits: 1 }, 'stopped'))).toEqual(CONFLICT);
+  expect(code(await post('/v1/holds', { account, credits: 1, ttlSeconds: 60 }, 'free'))).toEqual(CONFLICT);
 });
 
 test('a purchase is answered with its first answer, also where it had not been granted yet, and once', async () => {
@@ -135,6 +139,16 @@ test('not even after a crash before it was answered, and it cancels nothing that
   const again = await ofAccount('suspend', { reason: 'fraud', cancelRunning: true }, 'k1');
   expect([again.status, await suspended()]).toEqual([200, false]);
   expect(whole.cancelled).not.toContain(id);
+});
+
+test('who suspended it, when and why is in its journal', async () => {
+  await ofAccount('suspend', { reason: 'fraud' }, 'k1');
+  await ofAccount('unsuspend', {});
+  const { body } = await whole.app.call('GET', `/v1/accounts/${account}/journal?limit=2`);
+  expect(body['data']).toMatchObject([
+    { kind: 'unsuspend', credits: 0, reason: null },
+    { kind: 'suspend', credits: 0, key: 'k1', reason: 'fraud', actor: expect.any(String) },
+  ]);
 });
 
 test('while it is still suspended, a repetition after a crash goes on cancelling', async () => {

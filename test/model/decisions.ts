@@ -303,12 +303,14 @@ function unfreeze({ account, at, moves }: Context, operation: UnfreezeOperation)
   return { status: 'applied', reply: ledger.giveBack(account, moves, back) };
 }
 
-/** Everything decided by the rules as they were is stale, and the next use settles first. Only a plan is history. */
+/** Everything decided by the rules as they were is stale, and the next use settles first. A plan and a suspension are history. */
 function changeRules({ account }: Context, { rules }: RulesOperation): Decided {
   account.rulesVersion += 1;
   account.nextDueAt = Number.NEGATIVE_INFINITY;
-  if (rules['plan'] === undefined) return { status: 'applied', recorded: false, reply: { op: 'rules' } };
-  return { status: 'applied', kind: 'plan' };
+  if (rules['plan'] !== undefined) return { status: 'applied', kind: 'plan' };
+  if (rules['suspended'] !== undefined)
+    return { status: 'applied', kind: rules['suspended'] === true ? 'suspend' : 'unsuspend' };
+  return { status: 'applied', recorded: false, reply: { op: 'rules' } };
 }
 
 /** A purchase's own lot, and what came back of it when that was over. */

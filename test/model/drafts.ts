@@ -58,7 +58,7 @@ const KINDS = {
   revoke: fc.record({ amount, cause: fc.nat(5), source: fc.nat(8), buckets: fc.nat(15) }),
   freeze: fc.record({ amount, cause: fc.nat(5), source: fc.nat(8), whole: fc.boolean() }),
   unfreeze: fc.record({ cause: fc.nat(5) }),
-  rules: fc.record({ plan: fc.boolean() }),
+  rules: fc.record({ of: fc.constantFrom('plan', 'email', 'suspend', 'unsuspend') }),
   again: fc.record({ back: fc.nat(30), altered: rarely }),
 };
 
@@ -137,6 +137,10 @@ interface Keyed {
 
 type Of<K extends Kind> = Extract<Draft, { kind: K }>;
 
+function rulesOf(of: Of<'rules'>['of'], name: string): Record<string, unknown> {
+  return of === 'plan' || of === 'email' ? { [of]: name } : { suspended: of === 'suspend' };
+}
+
 function onAccount(
   draft: Of<'grant' | 'adjust' | 'revoke' | 'freeze' | 'unfreeze' | 'rules'>,
   { model }: Hand,
@@ -176,7 +180,7 @@ function onAccount(
     case 'unfreeze':
       return { ...keyed, op: 'unfreeze', cause: `c${draft.cause}` };
     default:
-      return { ...keyed, op: 'rules', rules: draft.plan ? { plan: keyed.key } : { email: keyed.key } };
+      return { ...keyed, op: 'rules', rules: rulesOf(draft.of, keyed.key) };
   }
 }
 

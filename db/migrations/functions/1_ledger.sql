@@ -689,7 +689,7 @@ BEGIN
         END IF;
 
       -- Changes what gates and calendar are decided by: {rules: {plan, planSource, ...}, rulesVersion, grants, ends, forfeits}. Only a change of plan,
-      -- or of what is going to happen to it, is history. rulesVersion, settleVersion: what it was worked out from; if one has moved since, nothing happens.
+      -- or of what is going to happen to it, and a suspension are history. rulesVersion, settleVersion: what it was worked out from; if one has moved since, nothing happens.
       -- grants: [{bucket, rank, amount, expiresAt, graceSeconds, source}], what an upgrade adds at once (rule 19). ends: a schedule whose
       -- lots end with this; forfeits: what comes back of them is lost, whatever their policy says (rule 14).
       WHEN 'rules' THEN
@@ -718,9 +718,13 @@ BEGIN
           -- Every step of the calendar is worked out afresh: the next use settles first.
           a.rules_version := a.rules_version + 1;
           a.next_due_at := '-infinity';
-          kind := 'plan';
-          recorded := r ? 'plan' OR r ? 'pending';
-          IF recorded THEN
+          kind := CASE WHEN r ?| ARRAY['plan', 'pending'] THEN 'plan' WHEN (r ->> 'suspended')::boolean THEN 'suspend' ELSE 'unsuspend' END;
+          recorded := r ?| ARRAY['plan', 'pending', 'suspended'];
+          IF NOT recorded THEN
+            reply := '{"op": "rules"}';
+          ELSIF kind <> 'plan' THEN
+            detail := NULL;
+          ELSE
             a.wake_at := least(a.wake_at, at); -- and so does its workflow
             schedule := op ->> 'ends';
             FOR i IN 0..coalesce(jsonb_array_length(op -> 'grants'), 0) - 1 LOOP
@@ -728,8 +732,6 @@ BEGIN
               moves := moves || ROW(a.lot_seq + 1 + i, 'outside', 'available', (r ->> 'amount')::bigint)::ledger.move;
               new_lots := new_lots || (jsonb_strip_nulls(r - 'amount') || jsonb_build_object('lot', a.lot_seq + 1 + i, 'effectiveAt', at));
             END LOOP;
-          ELSE
-            reply := '{"op": "rules"}';
           END IF;
         END IF;
 
