@@ -94,5 +94,31 @@ test('Basic → Pro in mid-cycle, with what is left carried → Basic again at t
     '2027-04-20 grant +1500',
     'closing 2080',
   ]);
+  // What he could have been told of until the autumn.
+  expect(await dan.told('2026-11-01')).toEqual([
+    '2026-05-15 credits.granted 10',
+    '2026-06-15 credits.expired 2',
+    '2026-06-15 credits.granted 10',
+    '2026-06-20 subscription.updated free → basic',
+    '2026-06-20 credits.granted 1500',
+    '2026-07-05 credits.granted 4500',
+    '2026-07-05 subscription.updated basic → pro',
+    '2026-07-13 credits.expiring 5429.5',
+    '2026-07-20 credits.expired 929.5',
+    '2026-07-20 credits.expired 4500',
+    '2026-07-20 credits.granted 6000',
+    '2026-08-13 credits.expiring 6000',
+    '2026-08-20 credits.expired 6000',
+    '2026-08-20 credits.granted 6000',
+    '2026-09-13 credits.expiring 6000',
+    '2026-09-20 credits.expired 6000',
+    '2026-09-20 credits.granted 6000',
+    '2026-10-01 subscription.updated pro → pro, basic on 2026-10-20',
+    '2026-10-13 credits.expiring 6000',
+    '2026-10-20 credits.expired 6000',
+    '2026-10-20 subscription.updated pro → basic',
+    '2026-10-20 credits.granted 1500',
+    '2026-10-20 credits.granted 1000',
+  ]);
   await dan.audited();
 }, 180_000);

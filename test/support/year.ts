@@ -19,6 +19,8 @@ export interface Year {
   usage: (groupBy: string) => Promise<Record<string, number>>;
   /** The statement of all there was: a line each of date, what, and the change of what is available. */
   statement: () => Promise<string[]>;
+  /** What it was told of by itself until a day: a line each of date, what, and how many credits. */
+  told: (until: string) => Promise<string[]>;
   /** Fails if the books of anybody are not in order. */
   audited: () => Promise<void>;
 }
@@ -27,6 +29,13 @@ interface Statement {
   lines: { at: string; kind: string; credits: number; action: string | null; model: string | null }[];
   opening: number;
   closing: number;
+}
+
+interface Told {
+  at: string;
+  type: string;
+  credits: number | null;
+  plan: { before: string; after: string; pending: { plan: string; at: string } | null } | null;
 }
 
 export async function beginYear(
@@ -92,6 +101,13 @@ export async function beginYear(
         return `${at.slice(0, 10)} ${what} ${credits > 0 ? '+' : ''}${credits}`;
       });
       return [`opening ${opening}`, ...told, `closing ${closing}`];
+    },
+    async told(until) {
+      const { data } = await get<{ data: Told[] }>(`/events?limit=100&to=${until}`);
+      return data.toReversed().map(({ at, type, credits, plan }) => {
+        const then = plan?.pending == null ? '' : `, ${plan.pending.plan} on ${plan.pending.at.slice(0, 10)}`;
+        return `${at.slice(0, 10)} ${type} ${credits ?? `${plan?.before} → ${plan?.after}${then}`}`;
+      });
     },
     async audited() {
       const { checks } = await runAudit(engine.database.owner.pool);
