@@ -31,7 +31,8 @@ test(
         next += 1;
         try {
           const options = { weights: swarmWeights(seed), runs: RUNS_EACH, seed };
-          operations += await runModel(database.db.pool, options);
+          const done = await runModel(database.db.pool, options);
+          operations += done; // not before the await: others count meanwhile
         } catch (error) {
           throw new Error(`seed ${seed} failed`, { cause: error });
         }
