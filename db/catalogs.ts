@@ -4,7 +4,7 @@ import path from 'node:path';
 import type { Knex } from 'knex';
 import type { Pool } from 'pg';
 import { type Instant, toMs } from '../domain/account';
-import type { Catalog } from '../domain/catalog';
+import { type Catalog, planOf } from '../domain/catalog';
 import { parseCatalog } from '../domain/parseCatalog';
 import { canonicalJson } from '../domain/ids';
 
@@ -21,6 +21,8 @@ export interface CatalogStore {
   version(catalog: string, version: number): Promise<CatalogVersion | undefined>;
   /** Every catalog's version in force at the instant. */
   list(atMs: number): Promise<CatalogVersion[]>;
+  /** When a version that is published already takes the plan away; null: none does. */
+  planLeavesAt(of: { catalog: string; plan: string }, atMs: number): Promise<Instant | null>;
 }
 
 /** No account can be on a catalog that does not exist, so this is a broken database, not bad input. */
@@ -106,6 +108,15 @@ export function createCatalogStore({ pool }: { pool: Pool }): CatalogStore {
       const ids = [...new Set(all.map((row) => row.catalog))];
       const current = ids.flatMap((id) => pick(all, id, atMs) ?? []);
       return Promise.all(current.map(load));
+    },
+    async planLeavesAt({ catalog, plan }, atMs) {
+      const all = await versions();
+      const later = all.filter((row) => row.catalog === catalog && toMs(row.effective_at) > atMs);
+      const inForce = later.filter((row) => pick(all, catalog, toMs(row.effective_at)) === row);
+      for (const row of inForce.toSorted((a, b) => toMs(a.effective_at) - toMs(b.effective_at))) {
+        if (planOf((await load(row)).catalog, plan) === undefined) return row.effective_at;
+      }
+      return null;
     },
   };
 }

@@ -11,13 +11,14 @@ import type { RulesOperation } from '../../db/operations';
 import { lockTestClock, type TestClock } from '../../db/testClocks';
 import { type BalanceSnapshot, toMs } from '../../domain/account';
 import { balanceBody, pastBalanceBody } from '../../domain/balance';
-import { freePlan, isPaid, planOf } from '../../domain/catalog';
+import { freePlan, isPaid } from '../../domain/catalog';
 import { TEST_CLOCK_ID } from '../../domain/ids';
 import { limitsShown, roleOf } from '../../domain/limits';
 import { rezoned } from '../../domain/zoneChange';
 import { bookedAccount } from '../bookedAccount';
 import { showAccount } from '../shownAccount';
 import { clockAdvancing, invalidField, unknownAccount } from '../commonProblems';
+import { offeredPlan } from '../offeredPlan';
 import { listFields, listOf, page } from '../pagination';
 import { ProblemError } from '../problems';
 import { accountFrom, type Route, route } from '../route';
@@ -67,12 +68,11 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
       const known = (await catalogs.list(nowMs)).find(({ catalog }) => catalog.catalog === body.catalog);
       if (known === undefined)
         throw new ProblemError('unknown_catalog', { detail: `There is no catalog ${body.catalog}.` });
-      const plan = body.plan === undefined ? freePlan(known.catalog) : planOf(known.catalog, body.plan);
-      if (plan === undefined) {
-        throw new ProblemError('unknown_plan', {
-          detail: `Catalog ${body.catalog} has no plan ${body.plan}.`,
-        });
-      }
+      const plan = await offeredPlan(catalogs, {
+        catalog: known.catalog,
+        plan: body.plan ?? freePlan(known.catalog).plan,
+        atMs: nowMs,
+      });
       if (isPaid(plan) && !caller.scopes.has('admin'))
         throw adminOnly(
           'Only a key with scope `admin` may set a paid plan; others are bought at the checkout.',

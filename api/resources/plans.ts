@@ -8,6 +8,7 @@ import { toCredits } from '../../domain/credits';
 import { type PlanChange, planChange, resume, type WantedPlan } from '../../domain/planChange';
 import { hasSubscription } from '../../domain/settle';
 import { invalidField, keyConflict, unknownAccount } from '../commonProblems';
+import { offeredPlan } from '../offeredPlan';
 import { ProblemError } from '../problems';
 import { accountFrom, type KeyedRequest, type Route, route, type TextAnswer } from '../route';
 import { accountId, creditsOut, instantOut } from '../schemas';
@@ -81,13 +82,13 @@ export function planRoutes(deps: PlanRouteDeps): Route[] {
     key: string | null;
     hash: string;
     actor: string;
-    workOut: (known: Known, source: string) => PlanChange;
+    workOut: (known: Known, source: string) => PlanChange | Promise<PlanChange>;
   }) {
     const { id, key, hash, actor, workOut } = options;
     const name = key === null ? `sys:plan-change:${randomBytes(8).toString('hex')}` : `req:${key}`;
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       const found = await known(id);
-      const { operation } = workOut(found, `plan:upgrade:${name.slice(4)}`);
+      const { operation } = await workOut(found, `plan:upgrade:${name.slice(4)}`);
       if (operation === null) return { status: 200 as const, body: await showAccount(deps, id) };
       const { rulesVersion, settleVersion } = found.snapshot;
       const reply = await ledger.run(id, {
@@ -125,7 +126,8 @@ export function planRoutes(deps: PlanRouteDeps): Route[] {
     }).handle(({ params, body, key, hash, caller }) =>
       change({
         ...{ id: params.id, key, hash, actor: caller.keyId },
-        workOut: (found, source) => planChange({ ...found, wanted: wantedOf(found, body), source }),
+        workOut: async (found, source) =>
+          planChange({ ...found, wanted: await wantedOf(catalogs, found, body), source }),
       }),
     ),
     route({
@@ -140,7 +142,8 @@ export function planRoutes(deps: PlanRouteDeps): Route[] {
       responses: { 200: preview },
     }).handle(async ({ params, body }) => {
       const found = await known(params.id);
-      const worked = planChange({ ...found, wanted: wantedOf(found, body), source: 'plan:upgrade:preview' });
+      const wanted = await wantedOf(catalogs, found, body);
+      const worked = planChange({ ...found, wanted, source: 'plan:upgrade:preview' });
       return {
         status: 200,
         body: {
@@ -198,13 +201,13 @@ function assertSubscribed({ snapshot, catalog }: Known): void {
   });
 }
 
-/** The plan that is asked for, if it exists and is sold so. */
-function wantedOf({ snapshot, catalog }: Known, body: z.output<typeof planBody>): WantedPlan {
-  const plan = planOf(catalog, body.plan);
-  if (plan === undefined)
-    throw new ProblemError('unknown_plan', {
-      detail: `Catalog ${catalog.catalog} has no plan ${body.plan}.`,
-    });
+/** The plan that is asked for, if it is sold so. */
+async function wantedOf(
+  catalogs: CatalogStore,
+  { snapshot, catalog }: Known,
+  body: z.output<typeof planBody>,
+): Promise<WantedPlan> {
+  const plan = await offeredPlan(catalogs, { catalog, plan: body.plan, atMs: toMs(snapshot.now) });
   if (body.when === 'period_end' && plan.rank > 0 && !hasSubscription(catalog, snapshot.rules))
     throw invalidField('when', 'There is no period to wait for: the account has no subscription.');
   const { planInterval } = snapshot.rules;

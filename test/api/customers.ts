@@ -7,6 +7,7 @@ import { createQuoting } from '../../api/resources/quoting';
 import { runAudit } from '../../db/audit';
 import { publishCatalog, readCatalog } from '../../db/catalogs';
 import { createEngine, type Engine } from '../../db/engine';
+import type { Catalog } from '../../domain/catalog';
 import { testDatabase } from '../support/database';
 import { startApp, type TestApp } from './app';
 
@@ -33,16 +34,17 @@ export interface Customers {
   engine: Engine;
   /** On a free plan. */
   customer: (catalog?: string, timezone?: string) => Promise<Customer>;
+  /** A further version of a catalog that ships. */
+  publish: (catalog: string, edit: (catalog: Catalog) => Catalog, effectiveAt: string) => Promise<void>;
   /** Fails if the audit finds anything. */
   close: () => Promise<void>;
 }
 
 export async function startCustomers(): Promise<Customers> {
   const database = await testDatabase();
-  for (const name of ['imagineart', 'draftly']) {
-    const file = path.join(__dirname, '..', '..', 'catalogs', `${name}.json`);
-    await publishCatalog(database.db.knex, { catalog: readCatalog(file) });
-  }
+  const shipped = (name: string) => readCatalog(path.join(__dirname, '..', '..', 'catalogs', `${name}.json`));
+  for (const name of ['imagineart', 'draftly'])
+    await publishCatalog(database.db.knex, { catalog: shipped(name) });
   const engine = createEngine({
     database: database.db,
     ring: () => undefined,
@@ -110,6 +112,9 @@ export async function startCustomers(): Promise<Customers> {
     app,
     engine,
     customer,
+    async publish(catalog, edit, effectiveAt) {
+      await publishCatalog(database.db.knex, { catalog: edit(shipped(catalog)), effectiveAt });
+    },
     async close() {
       const { checks } = await runAudit(database.db.pool);
       expect(checks.filter(({ violations }) => violations > 0)).toEqual([]);
