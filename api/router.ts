@@ -5,6 +5,7 @@ import { ANONYMOUS, type Authenticate, type Authenticated, authorize } from './a
 import { parseJson, requireJsonType, storableBody } from './body';
 import { problemOf } from './failures';
 import { answerOnce, findReplay, keepText, lookUp, readKey } from './idempotent';
+import { isStorable } from '../domain/text';
 import { problemDocument, problemKind, ProblemError } from './problems';
 import { type RequestFacts, requestFacts } from './requestLog';
 import type { BareContext, Method, RawRequest, Route, TextAnswer } from './route';
@@ -180,6 +181,9 @@ function rawRequest(request: Request): RawRequest {
   const params = Object.fromEntries(
     Object.entries(request.params).map(([name, value]) => [name, String(value)]),
   );
+  // No id has what the database cannot keep, and a key is looked up before the shape is checked.
+  if (!Object.values(params).every(isStorable))
+    throw new ProblemError('not_found', { detail: 'Nothing has such an id.' });
   return { params, query: { ...request.query }, body: storableBody(request) };
 }
 

@@ -57,7 +57,9 @@ function hasFourDigitYear(at: Date): boolean {
 }
 
 /** An instant as it is shown: RFC 3339 in UTC with milliseconds. */
-export const instantOut = z.iso.datetime({ precision: 3 });
+export const instantOut = z.iso
+  .datetime({ precision: 3 })
+  .refine((text) => hasFourDigitYear(new Date(text)), 'Years go from 0001 to 9999.');
 
 /** A Date to what `instantOut` describes. */
 export function shown(at: Date): string {

@@ -99,7 +99,15 @@ function newcomer({ plan, catalog, fromMs }: Crowd, account: string, anchorMs: n
       planSource: free ? 'free' : 'admin',
       planInterval: free ? null : 'month',
     },
-    ...{ paidUntil: null, pending: null, periodFrom: null, endedAt: null, testClock: null, timezone: 'UTC' },
+    ...{
+      paidUntil: null,
+      pending: null,
+      periodFrom: null,
+      endedAt: null,
+      testClock: null,
+      timezone: 'UTC',
+      zoneChange: null,
+    },
     ...{ anchor: new Date(anchorMs).toISOString(), createdAt: new Date(anchorMs).toISOString() },
     ...{ suspended: false, maxOpen: null, creditsPerDay: null, email: null, stripeCustomer: null },
   };

@@ -17,6 +17,8 @@ export interface CatalogVersion {
 export interface CatalogStore {
   /** The newest version in force at an instant of the account's clock; a first version always applies. */
   inForce(catalog: string, atMs: number): Promise<CatalogVersion>;
+  /** When another version comes into force after an instant; null: none that is published. */
+  nextVersionAt(catalog: string, atMs: number): Promise<Instant | null>;
   /** One version, for ever the same. Undefined: there is none. */
   version(catalog: string, version: number): Promise<CatalogVersion | undefined>;
   /** Every catalog's version in force at the instant. */
@@ -93,6 +95,14 @@ export function createCatalogStore({ pool }: { pool: Pool }): CatalogStore {
     return own.findLast((row) => toMs(row.effective_at) <= atMs) ?? own[0];
   }
 
+  /** The versions that come into force after an instant, in their order. */
+  function after(all: CatalogRow[], catalog: string, atMs: number): CatalogRow[] {
+    const later = all.filter((row) => row.catalog === catalog && toMs(row.effective_at) > atMs);
+    return later
+      .filter((row) => pick(all, catalog, toMs(row.effective_at)) === row)
+      .toSorted((a, b) => toMs(a.effective_at) - toMs(b.effective_at));
+  }
+
   return {
     async inForce(catalog, atMs) {
       const row = pick(await versions(), catalog, atMs);
@@ -109,11 +119,11 @@ export function createCatalogStore({ pool }: { pool: Pool }): CatalogStore {
       const current = ids.flatMap((id) => pick(all, id, atMs) ?? []);
       return Promise.all(current.map(load));
     },
+    async nextVersionAt(catalog, atMs) {
+      return after(await versions(), catalog, atMs)[0]?.effective_at ?? null;
+    },
     async planLeavesAt({ catalog, plan }, atMs) {
-      const all = await versions();
-      const later = all.filter((row) => row.catalog === catalog && toMs(row.effective_at) > atMs);
-      const inForce = later.filter((row) => pick(all, catalog, toMs(row.effective_at)) === row);
-      for (const row of inForce.toSorted((a, b) => toMs(a.effective_at) - toMs(b.effective_at))) {
+      for (const row of after(await versions(), catalog, atMs)) {
         if (planOf((await load(row)).catalog, plan) === undefined) return row.effective_at;
       }
       return null;

@@ -50,8 +50,12 @@ export async function listOpenHolds(
   },
 ): Promise<OpenHold[]> {
   const { olderThanSeconds, after, limit } = filter;
-  const query = knex('ledger.holds')
+  const query = knex('ledger.holds as h')
+    .join('ledger.accounts as a', 'a.account_id', 'h.account_id')
     .where({ open: true })
+    // A lease is over at its end, also before anybody has written it down.
+    .whereRaw('(expires_at IS NULL OR expires_at > coalesce(a.clock_at, clock_timestamp()))')
+    .select('h.*')
     .orderByRaw("date_trunc('milliseconds', opened_at), hold_id")
     .limit(limit);
   if (olderThanSeconds !== undefined) {

@@ -1,6 +1,6 @@
 import type { Pool } from 'pg';
 import { type BalanceSnapshot, type Instant, type Snapshot, toMs } from '../domain/account';
-import { settle } from '../domain/settle';
+import { moves, type Settlement, settle } from '../domain/settle';
 import { type BatchesOptions, createBatches, LedgerContended, MAX_ATTEMPTS } from './batches';
 import { type Carried, createCarrier, type Stop } from './carrier';
 import type { CatalogStore, CatalogVersion } from './catalogs';
@@ -11,7 +11,7 @@ import type { ApplyRequest, ApplyResult, Operation, Reply } from './operations';
 export type Build = (context: { snapshot: Snapshot; catalog: CatalogVersion }) => Operation | null;
 
 export interface Ledger {
-  /** Opens an account; false if the id is taken. Its first use settles it. */
+  /** Opens an account; false if the id is taken by another request. Its first use settles it. */
   open(account: NewAccount): Promise<boolean>;
   /** One operation on one account. Null: there is no such account. Refusals are replies, never exceptions. */
   run(account: string, operation: Operation | Build): Promise<Reply | null>;
@@ -20,8 +20,10 @@ export interface Ledger {
     account: string,
     options: { touch: boolean },
   ): Promise<{ wakeAt: Instant; onTestClock: boolean } | null>;
-  /** Rules and totals as they are now, not settled first. */
+  /** Rules and totals as they are written, not settled first. */
   snapshot(account: string): Promise<Snapshot | null>;
+  /** As they are now: what has ended, and a plan that was to change, is written down first; looking grants nothing free. */
+  current(account: string): Promise<Snapshot | null>;
   /** What a key was answered, before anything else is looked at (rule 1). */
   answerTo(account: string, key: string): Promise<{ hash: string; answer: string } | null>;
   /** The balance with its lots, settled first when something is due (rule 11). */
@@ -47,6 +49,8 @@ export interface NewAccount {
   clockAt?: Instant | undefined;
   /** The test clock that moves it. */
   testClock?: string | undefined;
+  /** The request that opens it: sent again, it finds its own account. */
+  openedBy?: string | undefined;
 }
 
 export interface LedgerDeps {
@@ -60,6 +64,14 @@ export interface LedgerDeps {
 
 const MAX_CACHED_SNAPSHOTS = 10_000;
 const SNAPSHOT_TTL_MS = 60_000;
+
+/** The earliest instant that something not settled yet may belong to. */
+function dueSince({ now, nextDueAt, rules }: Snapshot): number {
+  const dueMs = toMs(nextDueAt);
+  // After a change of plan all is worked out afresh, from where its first period begins.
+  const sinceMs = Number.isFinite(dueMs) || rules.periodFrom === null ? dueMs : toMs(rules.periodFrom);
+  return Number.isFinite(sinceMs) ? Math.min(sinceMs, toMs(now)) : toMs(now);
+}
 
 export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps): Ledger {
   // Rules change rarely and the database checks their version under the lock, so a cached snapshot saves a
@@ -146,8 +158,19 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
     return reply;
   }
 
-  async function due(known: Snapshot, touch: boolean) {
-    const { catalog } = await catalogs.inForce(known.rules.catalog, toMs(known.now));
+  /** What is due, by the catalog that was in force when it came due: how late it is settled changes nothing (rule 20). */
+  async function due(known: Snapshot, touch: boolean): Promise<Settlement> {
+    const { catalog: id } = known.rules;
+    const nowMs = toMs(known.now);
+    for (let atMs = dueSince(known); ; ) {
+      const next = await catalogs.nextVersionAt(id, atMs);
+      if (next === null || toMs(next) > nowMs) break;
+      const { catalog } = await catalogs.inForce(id, atMs);
+      atMs = toMs(next);
+      const before = settle({ snapshot: known, catalog, touch: false, untilMs: atMs });
+      if (moves(before)) return before;
+    }
+    const { catalog } = await catalogs.inForce(id, nowMs);
     return settle({ snapshot: known, catalog, touch });
   }
 
@@ -174,6 +197,15 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
     );
   }
 
+  async function current(account: string): Promise<Snapshot | null> {
+    const found = await snapshot(account);
+    if (found === null) return null;
+    const changeMs = found.rules.pending === null ? Number.POSITIVE_INFINITY : toMs(found.rules.pending.at);
+    if (toMs(found.now) < Math.min(changeMs, toMs(found.endsAt))) return found;
+    await settleAccount(account, { touch: false });
+    return snapshot(account);
+  }
+
   async function balance(account: string): Promise<BalanceSnapshot | null> {
     const read = () =>
       one<BalanceSnapshot>('ledger_balance', 'SELECT ledger.balance($1) AS value', [account]);
@@ -186,6 +218,7 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
 
   return {
     snapshot,
+    current,
     run,
     balance,
     settle: settleAccount,

@@ -17,6 +17,13 @@ export interface PendingPlan {
   at: Instant;
 }
 
+/** Until `from` it is still the day that began at `dayFrom` in the zone that was (rule 21). */
+export interface ZoneChange {
+  was: string;
+  dayFrom: Instant;
+  from: Instant;
+}
+
 /** Decides gates and calendar; `rulesVersion` moves when one of these changes, never by a spend. */
 export interface AccountRules {
   catalog: string;
@@ -35,6 +42,8 @@ export interface AccountRules {
   /** The test clock the account lives on; null: real time. */
   testClock: string | null;
   timezone: string;
+  /** The last change of zone; null: there was none. */
+  zoneChange: ZoneChange | null;
   anchor: Instant;
   suspended: boolean;
   /** Open generations at one time; null: the default. */

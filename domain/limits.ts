@@ -1,10 +1,11 @@
 import type { Instant, Member, Snapshot } from './account';
 import { toMs } from './account';
-import { cycleNumber, cycleStart, localDate, nextMidnight, nextMonth } from './calendar';
+import { cycleNumber, cycleStart, localDate, nextMonth } from './calendar';
 import { type Catalog, freePlan, planOf, type Quota } from './catalog';
 import { type MilliCredits, milli, toCredits } from './credits';
 import { quotaUses } from './gates';
 import type { Priced } from './prices';
+import { dayOf } from './zoneChange';
 
 /**
  * What is limited per period beside the balance: uses of a quota, credits of a member, credits of the account in a
@@ -25,17 +26,18 @@ export interface Period {
 export function periodOf(kind: PeriodKind, { now, rules }: Pick<Snapshot, 'now' | 'rules'>): Period {
   const nowMs = toMs(now);
   const { timezone } = rules;
+  const { date, untilMs } = dayOf(rules, nowMs);
   switch (kind) {
     case 'day':
+      return { period: `day:${date}`, resetsAt: instant(untilMs) };
+    case 'calendar-month': {
+      const month = (day: string) => day.slice(0, 7);
+      const over = month(localDate(untilMs, timezone)) !== month(date);
       return {
-        period: `day:${localDate(nowMs, timezone)}`,
-        resetsAt: instant(nextMidnight(nowMs, timezone)),
+        period: `month:${month(date)}`,
+        resetsAt: instant(over ? untilMs : nextMonth(untilMs, timezone)),
       };
-    case 'calendar-month':
-      return {
-        period: `month:${localDate(nowMs, timezone).slice(0, 7)}`,
-        resetsAt: instant(nextMonth(nowMs, timezone)),
-      };
+    }
     case 'cycle': {
       const anchorMs = toMs(rules.anchor);
       const n = cycleNumber(anchorMs, nowMs);

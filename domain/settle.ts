@@ -29,11 +29,11 @@ export interface GrantStep extends Step {
   replaces: boolean;
 }
 
-/** The plan changes, as was decided before: a downgrade, or the end of a subscription. */
+/** The plan changes, as was decided before. */
 export interface PlanStep extends Step {
   op: 'rules';
   rules: Record<string, unknown>;
-  /** Nothing is carried over: the old plan's credits end with it, and what comes back of them is forfeited (rule 14). */
+  /** A downgrade: the old plan's credits end with it, and what comes back of them is forfeited (rule 14). */
   ends?: 'plan';
   forfeits?: true;
 }
@@ -63,6 +63,11 @@ export interface Settlement {
   more: boolean;
 }
 
+/** Whether anything is granted or changed, and not only announced. */
+export function moves({ steps }: Settlement): boolean {
+  return steps.some((step) => !('op' in step) || step.op !== 'notice');
+}
+
 /** At most this many grants in one settlement; the account is settled again until nothing is due. */
 export const MAX_STEPS = 120;
 
@@ -79,16 +84,24 @@ const NEVER = Number.POSITIVE_INFINITY;
  * `touch` says that somebody uses the account now. A timer does not touch: daily credits and those of a plan
  * that costs nothing are granted on touch only, so days nobody was there are never granted (rules 18, 21).
  */
-export function settle(options: { snapshot: Snapshot; catalog: Catalog; touch: boolean }): Settlement {
-  const { snapshot, catalog, touch } = options;
+export function settle(options: {
+  snapshot: Snapshot;
+  catalog: Catalog;
+  touch: boolean;
+  /** Only what is due before: from then on there is another version of the catalog. */
+  untilMs?: number;
+}): Settlement {
+  const { snapshot, catalog, touch, untilMs = NEVER } = options;
   const { account, rules } = snapshot;
   const nowMs = toMs(snapshot.now);
   const changeMs = rules.pending === null ? NEVER : toMs(rules.pending.at);
-  // Until the plan changes everything goes by the old one; what comes after is worked out from what that leaves.
-  const changes = changeMs <= nowMs;
-  const context: Context = { account, rules, nowMs: changes ? changeMs - 1 : nowMs, catalog, touch };
+  // Until plan or catalog change everything goes by the old one; what comes after is worked out from what that leaves.
+  const endMs = Math.min(changeMs, untilMs);
+  const ends = endMs <= nowMs;
+  const changes = ends && changeMs <= untilMs;
+  const context: Context = { account, rules, nowMs: ends ? endMs - 1 : nowMs, catalog, touch };
   const plans = catalog.buckets
-    .filter(({ refresh }) => refresh === 'month' || (refresh === 'day' && !changes))
+    .filter(({ refresh }) => refresh === 'month' || (refresh === 'day' && !ends))
     .map((bucket) => {
       const done = snapshot.calendar[bucket.bucket] ?? {};
       const plan = bucket.refresh === 'day' ? daily(bucket, done, context) : monthly(bucket, done, context);
@@ -96,19 +109,19 @@ export function settle(options: { snapshot: Snapshot; catalog: Catalog; touch: b
     });
   const grants = plans.flatMap(({ steps }) => steps);
   const notices = noticesOf({ snapshot, grants, context });
-  const change = changes ? [planStep(snapshot)] : [];
+  const change = changes ? [planStep(snapshot, catalog)] : [];
   const steps: SettleStep[] = [...grants, ...notices.steps, ...change];
-  const nextDueMs = Math.min(changeMs, ...plans.map((plan) => plan.nextDueMs));
+  const nextDueMs = Math.min(endMs, ...plans.map((plan) => plan.nextDueMs));
   return {
     settleVersion: snapshot.settleVersion,
     rulesVersion: snapshot.rulesVersion,
     steps: steps.toSorted((a, b) => toMs(a.at) - toMs(b.at)),
     calendar: Object.fromEntries(plans.map((plan) => [plan.bucket, plan.calendar])),
     nextDueAt: instant(nextDueMs),
-    wakeAt: instant(Math.min(changeMs, notices.wakeMs, ...plans.map((plan) => plan.wakeMs))),
+    wakeAt: instant(Math.min(endMs, notices.wakeMs, ...plans.map((plan) => plan.wakeMs))),
     lowBelow: lowBelow(catalog, rules),
     noticeSeconds: noticeSeconds(catalog),
-    more: changes || (grants.length >= MAX_STEPS && nextDueMs <= nowMs),
+    more: ends || (grants.length >= MAX_STEPS && nextDueMs <= nowMs),
   };
 }
 
@@ -148,16 +161,17 @@ function lowBelow(catalog: Catalog, rules: AccountRules): MilliCredits | null {
   return milli(Math.floor((add(...given) * lowBalancePercent) / 100));
 }
 
-function planStep({ account, rules: { pending, plan: before } }: Snapshot): PlanStep {
+function planStep({ account, rules: { pending, plan: before } }: Snapshot, catalog: Catalog): PlanStep {
   if (pending === null) throw new Error(`account ${account} has no change of plan ahead`);
   const key = `sys:plan-end:${account}:${instant(toMs(pending.at))}`;
   const { plan, source, interval } = pending;
+  const rankOf = (name: string) => planOf(catalog, name)?.rank ?? 0;
   return {
     op: 'rules',
     at: pending.at,
     key,
     hash: `${plan} ${source} ${interval}`,
-    ...(plan === before ? {} : { ends: 'plan', forfeits: true }), // else only the interval changes
+    ...(rankOf(plan) < rankOf(before) ? { ends: 'plan', forfeits: true } : {}), // what is no downgrade is as a renewal
     rules: {
       plan,
       planSource: source,

@@ -6,8 +6,11 @@ import { cycleStart } from './calendar';
 /** How far one advance may go. */
 export const MAX_ADVANCE_YEARS = 5;
 
+/** No clock goes beyond: what is granted there must have an end that can be written down. */
+export const LAST_INSTANT_MS = Date.UTC(9000, 0, 1);
+
 export function furthestAdvance(nowMs: number): number {
-  return cycleStart(nowMs, 12 * MAX_ADVANCE_YEARS);
+  return Math.min(cycleStart(nowMs, 12 * MAX_ADVANCE_YEARS), LAST_INSTANT_MS);
 }
 
 /**

@@ -1,5 +1,6 @@
 import {
   isCancellation,
+  patched,
   setCurrentDetails,
   upsertSearchAttributes,
   workflowInfo,
@@ -35,6 +36,8 @@ const PAGES = { overdue: 20, inbox: 20, holds: 400, audit: 20 } as const;
 /** More than these are too many whatever the number of holds, so there is no need to know how many more. */
 const MOST_ORPHANS = 2_000;
 const FREED_AT_ONCE = 50;
+/** What passes did otherwise before; those that began then go on as they did. */
+const PATCHES = { stopsAreTakenBack: 'stops-are-taken-back' } as const;
 const AUDIT_EVERY_MS = 15 * 60_000;
 
 /**
@@ -48,7 +51,15 @@ export async function sweepWorkflow({ maxOrphans }: SweepInput): Promise<SweepRe
   const report: SweepReport = {
     overdue: { settled: 0, failed: 0, next: null },
     inbox: { rung: 0, next: null },
-    holds: { looked: 0, overdue: 0, unclear: 0, orphans: 0, freed: 0, stopped: false, next: null },
+    holds: {
+      looked: 0,
+      overdue: 0,
+      unclear: 0,
+      orphans: 0,
+      freed: 0,
+      stopped: last?.holds.stopped ?? false,
+      next: null,
+    },
     audit: { at: last?.audit.at ?? null, accounts: 0, violations: 0, next: last?.audit.next ?? null },
     failures: [],
   };
@@ -109,7 +120,8 @@ export async function sweepWorkflow({ maxOrphans }: SweepInput): Promise<SweepRe
       });
       holds.freed += freed;
     }
-    if (last?.holds.stopped === true || maxOrphans !== undefined)
+    // The item may be of a pass long ago: the last one's report does not say, where its part failed.
+    if (patched(PATCHES.stopsAreTakenBack) || last?.holds.stopped === true || maxOrphans !== undefined)
       await sweeping.reportStop({ stopped: null });
   }
 

@@ -37,7 +37,7 @@ const newApiKey = apiKey
   .extend({ secret: z.string().describe('What goes behind `Bearer`. Not shown again') })
   .meta({ id: 'NewApiKey' });
 
-const newestFirst = z.object({ createdAt: z.iso.datetime({ precision: 3 }), id });
+const newestFirst = z.object({ createdAt: instantOut, id });
 
 export function apiKeyRoutes({ db }: ApiKeyRouteDeps): Route[] {
   const common = { tag: 'API keys', scope: 'admin', account: 'all' } as const;

@@ -14,6 +14,7 @@ import { catalogChanges } from '../../domain/catalogDiff';
 import { CatalogShape } from '../../domain/catalogSchema';
 import { canonicalJson } from '../../domain/ids';
 import { parseCatalog } from '../../domain/parseCatalog';
+import { listFields, listOf, page } from '../pagination';
 import { type FieldError, ProblemError } from '../problems';
 import { type Route, route } from '../route';
 import { instantIn, instantOut } from '../schemas';
@@ -31,6 +32,8 @@ const catalogEntry = z
     'Plans, packs, buckets, actions with their rates, and rules; docs/catalogs.md explains each field',
   )
   .meta({ id: 'Catalog' });
+
+const byCatalog = z.object({ catalog: z.string().max(64) });
 
 const newCatalog = CatalogShape.extend({
   effectiveAt: instantIn
@@ -59,10 +62,15 @@ export function catalogRoutes({ db, catalogs }: CatalogRouteDeps): Route[] {
       path: '/v1/catalogs',
       summary: 'Every catalog in the version that is in force',
       errors: [],
-      responses: { 200: z.object({ data: z.array(catalogEntry), nextCursor: z.null() }) },
-    }).handle(async () => {
-      const versions = await catalogs.list(Date.now());
-      return { status: 200, body: { data: versions.map(show), nextCursor: null } };
+      query: z.strictObject(listFields(byCatalog)),
+      responses: { 200: listOf(catalogEntry) },
+    }).handle(async ({ query: { limit, cursor } }) => {
+      const all = (await catalogs.list(Date.now())).toSorted((a, b) =>
+        a.catalog.catalog < b.catalog.catalog ? -1 : 1,
+      );
+      const rows = all.filter(({ catalog }) => cursor === undefined || catalog.catalog > cursor.catalog);
+      const place = ({ catalog: { catalog } }: CatalogVersion) => ({ catalog });
+      return { status: 200, body: page({ rows, limit, place, show }) };
     }),
     route({
       ...common,

@@ -15,7 +15,7 @@ import { listFields, listOf, page } from '../pagination';
 import { PROBLEMS, type ProblemCode } from '../problemKinds';
 import { ProblemError } from '../problems';
 import { accountFrom, type KeyedRequest, type Route, route, type TextAnswer } from '../route';
-import { carriedId, instantIn, instantOut } from '../schemas';
+import { accountId, carriedId, instantIn, instantOut } from '../schemas';
 import { generation, newGeneration } from './generationSchemas';
 import type { Quoting } from './quoting';
 
@@ -110,7 +110,7 @@ export function generationRoutes(deps: GenerationRouteDeps): Route[] {
       scope: 'read',
       account: accountFrom.param('id'),
       errors: ['unknown_account'],
-      params: z.strictObject({ id: z.string() }),
+      params: z.strictObject({ id: accountId }),
       query: z.strictObject({ ...listFields(newestFirst), ...filters }),
       responses: { 200: listOf(generation) },
     }).handle(async ({ params, query }) => {

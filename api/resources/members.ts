@@ -10,6 +10,7 @@ import { planOf } from '../../domain/catalog';
 import { milli, toCredits } from '../../domain/credits';
 import { memberCounter, memberOf, periodOf } from '../../domain/limits';
 import { unknownAccount } from '../commonProblems';
+import { listFields, listOf, page } from '../pagination';
 import { ProblemError } from '../problems';
 import { accountFrom, type Route, route } from '../route';
 import { accountId, callerName, creditsFromZero, creditsOut, instantOut } from '../schemas';
@@ -21,6 +22,8 @@ export interface MemberRouteDeps {
   ledger: Ledger;
   catalogs: CatalogStore;
 }
+
+const byName = z.object({ name: callerName });
 
 const member = z
   .object({
@@ -65,12 +68,16 @@ export function memberRoutes(deps: MemberRouteDeps): Route[] {
       account: accountFrom.param('id'),
       errors: ['unknown_account'],
       params: z.strictObject({ id: accountId }),
-      responses: { 200: z.object({ data: z.array(member) }) },
-    }).handle(async ({ params }) => {
+      query: z.strictObject(listFields(byName)),
+      responses: { 200: listOf(member) },
+    }).handle(async ({ params, query: { limit, cursor } }) => {
       const snapshot = await mustRead(ledger, params.id);
+      const names = Object.keys(snapshot.members).toSorted();
+      const rows = names.filter((name) => cursor === undefined || name > cursor.name);
+      const shown = await show(deps, snapshot, rows.slice(0, limit + 1));
       return {
         status: 200,
-        body: { data: await show(deps, snapshot, Object.keys(snapshot.members).toSorted()) },
+        body: page({ rows: shown, limit, place: ({ member: name }) => ({ name }), show: (row) => row }),
       };
     }),
     route({
@@ -143,7 +150,7 @@ export function memberRoutes(deps: MemberRouteDeps): Route[] {
 }
 
 async function mustRead(ledger: Ledger, id: string): Promise<Snapshot> {
-  const snapshot = await ledger.snapshot(id);
+  const snapshot = await ledger.current(id); // a lease that is over is no use
   if (snapshot === null) throw unknownAccount(id);
   return snapshot;
 }

@@ -212,21 +212,27 @@ async function wantedOf(
     throw invalidField('when', 'There is no period to wait for: the account has no subscription.');
   const { planInterval } = snapshot.rules;
   const current = planOf(catalog, snapshot.rules.plan);
+  const interval = intervalOf(plan, body.interval, planInterval ?? 'month');
   if (
     hasSubscription(catalog, snapshot.rules) &&
     plan.rank > (current?.rank ?? 0) &&
     body.when !== 'period_end' &&
-    INTERVALS.indexOf(body.interval ?? planInterval ?? 'month') < INTERVALS.indexOf(planInterval ?? 'month')
+    INTERVALS.indexOf(interval) < INTERVALS.indexOf(planInterval ?? 'month')
   )
     throw invalidField(
       'interval',
-      `What is paid by the ${planInterval} goes on: a shorter one begins at its end.`,
+      `What is paid by the ${planInterval} goes on: a shorter one begins at its end (\`when\`: \`period_end\`).`,
     );
+  return { plan, interval, when: body.when };
+}
+
+/** The one that is asked for; else the one that there was, or the first that the plan is sold by. */
+function intervalOf(plan: Plan, asked: PlanInterval | undefined, was: PlanInterval): PlanInterval {
   const sold = soldBy(plan);
-  const asked = body.interval ?? snapshot.rules.planInterval ?? 'month';
-  if (sold.includes(asked)) return { plan, interval: asked, when: body.when };
+  const wanted = asked ?? was;
+  if (sold.includes(wanted)) return wanted;
   const [other] = sold;
-  if (body.interval === undefined && other !== undefined) return { plan, interval: other, when: body.when };
+  if (asked === undefined && other !== undefined) return other;
   throw invalidField('interval', `Plan ${plan.plan} is sold by ${sold.join(', ')}.`);
 }
 

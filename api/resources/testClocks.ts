@@ -10,7 +10,7 @@ import {
   type TestClock,
 } from '../../db/testClocks';
 import { TEST_CLOCK_ID } from '../../domain/ids';
-import { furthestAdvance, MAX_ADVANCE_YEARS } from '../../domain/testClock';
+import { furthestAdvance, LAST_INSTANT_MS, MAX_ADVANCE_YEARS } from '../../domain/testClock';
 import { clockAdvancing, invalidField } from '../commonProblems';
 import { ProblemError } from '../problems';
 import { type Route, route } from '../route';
@@ -57,7 +57,12 @@ export function testClockRoutes({ db, startAdvance }: TestClockRouteDeps): Route
       idempotency: 'optional',
       keptBy: 'api-key',
       errors: [],
-      body: z.strictObject({ frozenAt: instantIn }),
+      body: z.strictObject({
+        frozenAt: instantIn.refine(
+          (at) => at.getTime() <= LAST_INSTANT_MS,
+          `No clock goes beyond ${shown(new Date(LAST_INSTANT_MS))}.`,
+        ),
+      }),
       responses: { 201: testClock },
     }).handle(async ({ body, transaction }) => {
       const clock = await insertTestClock(transaction, {
@@ -110,8 +115,13 @@ export function testClockRoutes({ db, startAdvance }: TestClockRouteDeps): Route
 function checkTarget(clock: TestClock, to: Date): void {
   const { now, target, status } = clock;
   if (to < now) throw invalidField('to', `A clock does not go back: it stands at ${shown(now)}.`);
-  if (to.getTime() > furthestAdvance(now.getTime()))
-    throw invalidField('to', `One advance goes at most ${MAX_ADVANCE_YEARS} years from ${shown(now)}.`);
+  if (to.getTime() > furthestAdvance(now.getTime())) {
+    const furthest = shown(new Date(furthestAdvance(now.getTime())));
+    throw invalidField(
+      'to',
+      `One advance goes at most ${MAX_ADVANCE_YEARS} years from ${shown(now)}: to ${furthest}.`,
+    );
+  }
   if (status === 'advancing' && to.getTime() !== target.getTime()) throw clockAdvancing(clock);
 }
 

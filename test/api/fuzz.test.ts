@@ -109,6 +109,59 @@ test.each(asked.map((route) => [`${route.method} ${route.path}`, route] as const
   },
 );
 
+const named = createRoutes({} as RouteDeps).filter(({ path: at }) => at.includes('{'));
+const NO_IDS = [
+  '%00',
+  'a%00b',
+  '%F0%9F%92%B8',
+  '%20',
+  '..%2F..',
+  "'",
+  'x'.repeat(500),
+  '%EF%BF%BF',
+  '-1',
+  '1e999',
+];
+
+test.each(named.map((route) => [`${route.method} ${route.path}`, route] as const))(
+  '%s never fails of an id',
+  async (_name, { method, path: at, body }) => {
+    for (const id of NO_IDS) {
+      const where = at.replaceAll(/\{\w+\}/g, id);
+      expect(await failure(method, where, body === null ? undefined : {})).toBeNull();
+    }
+  },
+);
+
+const PLACES = ['0000-01-01T00:00:00.000Z', '9999-12-31T23:59:59.999Z'].flatMap((at) => {
+  const place = {
+    createdAt: at,
+    openedAt: at,
+    raisedAt: at,
+    account: 'x',
+    kind: 'x',
+    subject: 'x',
+    id: 'x',
+    name: 'x',
+    catalog: 'x',
+    type: 'x',
+  };
+  return [
+    { ...place, seq: 1 },
+    { ...place, seq: Number.MAX_SAFE_INTEGER, id: Number.MAX_SAFE_INTEGER },
+  ];
+});
+
+test.each(asked.map((route) => [`${route.method} ${route.path}`, route] as const))(
+  '%s never fails of a cursor somebody made up',
+  async (_name, { method, path: at }) => {
+    for (const place of PLACES) {
+      const cursor = Buffer.from(JSON.stringify(place)).toString('base64url');
+      expect(await failure(method, `${filled(at)}?cursor=${cursor}`, undefined)).toBeNull();
+    }
+  },
+);
+
 test('a catalog with something absurd in it is refused or would be published, and fails nobody', async () => {
   const text = readFileSync(CATALOG, 'utf8');
   const values = [...text.matchAll(/: ("[^"]*"|-?[\d.]+|true|false|null)/g)];

@@ -188,6 +188,17 @@ test('a change of plan is answered with the account as it was right after', asyn
   expect((await whole.engine.ledger.snapshot(account))?.rules.plan).toBe('free');
 });
 
+test('an account is opened once, also by a request that crashed before its answer', async () => {
+  const body = { id: `${account}-opened`, catalog: 'working-day', plan: 'standard' };
+  const first = await post('/v1/accounts', body, 'open');
+  expect(first.status).toBe(201);
+  await whole.database.owner.knex('holdfast.request_keys').where({ key: 'open' }).delete();
+  const again = await post('/v1/accounts', body, 'open');
+  expect([again.status, again.body['id']]).toEqual([201, body.id]);
+  expect(code(await post('/v1/accounts', body, 'other'))).toEqual([409, 'account_exists']);
+  expect(code(await post('/v1/accounts', { ...body, plan: 'free' }, 'open'))).toEqual(CONFLICT);
+});
+
 test('what was refused does not use its key up', async () => {
   expect(code(await ofAccount('purchases', { pack: 'none' }, 'k1'))).toEqual([422, 'unknown_pack']);
   expect((await ofAccount('purchases', { pack: 'tokens-1000' }, 'k1')).status).toBe(201);

@@ -135,6 +135,29 @@ test('a team keeps an owner, and has as many seats as its plan', async () => {
   expect((await put(account, 'olga', { role: 'owner', monthlyLimit: 1 })).status).toBe(200);
 });
 
+test('members are listed page by page, with what they use now: a lease that is over is no use', async () => {
+  const account = await open('intangible', 'business');
+  for (const name of ['ana', 'ben', 'cid']) await put(account, name, { role: 'owner' });
+  const held = { account, credits: 7, member: 'ben', ttlSeconds: 60 };
+  expect((await post('/v1/holds', held)).status).toBe(201);
+  const list = async (query: string) =>
+    (await app.call('GET', `/v1/accounts/${account}/members?${query}`)).body;
+  const names = ({ data }: Record<string, unknown>) =>
+    (data as { member: string; used: number }[]).map((row) => [row.member, row.used]);
+  const first = await list('limit=2');
+  expect(names(first)).toEqual([
+    ['ana', 0],
+    ['ben', 7],
+  ]);
+  await engine.ledger.moveClock(account, '2026-03-10T10:01:00Z');
+  expect(names(await list('limit=2'))).toEqual([
+    ['ana', 0],
+    ['ben', 0],
+  ]);
+  const rest = await list(`limit=2&cursor=${String(first['nextCursor'])}`);
+  expect([names(rest), rest['nextCursor']]).toEqual([[['cid', 0]], null]);
+});
+
 test('a quota is counted per output, refused with what a higher plan allows, and shown in the balance', async () => {
   const account = await open('draftly', 'free');
   const edit = () => charge(account, { action: 'chat-edit' });

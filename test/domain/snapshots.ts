@@ -42,6 +42,7 @@ export function snapshotOf({ rules, ...change }: SnapshotChange = {}): BalanceSn
       testClock: null,
       timezone: 'Europe/London',
       anchor: OPENED,
+      zoneChange: null,
       suspended: false,
       maxOpen: null,
       creditsPerDay: null,

@@ -164,6 +164,18 @@ describe('a hold', () => {
     expect(await itemsOf('sweep_stopped')).toEqual([]);
     expect(await engine.balance(account)).toMatchObject({ available: 8_000, held: 0 });
   });
+
+  test('a stop of some pass before is over with the next that need not', async () => {
+    await raiseItem(engine.database.owner.knex, {
+      account: null,
+      kind: 'sweep_stopped',
+      subject: 'holds',
+      detail: {},
+    });
+    expect(await itemsOf('sweep_stopped')).toHaveLength(1);
+    expect((await sweeper.pass()).holds.stopped).toBe(false);
+    expect(await itemsOf('sweep_stopped')).toEqual([]);
+  });
 });
 
 describe('whose hold it is', () => {
@@ -197,6 +209,14 @@ describe('whose hold it is', () => {
 });
 
 describe('an overdue account', () => {
+  test('is also one that is paid for and was opened, and nobody came back', async () => {
+    const account = engine.newId('opened');
+    await sweeper.ledger.open({ account, catalog: 'working-day', plan: 'standard', planSource: 'admin' });
+    await sweeper.pass();
+    expect((await engine.journal(account)).map(({ kind }) => kind)).toEqual(['grant']);
+    expect((await workflow(accountWorkflowId(account)).describe()).status.name).toBe('RUNNING');
+  });
+
   test('whose bell was lost is settled at its boundary, and has its workflow again', async () => {
     const account = engine.newId('overdue');
     const boundary = new Date(Date.now() + 2_000);

@@ -147,7 +147,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
     'nextDueAt', a.next_due_at, 'endsAt', least(a.lots_due_at, a.leases_due_at), 'wakeAt', a.wake_at,
     'rulesVersion', a.rules_version, 'settleVersion', a.settle_version,
     'rules', jsonb_build_object('catalog', r.catalog, 'plan', r.plan, 'planSource', r.plan_source, 'planInterval', r.plan_interval,
-      'paidUntil', r.paid_until, 'timezone', r.timezone, 'anchor', r.anchor, 'suspended', r.suspended, 'maxOpen', r.max_open,
+      'paidUntil', r.paid_until, 'timezone', r.timezone, 'zoneChange', r.zone_change, 'anchor', r.anchor, 'suspended', r.suspended, 'maxOpen', r.max_open,
       'creditsPerDay', r.credits_per_day, 'pending', r.pending, 'periodFrom', r.period_from, 'endedAt', r.ended_at, 'testClock', r.test_clock, 'email', r.email, 'stripeCustomer', r.stripe_customer, 'createdAt', r.created_at),
     'members', coalesce((SELECT jsonb_object_agg(m.member, jsonb_build_object('role', m.role, 'monthlyLimit', m.monthly_limit))
                            FROM ledger.members m WHERE m.account_id = p_account), '{}'),
@@ -705,7 +705,8 @@ BEGIN
                  period_from = CASE WHEN r ? 'periodFrom' THEN (r ->> 'periodFrom')::timestamptz ELSE u.period_from END,
                  pending = CASE WHEN r ? 'pending' THEN nullif(r -> 'pending', 'null') ELSE u.pending END,
                  ended_at = CASE WHEN r ? 'endedAt' THEN (r ->> 'endedAt')::timestamptz ELSE u.ended_at END,
-                 timezone = coalesce(r ->> 'timezone', u.timezone), anchor = coalesce((r ->> 'anchor')::timestamptz, u.anchor),
+                 timezone = coalesce(r ->> 'timezone', u.timezone),
+                 zone_change = CASE WHEN r ? 'zoneChange' THEN nullif(r -> 'zoneChange', 'null') ELSE u.zone_change END, anchor = coalesce((r ->> 'anchor')::timestamptz, u.anchor),
                  suspended = coalesce((r ->> 'suspended')::boolean, u.suspended),
                  max_open = CASE WHEN r ? 'maxOpen' THEN (r ->> 'maxOpen')::int ELSE u.max_open END,
                  credits_per_day = CASE WHEN r ? 'creditsPerDay' THEN (r ->> 'creditsPerDay')::bigint ELSE u.credits_per_day END,
@@ -1008,7 +1009,9 @@ BEGIN
       END IF;
       results := results || jsonb_build_object('account', c.account_id, 'result', 'ok', 'at', t, 'seq', a.seq, 'available', a.available,
         'held', a.held, 'debt', a.debt, 'rulesVersion', a.rules_version, 'settleVersion', a.settle_version, 'nextDueAt', a.next_due_at,
-        'wakeAt', a.wake_at, 'endsAt', least(a.lots_due_at, a.leases_due_at), 'ring', a.wake_at < c.wake_at, 'replies', to_jsonb(replies));
+        'wakeAt', a.wake_at, 'endsAt', least(a.lots_due_at, a.leases_due_at), 'replies', to_jsonb(replies),
+        -- Its workflow has no timer for what has come nearer, and none at all before the first settlement.
+        'ring', a.wake_at < c.wake_at OR (was.settle_version = 0 AND a.settle_version > 0 AND a.wake_at < 'infinity'));
     END;
   END LOOP;
 
@@ -1098,7 +1101,8 @@ BEGIN
   RETURN to_jsonb(results);
 END $$;
 
--- Opens an account; its first settle grants what its plan gives. False if the id is taken.
+-- Opens an account; its first settle grants what its plan gives, and what is paid for is due for that at once, whoever comes.
+-- False if the id is taken by another request (openedBy).
 CREATE FUNCTION ledger.open_account(p_account text, p_rules jsonb, p_clock timestamptz) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
@@ -1107,14 +1111,15 @@ BEGIN
   IF p_account !~ '^[A-Za-z0-9_-]{1,64}$' THEN -- rule 6; the key is hashed into ids in domain/ids.ts
     RAISE EXCEPTION 'not an account id: %', p_account USING ERRCODE = 'check_violation';
   END IF;
-  INSERT INTO ledger.accounts (account_id, clock_at) VALUES (p_account, p_clock) ON CONFLICT DO NOTHING;
+  INSERT INTO ledger.accounts (account_id, clock_at, wake_at)
+  VALUES (p_account, p_clock, CASE WHEN p_rules ->> 'planSource' = 'free' THEN 'infinity' ELSE t END) ON CONFLICT DO NOTHING;
   IF NOT FOUND THEN
-    RETURN false;
+    RETURN EXISTS (SELECT FROM ledger.account_rules WHERE account_id = p_account AND opened_by = p_rules ->> 'openedBy');
   END IF;
-  INSERT INTO ledger.account_rules (account_id, catalog, plan, plan_source, plan_interval, timezone, anchor, email, test_clock, created_at)
+  INSERT INTO ledger.account_rules (account_id, catalog, plan, plan_source, plan_interval, timezone, anchor, email, test_clock, opened_by, created_at)
   VALUES (p_account, p_rules ->> 'catalog', p_rules ->> 'plan', p_rules ->> 'planSource', p_rules ->> 'planInterval',
           coalesce(p_rules ->> 'timezone', 'UTC'), coalesce((p_rules ->> 'anchor')::timestamptz, date_trunc('milliseconds', t)),
-          p_rules ->> 'email', p_rules ->> 'testClock', date_trunc('milliseconds', t));
+          p_rules ->> 'email', p_rules ->> 'testClock', p_rules ->> 'openedBy', date_trunc('milliseconds', t));
   RETURN true;
 END $$;
 

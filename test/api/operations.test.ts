@@ -1,0 +1,42 @@
+import { startWhole, type Whole } from './whole';
+
+/** What operators look at. */
+
+let whole: Whole;
+
+beforeAll(async () => {
+  whole = await startWhole();
+});
+afterAll(() => whole.close());
+
+test('a lease that is over is no open hold, by the clock of its account, also before it is written down', async () => {
+  const { app, engine } = whole;
+  const account = 'leased';
+  const clockAt = '2026-03-10T10:00:00.000Z';
+  const plan = { plan: 'standard', planSource: 'admin' } as const;
+  await engine.ledger.open({ account, catalog: 'working-day', ...plan, clockAt });
+  const held = { account, credits: 5, ttlSeconds: 60 };
+  const hold = await app.call('POST', '/v1/holds', { body: held, idempotencyKey: 'h' });
+  const open = async () => {
+    const { body } = await app.call('GET', '/v1/holds');
+    return (body['data'] as { id: string }[]).map(({ id }) => id);
+  };
+  await engine.ledger.moveClock(account, '2026-03-10T10:00:59.999Z');
+  expect(await open()).toEqual([hold.body['id']]);
+  await engine.ledger.moveClock(account, '2026-03-10T10:01:00.000Z');
+  expect(await open()).toEqual([]);
+});
+
+test('a test clock stays where the ends of what is granted can be written down', async () => {
+  const make = (frozenAt: string) => whole.app.call('POST', '/v1/test-clocks', { body: { frozenAt } });
+  const refused = await make('9000-01-01T00:00:00.001Z');
+  expect([refused.status, refused.body['errors']]).toMatchObject([422, [{ path: 'frozenAt' }]]);
+  const last = await make('9000-01-01T00:00:00.000Z');
+  const opened = await whole.app.call('POST', '/v1/accounts', {
+    body: { catalog: 'working-day', plan: 'standard', testClock: last.body['id'] },
+  });
+  expect(opened.status).toBe(201);
+  const on = `/v1/test-clocks/${String(last.body['id'])}/advance`;
+  const further = await whole.app.call('POST', on, { body: { to: '9000-01-02T00:00:00Z' } });
+  expect([further.status, further.body['errors']]).toMatchObject([422, [{ path: 'to' }]]);
+});
