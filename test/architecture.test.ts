@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { forbiddenImports, forbiddenText, importsOf, MAX_LINES } from './architectureChecks';
@@ -41,6 +42,18 @@ describe('the house', () => {
     ).toEqual([]);
   });
 });
+
+test.each(['.holdfast/ports.json', 'dist/test-results.json'])(
+  'what a run leaves behind is nobody’s to format: %s',
+  (file) => {
+    const biome = path.join(ROOT, 'node_modules', '.bin', 'biome');
+    const input = '{"left":1}';
+    const format = (name: string) =>
+      execFileSync(biome, ['format', `--stdin-file-path=${name}`], { cwd: ROOT, input, encoding: 'utf8' });
+    expect(format(file).trim()).toBe(input);
+    expect(format('source.json').trim()).not.toBe(input);
+  },
+);
 
 describe('the checker of imports', () => {
   it.each([
