@@ -83,6 +83,9 @@ async function answer({ route, request, response, authenticate, knex }: Arrival)
   facts.keyId = caller.keyId;
   const account = typeof route.account === 'function' ? { id: route.account(raw) } : route.account;
   authorize(caller, { scope: route.scope, account });
+  // No id has what the database cannot keep, and a key is looked up before the shape is checked.
+  if (!Object.values(raw.params).every(isStorable))
+    throw new ProblemError('not_found', { detail: 'Nothing has such an id.' });
 
   const key = readKey(request.get('idempotency-key'), route.idempotency);
   const hash = requestHash({ method: route.method, route: concretePath(route, raw), body: raw.body ?? {} });
@@ -181,9 +184,6 @@ function rawRequest(request: Request): RawRequest {
   const params = Object.fromEntries(
     Object.entries(request.params).map(([name, value]) => [name, String(value)]),
   );
-  // No id has what the database cannot keep, and a key is looked up before the shape is checked.
-  if (!Object.values(params).every(isStorable))
-    throw new ProblemError('not_found', { detail: 'Nothing has such an id.' });
   return { params, query: { ...request.query }, body: storableBody(request) };
 }
 

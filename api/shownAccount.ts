@@ -13,7 +13,7 @@ export async function showAccount(
   { ledger, catalogs }: { ledger: Ledger; catalogs: CatalogStore },
   id: string,
 ): Promise<z.output<typeof account>> {
-  const snapshot = await ledger.current(id);
+  const snapshot = await ledger.current(id, 'plan');
   if (snapshot === null) throw unknownAccount(id);
   const { rules } = snapshot;
   const { catalog, version } = await catalogs.inForce(rules.catalog, toMs(snapshot.now));

@@ -98,7 +98,7 @@ export function createBatches({
     let settlement: Settlement | null = null;
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
       // What leaves more to settle goes without operations: they are decided when all is settled.
-      const alone: boolean = settlement?.more === true;
+      const alone: boolean = settlement !== null && settlement.until !== null;
       const result = await lanes.call(account, () => ({
         account,
         operations: alone ? [] : take(),

@@ -70,5 +70,5 @@ function outcome(options: { snapshot: Snapshot; settlement: Settlement; result: 
   const nowMs = toMs(snapshot.now);
   if (result.result !== 'ok') return { nowMs, dueMs: nowMs, settled: false };
   const dueMs = Math.min(toMs(result.wakeAt), toMs(result.endsAt));
-  return { nowMs, dueMs, settled: !settlement.more };
+  return { nowMs, dueMs, settled: settlement.until === null };
 }

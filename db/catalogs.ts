@@ -4,7 +4,7 @@ import path from 'node:path';
 import type { Knex } from 'knex';
 import type { Pool } from 'pg';
 import { type Instant, toMs } from '../domain/account';
-import { type Catalog, planOf } from '../domain/catalog';
+import { type Catalog, freePlan, planOf } from '../domain/catalog';
 import { parseCatalog } from '../domain/parseCatalog';
 import { canonicalJson } from '../domain/ids';
 
@@ -46,6 +46,12 @@ interface CatalogRow {
   effective_at: string;
 }
 
+/** A catalog's versions: all of them, and in their order those that are ever in force. */
+interface Versions {
+  all: CatalogRow[];
+  inForce: { fromMs: number; row: CatalogRow }[];
+}
+
 /**
  * Reads through the raw pool: a handler that holds a knex transaction may ask for a catalog without waiting for a
  * second connection of the same pool, which others in its place may all be holding.
@@ -54,23 +60,25 @@ export function createCatalogStore({ pool }: { pool: Pool }): CatalogStore {
   // A version never changes, so a parsed one is kept; only the list of versions is read again. What is being read is
   // kept, too: whoever asks meanwhile waits for it, and hundreds of accounts that are settled together ask once.
   const bodies = new Map<string, Promise<Catalog>>();
-  let listing: { rows: Promise<CatalogRow[]>; sinceMs: number } | null = null;
+  let listing: { catalogs: Promise<Map<string, Versions>>; sinceMs: number } | null = null;
 
-  function versions(): Promise<CatalogRow[]> {
+  function listed(): Promise<Map<string, Versions>> {
     if (listing === null || Date.now() - listing.sinceMs > LIST_TTL_MS) {
-      const begun = { rows: readList(), sinceMs: Date.now() };
+      const begun = { catalogs: readList(), sinceMs: Date.now() };
       listing = begun;
-      begun.rows.catch(() => {
+      begun.catalogs.catch(() => {
         if (listing === begun) listing = null; // a failure is not kept
       });
     }
-    return listing.rows;
+    return listing.catalogs;
   }
 
-  async function readList(): Promise<CatalogRow[]> {
+  async function readList(): Promise<Map<string, Versions>> {
     const sql = `SELECT catalog, version, to_json(effective_at) #>> '{}' AS effective_at
                    FROM holdfast.catalogs ORDER BY catalog, version`;
-    return (await pool.query<CatalogRow>(sql)).rows;
+    const { rows } = await pool.query<CatalogRow>(sql);
+    const ids = [...new Set(rows.map((row) => row.catalog))];
+    return new Map(ids.map((id) => [id, versionsOf(rows.filter((row) => row.catalog === id))]));
   }
 
   async function load(row: CatalogRow): Promise<CatalogVersion> {
@@ -90,45 +98,53 @@ export function createCatalogStore({ pool }: { pool: Pool }): CatalogStore {
     return readStored(rows[0]?.body, id);
   }
 
-  function pick(all: CatalogRow[], catalog: string, atMs: number): CatalogRow | undefined {
-    const own = all.filter((row) => row.catalog === catalog);
-    return own.findLast((row) => toMs(row.effective_at) <= atMs) ?? own[0];
-  }
-
-  /** The versions that come into force after an instant, in their order. */
-  function after(all: CatalogRow[], catalog: string, atMs: number): CatalogRow[] {
-    const later = all.filter((row) => row.catalog === catalog && toMs(row.effective_at) > atMs);
-    return later
-      .filter((row) => pick(all, catalog, toMs(row.effective_at)) === row)
-      .toSorted((a, b) => toMs(a.effective_at) - toMs(b.effective_at));
+  async function laterThan(catalog: string, atMs: number): Promise<CatalogRow[]> {
+    const { inForce = [] } = (await listed()).get(catalog) ?? {};
+    return inForce.filter(({ fromMs }) => fromMs > atMs).map(({ row }) => row);
   }
 
   return {
     async inForce(catalog, atMs) {
-      const row = pick(await versions(), catalog, atMs);
+      const row = inForceAt((await listed()).get(catalog), atMs);
       if (row === undefined) throw new UnknownCatalog(`there is no catalog ${catalog}`);
       return load(row);
     },
     async version(catalog, version) {
-      const row = (await versions()).find((one) => one.catalog === catalog && one.version === version);
+      const row = (await listed()).get(catalog)?.all.find((one) => one.version === version);
       return row === undefined ? undefined : load(row);
     },
     async list(atMs) {
-      const all = await versions();
-      const ids = [...new Set(all.map((row) => row.catalog))];
-      const current = ids.flatMap((id) => pick(all, id, atMs) ?? []);
-      return Promise.all(current.map(load));
+      const all = [...(await listed()).values()];
+      return Promise.all(all.flatMap((versions) => inForceAt(versions, atMs) ?? []).map(load));
     },
     async nextVersionAt(catalog, atMs) {
-      return after(await versions(), catalog, atMs)[0]?.effective_at ?? null;
+      return (await laterThan(catalog, atMs))[0]?.effective_at ?? null;
     },
     async planLeavesAt({ catalog, plan }, atMs) {
-      for (const row of after(await versions(), catalog, atMs)) {
+      for (const row of await laterThan(catalog, atMs)) {
         if (planOf((await load(row)).catalog, plan) === undefined) return row.effective_at;
       }
       return null;
     },
   };
+}
+
+/** Of all that have begun the newest is in force: one that begins after a newer one did never is. */
+function versionsOf(all: CatalogRow[]): Versions {
+  const inForce: Versions['inForce'] = [];
+  let untilMs = Number.POSITIVE_INFINITY;
+  for (const row of all.toReversed()) {
+    const fromMs = toMs(row.effective_at);
+    if (fromMs >= untilMs) continue;
+    inForce.unshift({ fromMs, row });
+    untilMs = fromMs;
+  }
+  return { all, inForce };
+}
+
+/** A first version always applies. */
+function inForceAt(versions: Versions | undefined, atMs: number): CatalogRow | undefined {
+  return (versions?.inForce.findLast(({ fromMs }) => fromMs <= atMs) ?? { row: versions?.all[0] }).row;
 }
 
 export interface Published {
@@ -178,6 +194,10 @@ export async function publishCatalog(
 
 /** Plans that accounts are on, or will be, and the catalog no longer has, as sentences that say what to do. */
 export async function plansLeftOut(knex: Knex, { catalog, plans }: Catalog): Promise<string[]> {
+  const before = await newestVersion(knex, catalog);
+  const free = before === undefined ? undefined : freePlan(before.catalog).plan;
+  if (free !== undefined && !plans.some(({ plan }) => plan === free))
+    return [`keep plan ${free}: who opens an account, or cancels, comes to be on it`];
   const rows = await knex
     .from(
       knex('ledger.account_rules')

@@ -10,6 +10,8 @@ import type { ApplyRequest, ApplyResult, Operation, Reply } from './operations';
 /** How to make an operation from the account as it is, for those that gates and prices decide; null withdraws. */
 export type Build = (context: { snapshot: Snapshot; catalog: CatalogVersion }) => Operation | null;
 
+type Aspect = 'plan' | 'holds' | 'grants';
+
 export interface Ledger {
   /** Opens an account; false if the id is taken by another request. Its first use settles it. */
   open(account: NewAccount): Promise<boolean>;
@@ -22,8 +24,11 @@ export interface Ledger {
   ): Promise<{ wakeAt: Instant; onTestClock: boolean } | null>;
   /** Rules and totals as they are written, not settled first. */
   snapshot(account: string): Promise<Snapshot | null>;
-  /** As they are now: what has ended, and a plan that was to change, is written down first; looking grants nothing free. */
-  current(account: string): Promise<Snapshot | null>;
+  /**
+   * As they are now, in what is asked about: `plan`, a change that was due is written down first; `holds`, what has ended;
+   * `grants`, all that came by itself. Looking is not being there: it grants nothing free (rules 18, 21).
+   */
+  current(account: string, aspect: Aspect): Promise<Snapshot | null>;
   /** What a key was answered, before anything else is looked at (rule 1). */
   answerTo(account: string, key: string): Promise<{ hash: string; answer: string } | null>;
   /** The balance with its lots, settled first when something is due (rule 11). */
@@ -65,12 +70,10 @@ export interface LedgerDeps {
 const MAX_CACHED_SNAPSHOTS = 10_000;
 const SNAPSHOT_TTL_MS = 60_000;
 
-/** The earliest instant that something not settled yet may belong to. */
-function dueSince({ now, nextDueAt, rules }: Snapshot): number {
-  const dueMs = toMs(nextDueAt);
-  // After a change of plan all is worked out afresh, from where its first period begins.
-  const sinceMs = Number.isFinite(dueMs) || rules.periodFrom === null ? dueMs : toMs(rules.periodFrom);
-  return Number.isFinite(sinceMs) ? Math.min(sinceMs, toMs(now)) : toMs(now);
+/** The earliest instant that something not settled yet may belong to; after a change of rules, when it was to wake next. */
+function dueSince({ now, nextDueAt, wakeAt }: Snapshot): number {
+  const [dueMs, wakeMs] = [toMs(nextDueAt), toMs(wakeAt)];
+  return Math.min(toMs(now), Number.isFinite(dueMs) ? dueMs : wakeMs);
 }
 
 export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps): Ledger {
@@ -160,9 +163,11 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
 
   /** What is due, by the catalog that was in force when it came due: how late it is settled changes nothing (rule 20). */
   async function due(known: Snapshot, touch: boolean): Promise<Settlement> {
-    const { catalog: id } = known.rules;
+    const { catalog: id, planSource } = known.rules;
     const nowMs = toMs(known.now);
-    for (let atMs = dueSince(known); ; ) {
+    // To a plan that nobody pays for things come with somebody who is there, and then they come now.
+    let atMs = planSource === 'free' ? nowMs : dueSince(known);
+    for (;;) {
       const next = await catalogs.nextVersionAt(id, atMs);
       if (next === null || toMs(next) > nowMs) break;
       const { catalog } = await catalogs.inForce(id, atMs);
@@ -187,7 +192,8 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
       if (result.ring === true) ring(account);
       const settled: Snapshot | null = await snapshot(account);
       const done =
-        settled === null || (!settlement.more && (!touch || toMs(settled.nextDueAt) > toMs(settled.now)));
+        settled === null ||
+        (settlement.until === null && (!touch || toMs(settled.nextDueAt) > toMs(settled.now)));
       if (settled !== null && done) return { wakeAt: settled.wakeAt, onTestClock: settled.onTestClock };
       known = settled;
     }
@@ -197,13 +203,24 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
     );
   }
 
-  async function current(account: string): Promise<Snapshot | null> {
+  async function current(account: string, aspect: Aspect): Promise<Snapshot | null> {
     const found = await snapshot(account);
-    if (found === null) return null;
-    const changeMs = found.rules.pending === null ? Number.POSITIVE_INFINITY : toMs(found.rules.pending.at);
-    if (toMs(found.now) < Math.min(changeMs, toMs(found.endsAt))) return found;
+    if (found === null || !(await isBehind(found, aspect))) return found;
     await settleAccount(account, { touch: false });
     return snapshot(account);
+  }
+
+  async function isBehind(known: Snapshot, aspect: Aspect): Promise<boolean> {
+    const nowMs = toMs(known.now);
+    const { pending } = known.rules;
+    switch (aspect) {
+      case 'plan':
+        return pending !== null && toMs(pending.at) <= nowMs;
+      case 'holds':
+        return toMs(known.endsAt) <= nowMs;
+      default: // grants
+        return toMs(known.nextDueAt) <= nowMs && (await due(known, false)).steps.length > 0;
+    }
   }
 
   async function balance(account: string): Promise<BalanceSnapshot | null> {

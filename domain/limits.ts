@@ -26,11 +26,13 @@ export interface Period {
 export function periodOf(kind: PeriodKind, { now, rules }: Pick<Snapshot, 'now' | 'rules'>): Period {
   const nowMs = toMs(now);
   const { timezone } = rules;
-  const { date, untilMs } = dayOf(rules, nowMs);
   switch (kind) {
-    case 'day':
+    case 'day': {
+      const { date, untilMs } = dayOf(rules, nowMs);
       return { period: `day:${date}`, resetsAt: instant(untilMs) };
+    }
     case 'calendar-month': {
+      const { date, untilMs } = dayOf(rules, nowMs);
       const month = (day: string) => day.slice(0, 7);
       const over = month(localDate(untilMs, timezone)) !== month(date);
       return {

@@ -59,8 +59,8 @@ export interface Settlement {
   lowBelow: MilliCredits | null;
   /** Credits that end are announced this long before; null: they are not. */
   noticeSeconds: number | null;
-  /** There is more to settle, to be worked out from what this leaves. */
-  more: boolean;
+  /** From here on there is more to settle, to be worked out from what this leaves; null: this is all. */
+  until: Instant | null;
 }
 
 /** Whether anything is granted or changed, and not only announced. */
@@ -110,18 +110,22 @@ export function settle(options: {
   const grants = plans.flatMap(({ steps }) => steps);
   const notices = noticesOf({ snapshot, grants, context });
   const change = changes ? [planStep(snapshot, catalog)] : [];
-  const steps: SettleStep[] = [...grants, ...notices.steps, ...change];
+  const steps = [...grants, ...notices.steps, ...change].toSorted((a, b) => toMs(a.at) - toMs(b.at));
   const nextDueMs = Math.min(endMs, ...plans.map((plan) => plan.nextDueMs));
   return {
     settleVersion: snapshot.settleVersion,
     rulesVersion: snapshot.rulesVersion,
-    steps: steps.toSorted((a, b) => toMs(a.at) - toMs(b.at)),
+    steps,
     calendar: Object.fromEntries(plans.map((plan) => [plan.bucket, plan.calendar])),
     nextDueAt: instant(nextDueMs),
     wakeAt: instant(Math.min(endMs, notices.wakeMs, ...plans.map((plan) => plan.wakeMs))),
     lowBelow: lowBelow(catalog, rules),
     noticeSeconds: noticeSeconds(catalog),
-    more: ends || (grants.length >= MAX_STEPS && nextDueMs <= nowMs),
+    until: ends
+      ? instant(changes ? changeMs : untilMs - 1)
+      : grants.length >= MAX_STEPS && nextDueMs <= nowMs
+        ? (steps.at(-1)?.at ?? null)
+        : null,
   };
 }
 

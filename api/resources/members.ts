@@ -150,7 +150,7 @@ export function memberRoutes(deps: MemberRouteDeps): Route[] {
 }
 
 async function mustRead(ledger: Ledger, id: string): Promise<Snapshot> {
-  const snapshot = await ledger.current(id); // a lease that is over is no use
+  const snapshot = await ledger.current(id, 'holds'); // a lease that is over is no use
   if (snapshot === null) throw unknownAccount(id);
   return snapshot;
 }

@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import type { CatalogStore } from '../../db/catalogs';
 import type { Database } from '../../db/connection';
 import type { Ledger } from '../../db/ledger';
 import { readStatement, STATEMENT_KINDS, type Statement, type StatementLine } from '../../db/statement';
@@ -18,7 +17,6 @@ import { lotChanges, lotsCell } from './journalSchemas';
 export interface StatementRouteDeps {
   db: Database;
   ledger: Ledger;
-  catalogs: CatalogStore;
 }
 
 const rangeQuery = z.strictObject({
@@ -59,7 +57,7 @@ const statement = z
   })
   .meta({ id: 'Statement' });
 
-export function statementRoutes({ db, ledger, catalogs }: StatementRouteDeps): Route[] {
+export function statementRoutes({ db, ledger }: StatementRouteDeps): Route[] {
   return [
     route({
       method: 'GET',
@@ -78,7 +76,7 @@ export function statementRoutes({ db, ledger, catalogs }: StatementRouteDeps): R
       query: rangeQuery,
       responses: { 200: statement },
     }).handle(async ({ params, query, prefersCsv }) => {
-      const range = rangeOf(query, await bookedAccount({ ledger, catalogs }, params.id));
+      const range = rangeOf(query, await bookedAccount({ ledger }, params.id));
       const found = await readStatement(db.knex, { account: params.id, ...range, limit: MAX_ROWS + 1 });
       assertRows(found.lines);
       const asked = { account: params.id, ...range, ...found };

@@ -377,6 +377,19 @@ describe('POST /v1/catalogs', () => {
     }
   });
 
+  test('keeps the free plan, whoever is on it: accounts are opened on it and come back to it', async () => {
+    const renamed: object = {
+      ...JSON.parse(JSON.stringify(file()).replaceAll('"listener"', '"reader"')),
+      catalog: 'unused',
+    };
+    expect((await post('/v1/catalogs', { ...file(), catalog: 'unused' })).status).toBe(201);
+    const { status, body } = await post('/v1/catalogs', { ...renamed, effectiveAt: '2031-01-01T00:00:00Z' });
+    expect([status, body['errors']]).toMatchObject([
+      422,
+      [{ path: 'plans', message: expect.stringContaining('keep plan listener: ') }],
+    ]);
+  });
+
   test('answers once every process has read the list of versions anew', async () => {
     const started = Date.now();
     await post('/v1/catalogs', repriced(0.5));

@@ -1,5 +1,6 @@
 import { LIST_TTL_MS } from '../../db/catalogs';
 import { type Catalog, planOf } from '../../domain/catalog';
+import { milli } from '../../domain/credits';
 import { type Customers, startCustomers, T0 } from './customers';
 
 /** How late something is settled, or whether it was before it is looked at, changes nothing anybody sees. */
@@ -47,17 +48,45 @@ describe('a catalog that changes after a boundary, and before that is settled', 
     expect(await used.buckets()).toEqual({ plan: 1500 });
   });
 
-  test('and where months were missed, each goes by its own', async () => {
+  test('also where its rules changed before the boundary, and nobody came since', async () => {
+    const suspended = await customers.customer();
+    await suspended.post('plan', { plan: 'basic' });
+    for (const is of [true, false])
+      await customers.engine.ledger.run(suspended.id, {
+        ...{ op: 'rules', key: `sys:suspended:${is}`, hash: 'is', rules: { suspended: is } },
+      });
+    await suspended.wake(TEN_PAST);
+    expect(await suspended.buckets()).toEqual({ plan: 3000 });
+  });
+
+  test('also for who asks about the past before it is settled', async () => {
+    const asked = await customers.customer();
+    await asked.post('plan', { plan: 'basic' });
+    await asked.at(TEN_PAST);
+    const at = '2026-04-10T10:00:00.000Z';
+    const past = await customers.app.call('GET', `/v1/accounts/${asked.id}/balance?at=${at}`);
+    expect(past.body).toMatchObject({ available: 3000 });
+  });
+
+  test('and where months were missed, each goes by its own, at its own boundary, whatever ended later', async () => {
     const asleep = await customers.customer();
     await asleep.post('plan', { plan: 'basic' });
+    const promo = { bucket: 'pack', rank: 9, graceSeconds: null, source: 'promo', amount: milli(7_000) };
+    await customers.engine.ledger.run(asleep.id, {
+      ...{ op: 'grant', key: 'sys:promo', hash: 'promo', expiresAt: '2026-06-15T00:00:00.000Z', ...promo },
+    });
     await asleep.wake('2026-06-20T00:00:00.000Z');
-    expect((await asleep.events('credits.granted')).map(({ credits }) => credits)).toEqual([
-      1000,
-      1000,
-      3000,
-      3000,
-      100, // of the day it was free
+    const granted = await asleep.events('credits.granted');
+    expect(granted.map(({ at, credits }) => [String(at).slice(0, 10), credits])).toEqual([
+      ['2026-06-10', 1000],
+      ['2026-05-10', 1000],
+      ['2026-04-10', 3000],
+      ['2026-03-10', 7],
+      ['2026-03-10', 3000],
+      ['2026-03-10', 100],
     ]);
+    const [ended] = await asleep.events('credits.expired');
+    expect(ended).toMatchObject({ at: '2026-06-15T00:00:00.000Z', credits: 7 });
   });
 
   test('and where the plan changed at that boundary, its first month goes by the old one', async () => {
@@ -67,6 +96,27 @@ describe('a catalog that changes after a boundary, and before that is settled', 
     await lower.wake(TEN_PAST);
     expect(await lower.buckets()).toEqual({ plan: 3000 });
   });
+});
+
+test('a plan that begins under a new version is given by it, whatever the account was on before', async () => {
+  const giving = (basic: number, pro: number) => (catalog: Catalog) => {
+    const changed = { ...structuredClone(catalog), assertions: [] };
+    for (const [plan, credits] of Object.entries({ basic, pro })) {
+      const allotments = planOf(changed, plan)?.allotments;
+      if (allotments !== undefined) allotments['plan'] = credits;
+    }
+    return changed;
+  };
+  await customers.publish('draftly', giving(0, 6000), '2026-03-01T00:00:00.000Z');
+  await customers.publish('draftly', giving(0, 1000), '2026-04-20T00:00:00.000Z');
+  await new Promise((resolve) => setTimeout(resolve, LIST_TTL_MS + 100));
+  const dan = await customers.customer('draftly');
+  await dan.post('plan', { plan: 'pro' });
+  await dan.post('plan', { plan: 'basic' }); // from 10 April on, and gives nothing
+  await dan.at('2026-04-25T00:00:00.000Z');
+  expect(await dan.buckets()).toEqual({});
+  expect((await dan.post('plan', { plan: 'pro' })).body).toMatchObject({ plan: 'pro' });
+  expect(await dan.buckets()).toEqual({ plan: 1000 });
 });
 
 test('an account whose plan has ended says so, before anybody came to write it down', async () => {

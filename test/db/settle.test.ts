@@ -47,6 +47,14 @@ const journal = (account: string) => ledgerOf(database.db, database.owner).journ
 const spend = (account: string, amount: number) =>
   ledger.run(account, () => reservation(account, { amount: milli(amount * 1000) }));
 
+test('whoever settles an account first rings for it, where something lies ahead: nobody did at its opening', async () => {
+  const paid = await open({ plan: 'basic', clockAt: '2026-03-10T10:00:00Z' });
+  const free = await open({ plan: 'free', clockAt: '2026-03-10T10:00:00Z' });
+  rung.length = 0;
+  for (const account of [paid, free, paid]) await ledger.balance(account);
+  expect(rung).toEqual([paid]);
+});
+
 test('daily credits are set at midnight and not added, and days nobody was there are never granted', async () => {
   const account = await open({ plan: 'free', clockAt: '2026-03-01T10:00:00Z' });
   expect(await available(account)).toBe(100);

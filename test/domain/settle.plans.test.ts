@@ -53,9 +53,9 @@ describe('a plan that ends', () => {
 
   it('ends at its instant, after all that came before it, and leaves the rest to be worked out from there', () => {
     const early = settled({ now: '2026-12-21T08:59:59.999Z', calendar, rules });
-    expect(early).toMatchObject({ nextDueAt: pending.at, wakeAt: pending.at, more: false });
+    expect(early).toMatchObject({ nextDueAt: pending.at, wakeAt: pending.at, until: null });
     const due = settled({ now: '2027-02-01T00:00:00.000Z', calendar, rules }, true);
-    expect(due.more).toBe(true);
+    expect(due.until).toBe(pending.at);
     expect(due.steps).toEqual([
       {
         op: 'rules',

@@ -24,7 +24,7 @@ export function createCalendar(start: Micros): Calendar {
       const steps = [...slots.map((n) => planStep(start + n * SLOT)), dailyStep(today)];
       return {
         ...{ settleVersion, rulesVersion, calendar: {}, wakeAt: 'infinity' },
-        ...{ lowBelow: null, noticeSeconds: null, more: false },
+        ...{ lowBelow: null, noticeSeconds: null, until: null },
         steps: steps.toSorted((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0)),
         nextDueAt: instantText(today + DAY),
       };

@@ -58,7 +58,7 @@ export function createFakeLedger(names: readonly string[]): FakeLedger {
       wakeAt: 'infinity',
       lowBelow: null,
       noticeSeconds: null,
-      more: false,
+      until: null,
     };
     return { settleVersion, rulesVersion, steps: [], calendar: {}, ...never };
   }

@@ -129,7 +129,7 @@ function settlementOf({ model, calendar }: Life): Settlement {
     wakeAt: 'infinity',
     lowBelow: null,
     noticeSeconds: null,
-    more: false,
+    until: null,
   };
 }
 

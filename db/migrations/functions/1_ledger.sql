@@ -232,6 +232,7 @@ BEGIN
       a           ledger.account := c.account;        -- as it will be written
       was         ledger.account := c.account;        -- and as it was
       t           timestamptz;                        -- now, on the account's clock
+      stop        timestamptz;                        -- and how far this call goes: what is over later waits for the next settlement
       settlement  jsonb := nullif(c.settlement, 'null');
       -- What the call works on; positions in `numbers`, `hold_ids` and `keys` are those in the arrays beside them.
       lots        ledger.lot[] := c.lots;             -- in spend order
@@ -298,6 +299,7 @@ BEGIN
       END IF;
       -- The account's clock, the database's or a test clock's, and never before what the journal has seen (invariant 10).
       t := greatest(coalesce(c.clock_at, clock_timestamp()), a.journal_at);
+      stop := least(t, coalesce((settlement ->> 'until')::timestamptz, t));
 
       -- A key that is known is answered before anything else is looked at, also before settling (rule 1).
       -- Where a lease is over that is first written down, for a hold is shown as it is now (rule 5).
@@ -362,7 +364,7 @@ BEGIN
     LOOP
       -- What comes next: something that is over by then, or else the next step of the calendar or operation.
       op := CASE WHEN n < steps THEN settlement -> 'steps' -> n ELSE c.ops -> (n - steps) END;
-      at := CASE WHEN n < steps THEN (op ->> 'at')::timestamptz ELSE t END;
+      at := CASE WHEN n < steps THEN (op ->> 'at')::timestamptz ELSE stop END;
       IF least(a.lots_due_at, a.leases_due_at) <= at AND NOT replay_only THEN
         due := 'infinity';
         FOR i IN 1..cardinality(lots) LOOP
