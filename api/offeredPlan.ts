@@ -13,7 +13,9 @@ export async function offeredPlan(
 ): Promise<Plan> {
   const plan = planOf(catalog, name);
   if (plan === undefined)
-    throw new ProblemError('unknown_plan', { detail: `Catalog ${catalog.catalog} has no plan ${name}.` });
+    throw new ProblemError('unknown_plan', {
+      detail: `Catalog ${catalog.catalog} has no plan ${name}; it has ${catalog.plans.map((one) => one.plan).join(', ')}.`,
+    });
   if (plan === freePlan(catalog)) return plan; // an account must be on some plan
   const leavesAt = await catalogs.planLeavesAt({ catalog: catalog.catalog, plan: name }, atMs);
   if (leavesAt !== null)

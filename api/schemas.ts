@@ -86,12 +86,13 @@ function creditsAmount(
     .number()
     .describe('Credits, with at most three decimals')
     .transform((credits, context): MilliCredits => {
+      if (Math.abs(credits) * 1000 > MAX_OPERATION_MILLI) {
+        context.addIssue({ code: 'custom', message: 'Credits must be at most 1,000,000,000.' });
+        return z.NEVER;
+      }
       try {
         const amount = toMilli(credits);
         if (!allowed(amount)) context.addIssue({ code: 'custom', message });
-        if (Math.abs(amount) > MAX_OPERATION_MILLI) {
-          context.addIssue({ code: 'custom', message: 'Credits must be at most 1,000,000,000.' });
-        }
         return amount;
       } catch (error) {
         if (!(error instanceof RangeError)) throw error;

@@ -14,6 +14,11 @@ export interface CatalogVersion {
   effectiveAt: Instant;
 }
 
+export interface Scheduled {
+  version: number;
+  effectiveAt: Instant;
+}
+
 export interface CatalogStore {
   /** The newest version in force at an instant of the account's clock; a first version always applies. */
   inForce(catalog: string, atMs: number): Promise<CatalogVersion>;
@@ -23,6 +28,8 @@ export interface CatalogStore {
   version(catalog: string, version: number): Promise<CatalogVersion | undefined>;
   /** Every catalog's version in force at the instant. */
   list(atMs: number): Promise<CatalogVersion[]>;
+  /** The versions that come into force after an instant, in their order. */
+  scheduled(catalog: string, atMs: number): Promise<Scheduled[]>;
   /** When a version that is published already takes the plan away; null: none does. */
   planLeavesAt(of: { catalog: string; plan: string }, atMs: number): Promise<Instant | null>;
 }
@@ -119,6 +126,10 @@ export function createCatalogStore({ pool }: { pool: Pool }): CatalogStore {
     },
     async nextVersionAt(catalog, atMs) {
       return (await laterThan(catalog, atMs))[0]?.effective_at ?? null;
+    },
+    async scheduled(catalog, atMs) {
+      const later = await laterThan(catalog, atMs);
+      return later.map((row) => ({ version: row.version, effectiveAt: row.effective_at }));
     },
     async planLeavesAt({ catalog, plan }, atMs) {
       for (const row of await laterThan(catalog, atMs)) {

@@ -55,10 +55,13 @@ function checkPlans({ buckets, quotas, plans }: Catalog, report: Report): void {
       report(['plans', n, 'prices'], 'the plan of rank 0 is the free plan and costs nothing');
     for (const name of Object.keys(one.allotments)) {
       if (!refreshing.has(name))
-        report(['plans', n, 'allotments', name], `no bucket ${name} is ever refreshed`);
+        report(
+          ['plans', n, 'allotments', name],
+          `no bucket ${name} is ever refreshed; those that are: ${[...refreshing].join(', ') || '(none)'}`,
+        );
     }
     for (const name of Object.keys(one.quotas)) {
-      if (!known.has(name)) report(['plans', n, 'quotas', name], noQuota(name, known));
+      if (!known.has(name)) report(['plans', n, 'quotas', name], unknown('quota', name, known));
     }
   });
 }
@@ -75,12 +78,12 @@ function checkAction({ catalog, action, path, report }: Place): void {
   const plans = new Set(catalog.plans.map((one) => one.plan));
   const quotas = new Set(catalog.quotas.map((one) => one.quota));
   const mustBePlan = (at: Path, name: string | undefined) => {
-    if (name !== undefined && !plans.has(name)) report([...at, 'minimumPlan'], `there is no plan ${name}`);
+    if (name !== undefined && !plans.has(name)) report([...at, 'minimumPlan'], unknown('plan', name, plans));
   };
   mustBePlan(path, action.minimumPlan);
   if (action.provider !== undefined) checkProvider(action.provider, [...path, 'provider'], report);
   action.quotas.forEach((name, n) => {
-    if (!quotas.has(name)) report([...path, 'quotas', n], noQuota(name, quotas));
+    if (!quotas.has(name)) report([...path, 'quotas', n], unknown('quota', name, quotas));
   });
   mustDiffer({ report, path: [...path, 'models'], what: 'id', values: models.map((one) => one.model) });
   if (pipeline !== undefined && (free || models.length > 0))
@@ -89,18 +92,28 @@ function checkAction({ catalog, action, path, report }: Place): void {
   if (!free && models.length === 0 && pipeline === undefined)
     report([...path, 'models'], 'an action that is not free needs a model with a rate, or a pipeline');
   if (models.length > 0 && !models.some((one) => one.model === defaultModel))
-    report([...path, 'defaultModel'], 'must be one of the models');
+    report(
+      [...path, 'defaultModel'],
+      `must be one of the models: ${models.map((one) => one.model).join(', ')}`,
+    );
   models.forEach((model, n) => {
     const at = [...path, 'models', n];
     mustBePlan(at, model.minimumPlan);
     model.rates.forEach((rate, m) => mustBePlan([...at, 'rates', m], rate.minimumPlan));
     checkModel({ model, maxOutputs: action.maxOutputs, path: at, report });
   });
-  if (pipeline !== undefined) checkPipeline({ catalog, action, pipeline, path, report });
+  if (pipeline === undefined) return;
+  checkPipeline({ catalog, action, pipeline, path, report });
+  // Any other reports only the end of the work, and all that is held would be captured.
+  if ((action.provider ?? catalog.rules.defaultProvider).type !== 'external')
+    report(
+      [...path, 'provider'],
+      'a pipeline reports its phases itself: its provider must be of type external',
+    );
 }
 
-function noQuota(name: string, known: ReadonlySet<string>): string {
-  return `there is no quota ${name}; use one of: ${[...known].join(', ') || '(none are defined)'}`;
+function unknown(what: string, name: string, known: Iterable<string>): string {
+  return `there is no ${what} ${name}; use one of: ${[...known].join(', ') || '(none are defined)'}`;
 }
 
 function checkPipeline({ catalog, action, pipeline, path, report }: Place & { pipeline: Pipeline }): void {
@@ -127,11 +140,21 @@ function checkPhase(options: Omit<Place, 'action'> & { pipeline: Pipeline; phase
     return report(path, 'a phase with `credits` of its own has no model and no params');
   const of = catalog.actions.find((one) => one.action === phase.action);
   if (phase.action !== undefined && of === undefined)
-    return report([...path, 'action'], `there is no action ${phase.action}`);
+    return report(
+      [...path, 'action'],
+      unknown(
+        'action',
+        phase.action,
+        catalog.actions.map((one) => one.action),
+      ),
+    );
   if (of?.pipeline !== undefined) return report([...path, 'action'], 'a phase is not a pipeline itself');
   const mustBeOption = (at: Path, value: Phase['params'][string] | undefined) => {
     if (typeof value === 'object' && !Object.hasOwn(pipeline.options, value.option))
-      report(at, `the pipeline has no option ${value.option}`);
+      report(
+        at,
+        `the pipeline has no option ${value.option}; it has: ${Object.keys(pipeline.options).join(', ') || '(none)'}`,
+      );
   };
   mustBeOption([...path, 'model'], phase.model);
   for (const [name, value] of Object.entries(phase.params)) mustBeOption([...path, 'params', name], value);

@@ -1,6 +1,6 @@
-import type { Catalog } from './catalog';
-import { MAX_OPERATION_MILLI, type MilliCredits, milli, toCredits } from './credits';
-import { planGate, quotaUses } from './gates';
+import { type Catalog, isPaid, type Plan } from './catalog';
+import { add, MAX_OPERATION_MILLI, type MilliCredits, milli, toCredits, toMilli } from './credits';
+import { excludedBuckets, planGate, quotaUses } from './gates';
 import { monthlyCredits } from './paywall';
 import { type ParamValue, type Priced, price } from './prices';
 import type { Refusal } from './refusals';
@@ -35,7 +35,7 @@ export interface Estimate {
   plans: {
     plan: string;
     label: string;
-    /** What it gives per month. Daily credits cannot be saved up and are not counted. */
+    /** What it gives per month. Daily credits cannot be saved up: they count where work is said by the day. */
     credits: number;
     price: number | null;
     /** Whether it may do all that is listed, and so often. */
@@ -72,7 +72,8 @@ export function estimate(options: {
       return { ok: false, item, tooMuch: 'comes to more than 1,000,000,000 credits a month' };
     const total = milli(rate * quantity);
     subtotal = milli(subtotal + total);
-    wanted.push({ priced, perMonth: quantity, perDay: 'perDay' in times ? times.perDay : null });
+    const each = 'perDay' in times ? times : null;
+    wanted.push({ priced, rate, perMonth: quantity, perDay: each?.perDay ?? null, days: each?.days ?? 0 });
     lines.push({ ...named(catalog, priced), quantity, rate: toCredits(rate), credits: toCredits(total) });
   }
   const [low, high] = bufferPercent.map((percent) => withPercent(subtotal, percent));
@@ -83,7 +84,7 @@ export function estimate(options: {
       lines,
       subtotal: toCredits(subtotal),
       withBuffer: { low: toCredits(low), high: toCredits(high) },
-      plans: plansFor({ catalog, wanted, need: high }),
+      plans: plansFor({ catalog, wanted, need: high, percent: bufferPercent[1] }),
     },
   };
 }
@@ -104,8 +105,11 @@ function withPercent(amount: MilliCredits, percent: number): MilliCredits {
 /** How often something is wanted; `perDay` is null where only the month is said. */
 interface Wanted {
   priced: Priced;
+  rate: MilliCredits;
   perMonth: number;
   perDay: number | null;
+  /** On so many days. */
+  days: number;
 }
 
 /** Whether a month of all this stays within the plan's quotas. What is said by month may be spread over its days. */
@@ -132,12 +136,36 @@ function withinQuotas({
 
 const LONGEST_MONTH_DAYS = 31;
 
-function plansFor(options: { catalog: Catalog; wanted: readonly Wanted[]; need: MilliCredits }) {
-  const { catalog, wanted, need } = options;
+/** What a plan's daily credits pay of the work that is said by the day, each day's with that day's, in a month. */
+function paidByDays(options: { catalog: Catalog; plan: Plan; wanted: readonly Wanted[]; percent: number }) {
+  const { catalog, plan, wanted, percent } = options;
+  let paid = milli(0);
+  for (const { bucket, refresh, amount, eligibility } of catalog.buckets) {
+    const daily = toMilli(plan.allotments[bucket] ?? amount ?? 0);
+    if (refresh !== 'day' || daily === 0 || (eligibility === 'without-subscription' && isPaid(plan)))
+      continue;
+    const payable = wanted.filter(({ priced }) => !excludedBuckets({ catalog, priced }).includes(bucket));
+    for (let day = 1; day <= LONGEST_MONTH_DAYS; day += 1) {
+      const costs = payable.map(({ rate, perDay, days }) => (day <= days ? rate * (perDay ?? 0) : 0));
+      paid = milli(paid + Math.min(daily, withPercent(add(...costs.map(milli)), percent)));
+    }
+  }
+  return paid;
+}
+
+function plansFor(options: {
+  catalog: Catalog;
+  wanted: readonly Wanted[];
+  need: MilliCredits;
+  percent: number;
+}) {
+  const { catalog, wanted, need, percent } = options;
   return catalog.plans
     .toSorted((a, b) => a.rank - b.rank)
-    .map(({ plan, label, prices }) => {
+    .map((one) => {
+      const { plan, label, prices } = one;
       const credits = monthlyCredits({ catalog, plan, excluded: [] });
+      const left = Math.max(0, need - credits - paidByDays({ catalog, plan: one, wanted, percent }));
       const open = wanted.every(({ priced }) => planGate({ catalog, plan, priced }) === null);
       const allowed = open && withinQuotas({ catalog, plan, wanted });
       return {
@@ -146,8 +174,8 @@ function plansFor(options: { catalog: Catalog; wanted: readonly Wanted[]; need: 
         credits: toCredits(credits),
         price: prices?.month ?? null,
         allowed,
-        covers: allowed && credits >= need,
-        shortfall: toCredits(milli(Math.max(0, need - credits))),
+        covers: allowed && left === 0,
+        shortfall: toCredits(milli(left)),
       };
     });
 }

@@ -109,15 +109,21 @@ function later({ snapshot, wanted }: Options): PlanChange {
 
 /**
  * A first subscription, or one after another has ended: its cycle begins now, and its first slot is granted as every
- * slot is. Only where the last one was ended in a slot that still runs does that slot go on, and gives the difference:
- * cancelling and coming back yields nothing (rule 19).
+ * slot is. Only where the last one was ended in a slot that still runs does that slot go on, and gives the difference, which
+ * is what is paid for: cancelling and coming back yields nothing (rule 19), and costs nothing.
  */
 function subscribe(options: Options): PlanChange {
   const { snapshot, catalog, wanted } = options;
   const { now, rules } = snapshot;
   const dueNow = wanted.plan.prices === null ? null : (wanted.plan.prices[wanted.interval] ?? null);
   const running = monthlyBuckets(catalog).filter((bucket) => slotGoesOn(snapshot, bucket));
-  if (running.length > 0) return { ...more(options, planRules(options)), dueNow };
+  if (running.length > 0) {
+    const back = more(options, planRules(options));
+    return {
+      ...back,
+      dueNow: dueNow === null ? null : dueFor(dueNow, { ...options, gives: back.creditsNow }),
+    };
+  }
 
   const after = { ...rules, plan: wanted.plan.plan, planSource: 'admin' as const };
   const buckets = monthlyBuckets(catalog);
@@ -130,6 +136,18 @@ function subscribe(options: Options): PlanChange {
     carried: catalog.rules.upgrade.carry ? left(snapshot, buckets) : milli(0),
     operation: { rules: { ...planRules(options), anchor, periodFrom: null, calendar } },
   };
+}
+
+/** What is due of a price where the first month of its period gives only so much: for that month, its share. */
+function dueFor(
+  price: number,
+  { catalog, snapshot, wanted, gives }: Options & { gives: MilliCredits },
+): number {
+  const rules = { ...snapshot.rules, plan: wanted.plan.plan, planSource: 'admin' as const };
+  const month = add(...monthlyBuckets(catalog).map((bucket) => allotment({ bucket, catalog, rules })));
+  if (month === 0) return price;
+  const whole = MONTHS[wanted.interval] * month;
+  return centsOf(price, { part: whole - month + gives, whole }) / 100;
 }
 
 /** More, or for longer, at once: the difference of the allotments, and of the prices for the rest of the period. */

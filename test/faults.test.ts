@@ -65,7 +65,7 @@ describe('the worker', () => {
     const account = await accountOn(engine);
     const key = randomBytes(6).toString('hex');
     const locker = await engine.database.owner.pool.connect();
-    await locker.query('BEGIN');
+    await locker.query('BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0');
     await locker.query('SELECT FROM ledger.accounts WHERE account_id = $1 FOR UPDATE', [account]);
     const refused = await engine.generate<Problem>(slow(account, 0), key);
     await locker.query('ROLLBACK');

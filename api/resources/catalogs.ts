@@ -26,8 +26,15 @@ export interface CatalogRouteDeps {
   catalogs: CatalogStore;
 }
 
+const scheduled = z.object({ version: z.number(), effectiveAt: instantOut });
+
 const catalogEntry = z
-  .looseObject({ catalog: z.string(), label: z.string(), version: z.number() })
+  .looseObject({
+    catalog: z.string(),
+    label: z.string(),
+    version: z.number(),
+    scheduled: z.array(scheduled).describe('Versions that are published, and come into force later'),
+  })
   .describe(
     'Plans, packs, buckets, actions with their rates, and rules; docs/catalogs.md explains each field',
   )
@@ -49,12 +56,30 @@ const publication = z
     effectiveAt: instantOut.nullable().describe('Null: at once'),
     dryRun: z.boolean(),
     changed: z.boolean().describe('False: the newest version says the same'),
-    changes: z.array(z.object({ path: z.string(), before: z.unknown(), after: z.unknown() })),
+    changes: z
+      .array(z.object({ path: z.string(), before: z.unknown(), after: z.unknown() }))
+      .describe('Against the newest version, in force or scheduled'),
+    supersedes: z
+      .array(scheduled)
+      .describe('Scheduled versions that never come into force, because this newer one begins before them'),
   })
   .meta({ id: 'CatalogPublication' });
 
 export function catalogRoutes({ db, catalogs }: CatalogRouteDeps): Route[] {
   const common = { tag: 'Prices', scope: 'read', account: 'shared' } as const;
+
+  async function scheduledFrom(catalog: string, atMs: number): Promise<z.output<typeof scheduled>[]> {
+    const later = await catalogs.scheduled(catalog, atMs);
+    return later.map(({ version, effectiveAt }) => ({
+      version,
+      effectiveAt: new Date(effectiveAt).toISOString(),
+    }));
+  }
+
+  async function show({ catalog, version }: CatalogVersion): Promise<z.output<typeof catalogEntry>> {
+    return { ...catalog, version, scheduled: await scheduledFrom(catalog.catalog, Date.now()) };
+  }
+
   return [
     route({
       ...common,
@@ -70,7 +95,8 @@ export function catalogRoutes({ db, catalogs }: CatalogRouteDeps): Route[] {
       );
       const rows = all.filter(({ catalog }) => cursor === undefined || catalog.catalog > cursor.catalog);
       const place = ({ catalog: { catalog } }: CatalogVersion) => ({ catalog });
-      return { status: 200, body: page({ rows, limit, place, show }) };
+      const shown = page({ rows, limit, place, show: (row) => row });
+      return { status: 200, body: { ...shown, data: await Promise.all(shown.data.map(show)) } };
     }),
     route({
       ...common,
@@ -86,17 +112,19 @@ export function catalogRoutes({ db, catalogs }: CatalogRouteDeps): Route[] {
       );
       if (found === undefined)
         throw new ProblemError('not_found', { detail: `There is no catalog ${params.catalog}.` });
-      return { status: 200, body: show(found) };
+      return { status: 200, body: await show(found) };
     }),
     route({
       ...common,
       scope: 'admin',
       method: 'POST',
       path: '/v1/catalogs',
+      account: 'all',
       summary: 'A new version of a catalog, checked whole before it counts',
       description:
         'Versions are never edited. Accounts use the newest one in force from their next unquoted request; holds and ' +
-        'quotes keep their price, allotments change at the next slot. Answers once every process knows the version.',
+        'quotes keep their price, allotments change at the next slot. A version that is scheduled for later is superseded by a ' +
+        'newer one that begins before it. Answers once every process knows the version.',
       idempotency: 'optional',
       keptBy: 'api-key',
       errors: [],
@@ -110,7 +138,11 @@ export function catalogRoutes({ db, catalogs }: CatalogRouteDeps): Route[] {
       const newest = await newestVersion(db.knex, catalog.catalog);
       const changes = catalogChanges(newest?.catalog ?? null, catalog);
       const at = effectiveAt?.toISOString();
-      const facts = { catalog: catalog.catalog, effectiveAt: at ?? null, dryRun, changes };
+      const supersedes =
+        changes.length === 0
+          ? []
+          : await scheduledFrom(catalog.catalog, effectiveAt?.getTime() ?? Date.now());
+      const facts = { catalog: catalog.catalog, effectiveAt: at ?? null, dryRun, changes, supersedes };
       if (dryRun) {
         const [leftOut] = await plansLeftOut(db.knex, catalog);
         if (leftOut !== undefined) throw wrongCatalog([{ path: 'plans', message: leftOut }]);
@@ -143,8 +175,4 @@ function wrongCatalog(errors: readonly FieldError[]): ProblemError {
     detail: first === undefined ? 'The catalog is not valid.' : `${first.path}: ${first.message}`,
     errors,
   });
-}
-
-function show({ catalog, version }: CatalogVersion): z.output<typeof catalogEntry> {
-  return { ...catalog, version };
 }

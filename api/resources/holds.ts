@@ -259,7 +259,8 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
       ...ofHold,
       path: '/v1/holds/{id}/extend',
       summary: 'Let the hold last until now + `ttlSeconds`',
-      description: 'Never shorter than it was. Without an Idempotency-Key each call counts from its own now.',
+      description:
+        'Never shorter than it was, and never beyond seven days after it was opened. Without an Idempotency-Key each call counts from its own now.',
       errors: HOLD_ERRORS,
       body: z.strictObject({ ttlSeconds }),
     }).handle(({ params: { id }, body, key, hash }) =>

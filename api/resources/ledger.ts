@@ -129,7 +129,7 @@ export function ledgerRoutes({ db, ledger, catalogs }: LedgerRouteDeps): Route[]
       const bucket = bucketOf(catalog, body.bucket);
       if (bucket === undefined) {
         throw new ProblemError('unknown_bucket', {
-          detail: `Catalog ${catalog.catalog} has no bucket ${body.bucket}.`,
+          detail: `Catalog ${catalog.catalog} has no bucket ${body.bucket}; it has ${catalog.buckets.map((one) => one.bucket).join(', ')}.`,
         });
       }
       const reply = await ledger.run(params.id, {

@@ -60,6 +60,7 @@ export function operationsItemRoutes({ db }: OperationsItemRouteDeps): Route[] {
       scope: 'admin',
       account: 'all',
       idempotency: 'optional',
+      keptBy: 'api-key',
       errors: [],
       body: z.strictObject({ account: accountId.nullable(), kind, subject }),
       responses: { 200: z.object({ resolved: z.boolean().describe('False: there is no such open item') }) },

@@ -43,7 +43,9 @@ export function purchaseRoutes({ db, ledger, catalogs, ring }: PurchaseRouteDeps
     const pack = packOf(catalog, name);
     const bucket = bucketOf(catalog, 'pack');
     if (pack === undefined || bucket === undefined) {
-      throw new ProblemError('unknown_pack', { detail: `Catalog ${catalog.catalog} has no pack ${name}.` });
+      throw new ProblemError('unknown_pack', {
+        detail: `Catalog ${catalog.catalog} has no pack ${name}; it has ${catalog.packs.map((one) => one.pack).join(', ') || 'none'}.`,
+      });
     }
     return { pack, bucket };
   }

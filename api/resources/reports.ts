@@ -1,9 +1,11 @@
 import { z } from 'zod';
+import type { CatalogStore } from '../../db/catalogs';
 import type { Database } from '../../db/connection';
 import { heartbeat } from '../../db/generations';
 import type { Ledger } from '../../db/ledger';
 import { decideReport, keepReport, reportOutcome } from '../../db/reports';
 import { toMs } from '../../domain/account';
+import { actionOf } from '../../domain/catalog';
 import type { GenerationFacts } from '../../domain/generation';
 import { holdIdOf, requestHash } from '../../domain/ids';
 import type { CancelRequest, ProviderReport } from '../../workflows/contract';
@@ -20,6 +22,7 @@ import { mustFind, shown } from './generations';
 export interface ReportRouteDeps {
   db: Database;
   ledger: Ledger;
+  catalogs: CatalogStore;
   starter: GenerationStarter;
 }
 
@@ -60,14 +63,16 @@ export function reportRoutes(deps: ReportRouteDeps): Route[] {
       path: '/v1/generations/{id}/complete',
       summary: 'The pipeline delivers: all of its work, or one phase of it',
       description:
-        'A report that is not final captures the credits of its phase. The final one lists every output, also those of ' +
-        'earlier phases: it decides what was delivered.',
+        'A report that is not final (`final`: false) names its phase and captures its credits. Every other one is the last: it ' +
+        'captures its `credits`, or all that is still held, and lists every output, also those of earlier phases, for it ' +
+        'decides what was delivered. A pipeline’s phases are those of its catalog.',
       scope: 'generate',
       idempotency: 'optional',
       errors: ['unknown_generation', 'generation_ended', 'exceeds_hold', 'phase_captured', 'not_external'],
       body: completion,
     }).handle(async ({ params, body }) => {
       const { credits, outputs, phase, providerCost, final } = body;
+      if (phase !== undefined) await assertPhase(deps, await mustFind(db, params.id), phase);
       const report: ProviderReport = {
         kind: 'complete',
         id: reportId(params.id, { kind: 'complete', ...body }),
@@ -189,6 +194,16 @@ export function reportRoutes(deps: ReportRouteDeps): Route[] {
       return { status: 200, body: shown(await mustFind(db, params.id)) };
     }),
   ];
+}
+
+/** A name that is no phase of the pipeline would book its credits beside it. */
+async function assertPhase({ ledger, catalogs }: ReportRouteDeps, found: GenerationFacts, phase: string) {
+  const snapshot = await ledger.snapshot(found.account);
+  const version = snapshot && (await catalogs.version(snapshot.rules.catalog, found.catalogVersion));
+  const pipeline = version && actionOf(version.catalog, found.action)?.pipeline;
+  if (!pipeline || pipeline.phases.some((one) => one.phase === phase)) return;
+  const phases = pipeline.phases.map((one) => one.phase).join(', ');
+  throw invalidField('phase', `${found.action} has no phase ${phase}; its phases are ${phases}.`);
 }
 
 /** The report is kept first, then acted upon: whatever happens to it, what was said is not lost (rule 16). */

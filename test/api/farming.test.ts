@@ -1,4 +1,5 @@
 import type { Engine } from '../../db/engine';
+import { imagineart } from '../domain/catalogs';
 import type { TestApp } from './app';
 import { type Customers, startCustomers, T0 } from './customers';
 
@@ -30,6 +31,43 @@ describe('nobody gains by', () => {
     expect(granted.map(({ credits }) => credits)).toEqual([13_000, 3000, 100]);
     await ada.at('2026-04-10T10:00:00.000Z');
     expect(await ada.buckets()).toEqual({ plan: 3000 });
+  });
+
+  test('nor loses: coming back in the month that was paid for costs nothing, and a higher plan its difference', async () => {
+    const ada = await customer();
+    await ada.post('plan', { plan: 'basic' });
+    await ada.post('cancel', { when: 'now' });
+    const asked = async (body: object) => (await ada.post('plan/preview', body)).body;
+    expect(await asked({ plan: 'basic' })).toMatchObject({ dueNow: 0, creditsNow: 0 });
+    // 5,000 more of 8,000; of a year eleven months and as much of the first.
+    const month = await asked({ plan: 'standard' });
+    const year = await asked({ plan: 'standard', interval: 'year' });
+    expect([month['creditsNow'], year['creditsNow']]).toEqual([5000, 5000]);
+    const { prices } = imagineart().plans.find(({ plan }) => plan === 'standard') ?? {};
+    const cents = (amount: number) => Math.floor(amount * 100) / 100;
+    expect(month['dueNow']).toBe(cents(((prices?.month ?? 0) * 5) / 8));
+    expect(year['dueNow']).toBe(cents(((prices?.year ?? 0) * (11 + 5 / 8)) / 12));
+    await ada.at('2026-04-10T10:00:00.000Z');
+    expect(await asked({ plan: 'basic' })).toMatchObject({ creditsNow: 3000, dueNow: 13 });
+  });
+
+  test('extending a lease of each day’s credits: a week in all is the most', async () => {
+    const ada = await customer();
+    const hold = await ada.hold(100);
+    const extended = async () => {
+      const { body } = await app.call('POST', `/v1/holds/${hold}/extend`, { body: { ttlSeconds: 86_400 } });
+      return body['expiresAt'];
+    };
+    for (let day = 1; day <= 6; day += 1) {
+      await ada.at(hours(23 * day));
+      expect(await extended()).toBe(hours(23 * day + 24));
+    }
+    await ada.at(hours(23 * 7));
+    expect(await extended()).toBe(hours(24 * 7));
+    await ada.at(hours(24 * 7));
+    expect((await app.call('GET', `/v1/holds/${hold}`)).body).toMatchObject({
+      credits: { held: 0, forfeited: 100 },
+    });
   });
 
   test('holding everything while cancelling: what comes back is forfeited, whoever caused it', async () => {

@@ -27,6 +27,31 @@ test('a lease that is over is no open hold, by the clock of its account, also be
   expect(await open()).toEqual([]);
 });
 
+test('a key that is bound to one account publishes no catalog for all of them, and resolves nothing', async () => {
+  const { app } = whole;
+  const bound = { name: 'bound', scopes: ['admin'], account: 'leased' };
+  const made = await app.call('POST', '/v1/api-keys', { body: bound });
+  const key = String(made.body['secret']);
+  for (const [at, body] of [
+    ['/v1/catalogs', { catalog: 'working-day' }],
+    ['/v1/operations/items/resolve', { account: 'leased', kind: 'hold_overdue', subject: 'x' }],
+  ] as const)
+    expect((await app.call('POST', at, { key, body })).body).toMatchObject({ code: 'scope_missing' });
+  expect((await app.call('GET', '/v1/catalogs', { key })).status).toBe(200);
+});
+
+test('an item is resolved once under its key', async () => {
+  const resolve = (subject: string) =>
+    whole.app.call('POST', '/v1/operations/items/resolve', {
+      body: { account: 'leased', kind: 'hold_overdue', subject },
+      idempotencyKey: 'seen',
+    });
+  const first = await resolve('x');
+  const again = await resolve('x');
+  expect([again.text, again.headers.get('idempotent-replayed')]).toEqual([first.text, 'true']);
+  expect((await resolve('y')).status).toBe(409);
+});
+
 test('a test clock stays where the ends of what is granted can be written down', async () => {
   const make = (frozenAt: string) => whole.app.call('POST', '/v1/test-clocks', { body: { frozenAt } });
   const refused = await make('9000-01-01T00:00:00.001Z');

@@ -64,7 +64,7 @@ test('a grant that arrives while a reserve waits for the lock is seen by it', as
   await ledger.grant(account, { amount: 1_000 });
   const granting = await database.db.pool.connect();
   try {
-    await granting.query('BEGIN');
+    await granting.query('BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0');
     const grant = {
       op: 'grant',
       key: 'sys:late',

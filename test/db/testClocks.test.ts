@@ -103,7 +103,7 @@ test('one account that is locked spoils nothing for those it is carried with', a
   const id = await newClock();
   const [ada, eve] = [await open(id, 'ada'), await open(id, 'eve')];
   const locker = await database.owner.pool.connect();
-  await locker.query('BEGIN');
+  await locker.query('BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0');
   await locker.query('SELECT FROM ledger.accounts WHERE account_id = $1 FOR UPDATE', [ada]);
   const carried = await ledger.carry([ada, eve].map((account) => ({ account, at: FEBRUARY_END })));
   await locker.query('ROLLBACK');

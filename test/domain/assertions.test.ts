@@ -137,7 +137,7 @@ describe('an assertion about nothing is an error at its place', () => {
     ]);
     const [image, , rename] = smallest().actions;
     expect(errorsOf(wrong, { actions: [{ ...image, minimumPlan: 'ten' }, rename] })).toEqual([
-      'actions.0.minimumPlan: there is no plan ten',
+      'actions.0.minimumPlan: there is no plan ten; use one of: free, one, two',
     ]);
   });
 });

@@ -68,6 +68,18 @@ describe('a catalog', () => {
       undefined,
       'actions.1.provider.deadlineSeconds: an external provider needs whole seconds, at least 1',
     ],
+    [
+      'a setting that its provider does not have',
+      'rules.defaultProvider.delay',
+      3,
+      'rules.defaultProvider.delay: there is no such setting of simulated; it has delayMs, fail, deliver',
+    ],
+    [
+      'a delay in words',
+      'rules.defaultProvider.delayMs',
+      'soon',
+      'rules.defaultProvider.delayMs: must be whole milliseconds, zero or more',
+    ],
     ['two packs of one id', 'packs.1', smallest().packs[0], 'packs.1: id p50 is used twice'],
     ['two actions of one id', 'actions.1.action', 'image', 'actions.1: id image is used twice'],
     ['no free plan', 'plans.0.rank', 9, 'plans: one plan must have rank 0: the free plan'],

@@ -22,6 +22,7 @@ function book(pipeline: Record<string, unknown> = {}, action: Record<string, unk
     unit: 'book',
     maxDuration: 'PT1H',
     quotas: ['books'],
+    provider: { type: 'external', deadlineSeconds: 60 },
     pipeline: { options, phases, holdAtLeast: 140, ...pipeline },
     ...action,
   };

@@ -45,6 +45,7 @@ export interface Hold {
   held: number;
   open: boolean;
   epoch: number;
+  openedAt: Micros;
   /** Of a lease: when it is over. */
   until: Micros | null;
   closedAt: Micros | null;

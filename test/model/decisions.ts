@@ -12,7 +12,7 @@ import type {
 } from '../../db/operations';
 import * as ledger from './account';
 import type { Account, Hold, Lot, Move } from './account';
-import { type Micros, microsOf, SECOND } from './instants';
+import { DAY, type Micros, microsOf, SECOND } from './instants';
 import type { ModelOperation } from './model';
 
 /** What one operation does to an account of the model, and what it says, by kind. */
@@ -71,7 +71,10 @@ function decideBy(context: Context, operation: ModelOperation): Decided {
       });
     case 'extend':
       return onHold(context, operation, (hold) => {
-        hold.until = Math.max(hold.until ?? at, at + operation.ttlSeconds * SECOND);
+        hold.until = Math.max(
+          hold.until ?? at,
+          Math.min(at + operation.ttlSeconds * SECOND, hold.openedAt + 7 * DAY),
+        );
         return { status: 'applied' };
       });
     case 'refund':
@@ -125,6 +128,7 @@ function takeCredits(
     refunded: 0,
     open: !charged,
     epoch: 0,
+    openedAt: at,
     until: 'ttlSeconds' in operation ? at + operation.ttlSeconds * SECOND : null,
     closedAt: charged ? at : null,
     cuts: taken.map(({ lot, milli }) => ({

@@ -60,6 +60,7 @@ interface StoredHold {
   lots_captured: number[];
   open: boolean;
   epoch: number;
+  opened_at: string;
   expires_at: string | null;
   closed_at: string | null;
   phases: string[];
@@ -132,6 +133,7 @@ function storedState(stored: Stored) {
       ...{ released: h.released, forfeited: h.forfeited, refunded: h.refunded },
       open: h.open,
       epoch: h.epoch,
+      openedAt: microsOf(h.opened_at),
       until: orNever(h.expires_at),
       closedAt: orNever(h.closed_at),
       cuts: h.lots.map((lot, n) => ({ lot, held: h.lots_held[n], captured: h.lots_captured[n] })),

@@ -1,3 +1,4 @@
+import type { Problem } from '../support/engine';
 import { type InUse, inUse } from './inUse';
 import { readProduct } from './product';
 
@@ -102,6 +103,18 @@ test('A phase that fails after others have landed: what was delivered stays paid
   const report = (what: string, body: object) =>
     engine.call('POST', `/v1/generations/${site.id}/${what}`, { body });
   await report('complete', { outputs: [{}], phase: 'hero-image', credits: 18, final: false });
+  const misspelt = { outputs: [{}], phase: 'hero-video-2', credits: 18, final: false };
+  const { status, body: problem } = await engine.call<Problem>(
+    'POST',
+    `/v1/generations/${site.id}/complete`,
+    {
+      body: misspelt,
+    },
+  );
+  expect([status, problem]).toMatchObject([
+    422,
+    { errors: [{ path: 'phase', message: expect.stringContaining('its phases are hero-image, ') }] },
+  ]);
   const ended = await report('fail', { code: 'generation_failed', message: 'the video did not come' });
   expect(ended.body.credits).toMatchObject({ captured: 18, held: 0, refunded: 582 });
   expect(await left(account)).toEqual({ plan: 1482 });

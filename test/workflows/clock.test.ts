@@ -254,7 +254,7 @@ test('the same key moves a clock once', async () => {
 /** Nobody else can do anything to the account until what is returned is called. */
 async function lock(account: string): Promise<() => Promise<void>> {
   const locker = await engine.database.owner.pool.connect();
-  await locker.query('BEGIN');
+  await locker.query('BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0');
   await locker.query('SELECT FROM ledger.accounts WHERE account_id = $1 FOR UPDATE', [account]);
   return async () => {
     await locker.query('ROLLBACK');

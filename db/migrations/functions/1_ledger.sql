@@ -554,12 +554,13 @@ BEGIN
         final := recorded;
         detail := jsonb_build_object('cause', op -> 'cause');
 
-      -- Moves the end of a lease to now + ttlSeconds, never to earlier than it was. {holdId, ttlSeconds}
+      -- Moves the end of a lease to now + ttlSeconds, never to earlier than it was, and never beyond a week in all: credits that
+      -- end are not kept by holding them. {holdId, ttlSeconds}
       WHEN 'extend' THEN
         status := coalesce(closed, 'applied');
         recorded := status = 'applied';
         IF recorded THEN
-          h.expires_at := greatest(h.expires_at, at + make_interval(secs => (op ->> 'ttlSeconds')::int));
+          h.expires_at := greatest(h.expires_at, least(at + make_interval(secs => (op ->> 'ttlSeconds')::int), h.opened_at + interval '7 days'));
           h.overdue_at := h.expires_at;
           detail := jsonb_build_object('expiresAt', h.expires_at);
         END IF;
