@@ -84,6 +84,7 @@ function openWall(request: PaywallRequest) {
 function limitWall(request: PaywallRequest, { refusal, name, limit, units, resetsAt }: Limited): Paywall {
   const { catalog, plan, role, requiredMilli, availableMilli } = request;
   const most = limit ?? Number.POSITIVE_INFINITY;
+  const shortfall = milli(Math.max(0, requiredMilli - availableMilli));
   const allows = (one: Plan) => one.quotas[name] ?? Number.POSITIVE_INFINITY;
   const plans =
     refusal === 'quota_reached'
@@ -98,7 +99,7 @@ function limitWall(request: PaywallRequest, { refusal, name, limit, units, reset
     ways,
     required: toCredits(requiredMilli),
     available: toCredits(availableMilli),
-    shortfall: 0,
+    shortfall: toCredits(shortfall),
     requiredPlan: plans[0]?.plan ?? null,
     packs: [],
     plans: plans.map((one) => ({
@@ -107,7 +108,7 @@ function limitWall(request: PaywallRequest, { refusal, name, limit, units, reset
       price: one.prices?.month ?? null,
     })),
     nextRefreshAt: resetsAt,
-    waitSuffices: resetsAt !== null && units <= most,
+    waitSuffices: resetsAt !== null && units <= most && shortfall === 0,
   };
 }
 

@@ -115,12 +115,21 @@ describe('a limit', () => {
   } as const;
   const draftly = readProduct('draftly');
   const stuck = (change: Partial<Limited>, more: Partial<PaywallRequest> = {}) =>
-    wall({ catalog: draftly, plan: 'basic', limited: { ...limited, ...change }, ...more });
+    wall({
+      ...{ catalog: draftly, plan: 'basic', availableMilli: toMilli(250) },
+      limited: { ...limited, ...change },
+      ...more,
+    });
 
   it('of a quota is passed by a plan with a higher one, or by waiting; packs do not help', () => {
     const answer = stuck({});
     expect(answer).toMatchObject({ ways: ['upgrade', 'wait'], packs: [], waitSuffices: true, shortfall: 0 });
     expect(answer.plans.map(({ plan }) => plan)).toEqual(['basic-plus', 'pro', 'premium']);
+  });
+
+  it('that is passed leaves the credits that are missing: waiting for it alone does not do', () => {
+    const answer = stuck({}, { requiredMilli: toMilli(20), availableMilli: toMilli(12) });
+    expect(answer).toMatchObject({ required: 20, available: 12, shortfall: 8, waitSuffices: false });
   });
 
   it('is not waited for where a whole period allows less than was asked', () => {
