@@ -47,8 +47,25 @@ function fieldErrors(issues: readonly z.core.$ZodIssue[], above: readonly Proper
       const [closest] = issue.errors.toSorted((a, b) => a.length - b.length);
       if (closest !== undefined && closest.length > 0) return fieldErrors(closest, path);
     }
-    return [{ path: dotted(path), message: issue.message }];
+    return [{ path: dotted(path), message: messageOf(issue) }];
   });
+}
+
+const KINDS: Record<string, string> = {
+  ...{ string: 'text', number: 'a number', int: 'a whole number', boolean: 'true or false' },
+  ...{ object: 'an object', record: 'an object', array: 'a list', tuple: 'a list' },
+};
+
+/** In words of the interface; a message that a schema gives itself stays. */
+function messageOf(issue: z.core.$ZodIssue): string {
+  const { message } = issue;
+  if (issue.code === 'invalid_type' && message.startsWith('Invalid input: expected')) {
+    const missing = message.endsWith('received undefined') ? 'is missing, and ' : '';
+    return `This ${missing}must be ${KINDS[issue.expected] ?? issue.expected}.`;
+  }
+  if (message === 'Invalid ISO datetime')
+    return 'This is not an instant by RFC 3339, such as 2026-11-21T09:30:00Z.';
+  return message;
 }
 
 function dotted(path: readonly PropertyKey[]): string {

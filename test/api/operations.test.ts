@@ -1,6 +1,6 @@
 import { startWhole, type Whole } from './whole';
 
-/** What operators look at. */
+/** What operators look at, and how it answers what they mistype. */
 
 let whole: Whole;
 
@@ -64,4 +64,24 @@ test('a test clock stays where the ends of what is granted can be written down',
   const on = `/v1/test-clocks/${String(last.body['id'])}/advance`;
   const further = await whole.app.call('POST', on, { body: { to: '9000-01-02T00:00:00Z' } });
   expect([further.status, further.body['errors']]).toMatchObject([422, [{ path: 'to' }]]);
+});
+
+test.each([
+  ['GET', '/v1/accounts?limit=abc', undefined, 'limit', 'This must be a number.'],
+  ['POST', '/v1/test-clocks', {}, 'frozenAt', 'This is missing, and must be text.'],
+  [
+    'POST',
+    '/v1/test-clocks',
+    { frozenAt: 'soon' },
+    'frozenAt',
+    'This is not an instant by RFC 3339, such as ',
+  ],
+  ['POST', '/v1/accounts', { catalog: 5 }, 'catalog', 'This must be text.'],
+  ['POST', '/v1/accounts', { catalog: 'working-day', colour: 1 }, 'colour', 'There is no such field.'],
+] as const)('%s %s of %j says of %s: %s', async (method, at, body, field, message) => {
+  const reply = await whole.app.call(method, at, { body });
+  expect([reply.status, reply.body['errors']]).toMatchObject([
+    422,
+    [{ path: field, message: expect.stringContaining(message) }],
+  ]);
 });
