@@ -154,8 +154,8 @@ const WRONG: [string, Record<string, unknown>, string, string, string][] = [
     'There is no action "song"; use image, image-edit, upscale, background-removal, video,',
   ],
   ['no name of an action', { action: '' }, 'invalid_request', 'action', '>=1 characters'],
-  ['params that are a list', image(['1K']), 'invalid_request', 'params', 'expected record'],
-  ['params that are null', image(null), 'invalid_request', 'params', 'expected record'],
+  ['params that are a list', image(['1K']), 'invalid_request', 'params', 'must be an object'],
+  ['params that are null', image(null), 'invalid_request', 'params', 'must be an object'],
 ];
 
 describe.each(ROUTES)('%s', (_, { route, body, at }) => {
