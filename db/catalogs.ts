@@ -22,8 +22,6 @@ export interface Scheduled {
 export interface CatalogStore {
   /** The newest version in force at an instant of the account's clock; a first version always applies. */
   inForce(catalog: string, atMs: number): Promise<CatalogVersion>;
-  /** When another version comes into force after an instant; null: none that is published. */
-  nextVersionAt(catalog: string, atMs: number): Promise<Instant | null>;
   /** One version, for ever the same. Undefined: there is none. */
   version(catalog: string, version: number): Promise<CatalogVersion | undefined>;
   /** Every catalog's version in force at the instant. */
@@ -123,9 +121,6 @@ export function createCatalogStore({ pool }: { pool: Pool }): CatalogStore {
     async list(atMs) {
       const all = [...(await listed()).values()];
       return Promise.all(all.flatMap((versions) => inForceAt(versions, atMs) ?? []).map(load));
-    },
-    async nextVersionAt(catalog, atMs) {
-      return (await laterThan(catalog, atMs))[0]?.effective_at ?? null;
     },
     async scheduled(catalog, atMs) {
       const later = await laterThan(catalog, atMs);

@@ -167,13 +167,13 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
     const nowMs = toMs(known.now);
     // To a plan that nobody pays for things come with somebody who is there, and then they come now.
     let atMs = planSource === 'free' ? nowMs : dueSince(known);
-    for (;;) {
-      const next = await catalogs.nextVersionAt(id, atMs);
-      if (next === null || toMs(next) > nowMs) break;
+    for (const { effectiveAt } of await catalogs.scheduled(id, atMs)) {
+      const untilMs = toMs(effectiveAt);
+      if (untilMs > nowMs) break;
       const { catalog } = await catalogs.inForce(id, atMs);
-      atMs = toMs(next);
-      const before = settle({ snapshot: known, catalog, touch: false, untilMs: atMs });
+      const before = settle({ snapshot: known, catalog, touch: false, untilMs });
       if (moves(before)) return before;
+      atMs = untilMs;
     }
     const { catalog } = await catalogs.inForce(id, nowMs);
     return settle({ snapshot: known, catalog, touch });
