@@ -27,6 +27,9 @@ const ended = (id: string) =>
     30_000,
   ).then(({ body }) => body);
 
+const jobsOf = async (generation: string) =>
+  engine.database.owner.knex('holdfast.provider_jobs').where({ hold_id: holdIdOf(generation) });
+
 async function changeRules(rules: Record<string, unknown>): Promise<void> {
   const key = randomBytes(6).toString('hex');
   const operation: Operation = { op: 'rules', key: `sys:${key}`, hash: key, rules };
@@ -36,8 +39,7 @@ async function changeRules(rules: Record<string, unknown>): Promise<void> {
 
 test('a run that was reset goes on with its hold and its provider job, and pays for neither twice', async () => {
   const { body } = await engine.generate(image(4_000));
-  const jobs = async () =>
-    engine.database.owner.knex('holdfast.provider_jobs').where({ hold_id: holdIdOf(body.id) });
+  const jobs = () => jobsOf(body.id);
   const [first] = await eventually(jobs, (rows) => rows.length === 1);
 
   const { runId } = await engine.temporal.workflow.getHandle(body.id).describe();
@@ -136,6 +138,10 @@ test('a quote is good for what it was made for, by its own catalog version, unti
 
 test('an operator sees a generation’s history, and holds that nobody owns any more', async () => {
   const { body } = await engine.generate(image(600_000));
+  await eventually(
+    () => jobsOf(body.id),
+    (jobs) => jobs.length === 1,
+  );
   await engine.temporal.workflow.getHandle(body.id).terminate('a slip of the hand');
   const holds = await engine.call<{ data: { generation: string }[] }>('GET', '/v1/holds?orphaned=true');
   expect(holds.body.data.map(({ generation }) => generation)).toEqual([body.id]);
