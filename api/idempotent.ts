@@ -1,12 +1,12 @@
 import type { Knex } from 'knex';
 import { MAX_KEY_LENGTH } from '../domain/ids';
+import { type AccountKey, claimKey, findAccountKey, freeKey, keepAnswer } from '../db/accountKeys';
 import {
   claimRequestKey,
-  findAccountKey,
   findKeptAnswer,
-  keepAnswer,
-  keepFirstAnswer,
+  keepRequestAnswer,
   type KeptAnswer,
+  type KeptText,
 } from '../db/requestKeys';
 import type { Authenticated } from './authenticate';
 import { keyConflict } from './commonProblems';
@@ -23,7 +23,8 @@ import { seal, unseal } from './seal';
  * The wait is bounded by the connection's lock_timeout, and past it the answer is 503.
  *
  * An account's keys are one space (rule 1), in which the ledger keeps the facts of its operations, and this module
- * the text of all other answers, after the effect: so each effect must know its own key or be a state to be in.
+ * the text of all other answers: it claims the key before the effect and keeps the answer after it. Between the two
+ * the process may crash, so each effect must know its own key or be a state to be in.
  */
 
 /** The key of a request, or a problem when it is missing or cannot be one. */
@@ -55,7 +56,7 @@ export async function findReplay({
   key,
   hash,
 }: OnceRequest): Promise<TextAnswer | null> {
-  const kept = await findKeptAnswer(knex, { owner: { apiKey: authenticated.caller.keyId }, key });
+  const kept = await findKeptAnswer(knex, { apiKey: authenticated.caller.keyId, key });
   return kept === null ? null : replay(kept, { hash, bearer: authenticated.bearer });
 }
 
@@ -64,7 +65,7 @@ export async function answerOnce(
   { knex, authenticated, key, hash }: OnceRequest,
   effect: (transaction: Knex.Transaction) => Promise<TextAnswer>,
 ): Promise<TextAnswer> {
-  const id = { owner: { apiKey: authenticated.caller.keyId }, key };
+  const id = { apiKey: authenticated.caller.keyId, key };
   return knex.transaction(async (transaction) => {
     if (!(await claimRequestKey(transaction, { ...id, requestHash: hash }))) {
       const kept = await findKeptAnswer(transaction, id);
@@ -72,7 +73,7 @@ export async function answerOnce(
       return replay(kept, { hash, bearer: authenticated.bearer });
     }
     const answer = await effect(transaction);
-    await keepAnswer(transaction, {
+    await keepRequestAnswer(transaction, {
       ...id,
       status: answer.status,
       answer: seal(answer.text, authenticated.bearer),
@@ -92,15 +93,13 @@ function replay(kept: KeptAnswer, { hash, bearer }: { hash: string; bearer: stri
   return { status: kept.status, text, replayed: true };
 }
 
-export interface AccountRequest {
+export interface AccountRequest extends AccountKey {
   knex: Knex;
-  account: string;
-  key: string;
   hash: string;
 }
 
 /**
- * What is known of an account's key: the answer it got, or whether the request has been begun. Throws
+ * What is known of an account's key: the answer it got, or whether the ledger has carried its request out. Throws
  * `idempotency_conflict` if it was another request.
  */
 export async function lookUp({
@@ -108,31 +107,37 @@ export async function lookUp({
   account,
   key,
   hash,
-}: AccountRequest): Promise<{ begun: boolean; answer: TextAnswer | null }> {
+}: AccountRequest): Promise<{ applied: boolean; answer: TextAnswer | null }> {
   const known = await findAccountKey(knex, { account, key });
-  if (known.hash === null) return { begun: false, answer: null };
-  if (known.hash !== hash) throw keyConflict();
-  return { begun: true, answer: known.kept === null ? null : textOf(known.kept) };
+  if (known.hash !== null && known.hash !== hash) throw keyConflict();
+  return { applied: known.applied, answer: known.kept === null ? null : textOf(known.kept) };
 }
 
-/** Keeps the answer of an account's request; of two at a time both get the first one's. */
-export async function keepText(
+/**
+ * Runs `effect` under the claimed key of an account and keeps its answer; of two at a time both get the first one's.
+ * A refusal frees the key. A failure does not: it may have come after the effect, and the same request may try again.
+ */
+export async function answerUnderKey(
   { knex, account, key, hash }: AccountRequest,
-  answer: TextAnswer,
+  effect: () => Promise<TextAnswer>,
 ): Promise<TextAnswer> {
+  const id = { account, key };
+  const claim = await claimKey(knex, { ...id, hash });
+  if (claim.known === 'conflict') throw keyConflict();
+  if (claim.known === 'answered') return textOf(claim.kept);
+  if (claim.known === 'unknown_account') return effect(); // which says so
+  let answer: TextAnswer;
+  try {
+    answer = await effect();
+  } catch (error) {
+    if (error instanceof ProblemError) await freeKey(knex, id);
+    throw error;
+  }
   const bytes = Buffer.from(answer.text, 'utf8');
-  const kept = await keepFirstAnswer(knex, {
-    owner: { account },
-    key,
-    requestHash: hash,
-    status: answer.status,
-    answer: bytes,
-  });
-  if (kept.answer === bytes) return answer;
-  if (kept.requestHash !== hash) throw keyConflict();
-  return textOf(kept);
+  const kept = await keepAnswer(knex, { ...id, status: answer.status, answer: bytes });
+  return kept.answer.equals(bytes) ? answer : textOf(kept);
 }
 
-function textOf({ status, answer }: Pick<KeptAnswer, 'status' | 'answer'>): TextAnswer {
+function textOf({ status, answer }: KeptText): TextAnswer {
   return { status, text: answer.toString('utf8'), replayed: true };
 }

@@ -4,7 +4,7 @@ import { requestHash } from '../domain/ids';
 import { ANONYMOUS, type Authenticate, type Authenticated, authorize } from './authenticate';
 import { parseJson, requireJsonType, storableBody } from './body';
 import { problemOf } from './failures';
-import { answerOnce, findReplay, keepText, lookUp, readKey } from './idempotent';
+import { answerOnce, answerUnderKey, findReplay, lookUp, readKey } from './idempotent';
 import { isStorable } from '../domain/text';
 import { problemDocument, problemKind, ProblemError } from './problems';
 import { type RequestFacts, requestFacts } from './requestLog';
@@ -132,10 +132,9 @@ async function perform(accepted: Accepted): Promise<TextAnswer> {
     transaction: null,
   };
   if (route.keptBy === 'account') {
-    const answer = await run(context);
     const account = accountIn(route, raw);
-    const keeps = route.keptAs !== 'facts' && key !== null && account !== null && answer.status < 400;
-    return keeps ? keepText({ knex, account, key, hash }, answer) : answer;
+    if (route.keptAs === 'facts' || key === null || account === null) return run(context);
+    return answerUnderKey({ knex, account, key, hash }, () => run(context));
   }
   if (key === null) return knex.transaction((transaction) => run({ ...context, transaction }));
   return answerOnce({ knex, authenticated, key, hash }, (transaction) => run({ ...context, transaction }));
@@ -161,8 +160,8 @@ async function findEarlier({
   if (route.keptBy === 'api-key') return findReplay({ knex, authenticated, key, hash });
   const account = accountIn(route, raw);
   if (account === null) return null;
-  const { begun, answer } = await lookUp({ knex, account, key, hash });
-  if (!begun || answer !== null || route.replay === undefined) return answer;
+  const { applied, answer } = await lookUp({ knex, account, key, hash });
+  if (!applied || answer !== null || route.replay === undefined) return answer;
   return route.replay({ ...raw, account, key, hash, caller: authenticated.caller });
 }
 

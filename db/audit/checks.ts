@@ -199,6 +199,14 @@ export const CHECKS: readonly Check[] = [
            WHERE k.key IS NULL OR (j.key IS NULL AND k.seq > coalesce(o.seq, 0))`,
   },
   {
+    id: 'one-request-per-key',
+    title: 'A key whose answer is kept as text is no other request’s operation',
+    invariant: 6,
+    sql: `SELECT k.account_id, k.key, k.seq, k.request_hash, a.request_hash AS answered FROM {op_keys} k
+            JOIN ledger.kept_answers a ON a.account_id = k.account_id AND a.key = k.key
+           WHERE a.request_hash <> k.request_hash AND {k.account_id}`,
+  },
+  {
     id: 'archived-keys',
     title: 'The keys of archived rows are those that were archived, with the answers they had',
     invariant: 6,

@@ -55,8 +55,8 @@ function expectReplay(again: Reply, first: Reply): void {
 /** As after a crash between the effect and its answer: the text of it is not there. */
 async function forgetAnswer(key: string): Promise<void> {
   const rows = whole.database.owner
-    .knex('holdfast.request_keys')
-    .where({ key, api_key: `account:${account}` });
+    .knex('ledger.kept_answers')
+    .where({ key: `req:${key}`, account_id: account });
   await rows.clone().update({ status: null, answer: null });
   expect(await rows).toHaveLength(1);
 }
@@ -72,10 +72,39 @@ test('one key is one request, whatever route it is sent to', async () => {
   expect((await ofAccount('purchases', { pack: 'tokens-1000' }, 'bought')).status).toBe(201);
   expect(code(await adjust({ bucket: 'pack', credits: 1 }, 'bought'))).toEqual(CONFLICT);
   expect(code(await post('/v1/generations', { account, action: 'rename' }, 'bought'))).toEqual(CONFLICT);
+  expect(code(await post('/v1/charges', { account, credits: 1 }, 'bought'))).toEqual(CONFLICT);
+  expect(code(await post('/v1/holds', { account, credits: 1, ttlSeconds: 60 }, 'bought'))).toEqual(CONFLICT);
   expect((await ofAccount('suspend', { reason: 'x' }, 'stopped')).status).toBe(200);
   expect((await ofAccount('unsuspend', {}, 'free')).status).toBe(200);
   expect(code(await post('/v1/charges', { account, credits: 1 }, 'stopped'))).toEqual(CONFLICT);
   expect(code(await post('/v1/holds', { account, credits: 1, ttlSeconds: 60 }, 'free'))).toEqual(CONFLICT);
+});
+
+test('of different requests that race under one key, one is carried out', async () => {
+  for (let round = 0; round < 10; round += 1) {
+    const key = `race-${round}`;
+    const replies = await Promise.all([
+      post('/v1/charges', { account, credits: 1 }, key),
+      ofAccount('purchases', { pack: 'tokens-1000' }, key),
+      post('/v1/holds', { account, credits: 1, ttlSeconds: 60 }, key),
+      adjust({ bucket: 'pack', credits: 1 }, key),
+      ofAccount('suspend', { reason: 'x' }, key),
+      ofAccount('unsuspend', {}, key),
+      ofAccount('plan', { plan: 'ultimate' }, key),
+    ]);
+    const refused = replies.filter(({ status }) => status === 409);
+    expect(refused.map(code)).toEqual(Array.from({ length: replies.length - 1 }, () => CONFLICT));
+    await ofAccount('unsuspend', {});
+  }
+});
+
+test('a request that crashed at its work keeps its key for its own repetition', async () => {
+  const purchase = () => ofAccount('purchases', { pack: 'tokens-1000' }, 'mine');
+  await purchase();
+  await forgetAnswer('mine');
+  expect(code(await post('/v1/charges', { account, credits: 1 }, 'mine'))).toEqual(CONFLICT);
+  expect(code(await ofAccount('suspend', { reason: 'x' }, 'mine'))).toEqual(CONFLICT);
+  expect((await purchase()).status).toBe(201);
 });
 
 test('a purchase is answered with its first answer, also where it had not been granted yet, and once', async () => {
@@ -199,8 +228,10 @@ test('an account is opened once, also by a request that crashed before its answe
   expect(code(await post('/v1/accounts', { ...body, plan: 'free' }, 'open'))).toEqual(CONFLICT);
 });
 
-test('what was refused does not use its key up', async () => {
-  expect(code(await ofAccount('purchases', { pack: 'none' }, 'k1'))).toEqual([422, 'unknown_pack']);
+test('what was refused does not use its key up, and what is at work under it goes on', async () => {
+  const refused = () => ofAccount('purchases', { pack: 'none' }, 'k1');
+  const twice = await Promise.all([refused(), refused()]);
+  expect(twice.map(code)).toEqual([1, 2].map(() => [422, 'unknown_pack']));
   expect((await ofAccount('purchases', { pack: 'tokens-1000' }, 'k1')).status).toBe(201);
 });
 

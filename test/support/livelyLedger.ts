@@ -134,6 +134,8 @@ export const TAMPERINGS: Record<string, string> = {
     "UPDATE ledger.holds SET generation_id = (SELECT min(generation_id) FROM ledger.holds) WHERE account_id = '$a'",
   'one-capture-per-phase': `INSERT INTO ledger.journal SELECT account_id, 99, at, recorded_at, kind, status, NULL, hold_id, 0, 0, 0, 0, '{}', detail FROM ledger.journal WHERE account_id = '$a' AND kind = 'capture'`,
   'keys-equal-journal': "UPDATE ledger.op_keys SET seq = 1 WHERE account_id = '$a' AND key = 'req:r'",
+  'one-request-per-key':
+    "INSERT INTO ledger.kept_answers (account_id, key, request_hash) VALUES ('$a', 'req:r', 'another')",
   'archived-keys': `INSERT INTO ledger.openings SELECT account_id, 1, at, recorded_at, 0, 0, 0, 0, 0, 0, 0, '[]', '[]' FROM ledger.journal WHERE account_id = '$a' AND seq = 1`,
   'nothing-taken-after-expiry':
     "UPDATE ledger.lots SET expires_at = effective_at WHERE account_id = '$a' AND lot_no = 2",

@@ -171,6 +171,51 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
      WHERE account_id = p_account AND (l.open OR l.held > 0 OR (ended_at IS NULL AND expires_at < 'infinity' AND expires_at > coalesce(a.clock_at, clock_timestamp())))), '[]'))
 $$;
 
+-- A request whose answer is a text, and whose effect need not be an operation, claims its key before it does anything: from then
+-- on the ledger refuses the key to any other request, as it refuses one of op_keys (rule 1). Answers what is known of it:
+-- claimed, answered (with the answer), conflict, or unknown_account.
+CREATE FUNCTION ledger.claim_key(p_account text, p_key text, p_hash text, OUT known text, OUT status int, OUT answer bytea)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  kept ledger.kept_answers;
+BEGIN
+  PERFORM FROM ledger.accounts WHERE account_id = p_account FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    known := 'unknown_account';
+    RETURN;
+  END IF;
+  SELECT * INTO kept FROM ledger.kept_answers WHERE account_id = p_account AND key = p_key;
+  IF kept.request_hash <> p_hash
+     OR EXISTS (SELECT FROM ledger.op_keys WHERE account_id = p_account AND key = p_key AND request_hash <> p_hash) THEN
+    known := 'conflict';
+  ELSIF kept.answer IS NOT NULL THEN
+    known := 'answered';
+    status := kept.status;
+    answer := kept.answer;
+  ELSE
+    known := 'claimed';
+    INSERT INTO ledger.kept_answers AS k (account_id, key, request_hash, claims) VALUES (p_account, p_key, p_hash, 1)
+      ON CONFLICT (account_id, key) DO UPDATE SET claims = k.claims + 1;
+  END IF;
+END $$;
+
+-- The answer of a claimed key; of two requests at a time both get the first one's, which is returned.
+CREATE FUNCTION ledger.keep_answer(p_account text, p_key text, p_status int, p_answer bytea, OUT status int, OUT answer bytea)
+LANGUAGE sql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+  UPDATE ledger.kept_answers k
+     SET claims = k.claims - 1, status = coalesce(k.status, p_status), answer = coalesce(k.answer, p_answer)
+   WHERE k.account_id = p_account AND k.key = p_key
+  RETURNING k.status, k.answer
+$$;
+
+-- A request that was refused does not use its key up (rule 2). One that crashed keeps its claim: it may have had its effect.
+CREATE FUNCTION ledger.free_key(p_account text, p_key text) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+  UPDATE ledger.kept_answers SET claims = claims - 1 WHERE account_id = p_account AND key = p_key;
+  DELETE FROM ledger.kept_answers WHERE account_id = p_account AND key = p_key AND claims = 0 AND answer IS NULL;
+$$;
+
 -- Everything that changes an account comes through here: calls on several accounts, one transaction, one round trip.
 --   p_calls  [{account, ops, settle}], each account once
 --   ops      [{op, key, hash, ...}], each independent of the others, decided in order. A key says what was asked, `hash` how: the
@@ -207,13 +252,14 @@ DECLARE
   frozen      ledger.freezes;
   taken       record;
   back        record;
+  conflict    constant jsonb := '{"status": "idempotency_conflict", "answer": null}';
 BEGIN
   -- Always in the same order, so that two calls with accounts in common cannot wait for each other.
   PERFORM FROM ledger.accounts WHERE account_id = ANY (ARRAY(SELECT jsonb_array_elements(p_calls) ->> 'account'))
     ORDER BY account_id FOR NO KEY UPDATE;
 
   -- This statement sees what was committed before the locks were granted: of each account the row, the answers to keys that are
-  -- known, the holds that are named, and in spend order the lots that may be spent from or that end.
+  -- known, the claims on keys, the holds that are named, and in spend order the lots that may be spent from or that end.
   <<calls>>
   FOR c IN
     SELECT q.value ->> 'account' AS account_id, q.value -> 'ops' AS ops, q.value -> 'settle' AS settlement, a.clock_at, a.wake_at,
@@ -221,6 +267,8 @@ BEGIN
                a.next_due_at, a.wake_at, a.rules_version, a.settle_version, a.low_below, a.notice_before, a.told)::ledger.account AS account,
            ARRAY(SELECT ROW(o.account_id, o.key, o.request_hash, o.seq, o.answer)::ledger.answer FROM ledger.op_keys o
                   WHERE o.account_id = q.value ->> 'account' AND o.key = ANY (ARRAY(SELECT jsonb_array_elements(q.value -> 'ops') ->> 'key'))) AS answers,
+           ARRAY(SELECT ROW(o.account_id, o.key, o.request_hash, 0, '')::ledger.answer FROM ledger.kept_answers o
+                  WHERE o.account_id = q.value ->> 'account' AND o.key = ANY (ARRAY(SELECT jsonb_array_elements(q.value -> 'ops') ->> 'key'))) AS claims,
            ARRAY(SELECT ledger.as_hold(o) FROM ledger.holds o
                   WHERE o.account_id = q.value ->> 'account' AND o.hold_id = ANY (ARRAY(SELECT jsonb_array_elements(q.value -> 'ops') ->> 'holdId'))) AS holds,
            ARRAY(SELECT ledger.as_lot(o) FROM ledger.lots o
@@ -397,9 +445,13 @@ BEGIN
         IF x IS NOT NULL THEN
           CONTINUE WHEN n <= steps; -- granted before, by another road: the step is done
           -- The stored answer byte for byte, and the hold as it is now (rule 5).
-        reply := CASE WHEN answers[x].request_hash <> op ->> 'hash' THEN '{"status": "idempotency_conflict", "answer": null}'
+          reply := CASE WHEN answers[x].request_hash <> op ->> 'hash' THEN conflict
                         ELSE answers[x].answer::jsonb - 'facts' || jsonb_build_object('answer', answers[x].answer) END;
           replies := replies || (reply || jsonb_build_object('replayed', true,
+            'hold', ledger.hold_state(holds[array_position(hold_ids, op ->> 'holdId')])));
+          CONTINUE;
+        ELSIF cardinality(c.claims) > 0 AND EXISTS (SELECT FROM unnest(c.claims) o WHERE o.key = op ->> 'key' AND o.request_hash <> op ->> 'hash') THEN
+          replies := replies || (conflict || jsonb_build_object('replayed', true,
             'hold', ledger.hold_state(holds[array_position(hold_ids, op ->> 'holdId')])));
           CONTINUE;
         END IF;
