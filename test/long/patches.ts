@@ -7,7 +7,11 @@ export interface Bug {
   /** Which kind of check has to find it. */
   check: 'runs' | 'histories';
   /** Of ledger.apply, unless another function is named. */
-  changes: readonly { of?: 'give_back' | 'in_spend_order'; from: string; to: string }[];
+  changes: readonly {
+    of?: 'give_back' | 'in_spend_order' | 'claim_key' | 'free_key';
+    from: string;
+    to: string;
+  }[];
 }
 
 const runs = (name: string, from: string, to: string): Bug => ({
@@ -29,6 +33,21 @@ export const BUGS: readonly Bug[] = [
     "CASE WHEN answers[x].request_hash <> op ->> 'hash'",
     'CASE WHEN false',
   ),
+  runs(
+    'a key that is claimed is taken by an operation',
+    'ELSIF cardinality(c.claims) > 0 AND',
+    'ELSIF false AND',
+  ),
+  {
+    name: 'a claim does not look at operations',
+    check: 'runs',
+    changes: [{ of: 'claim_key', from: 'key = p_key AND request_hash <> p_hash) THEN', to: 'false) THEN' }],
+  },
+  {
+    name: 'a refusal frees a key that others are at work under',
+    check: 'runs',
+    changes: [{ of: 'free_key', from: ' AND claims = 0 AND answer IS NULL', to: ' AND answer IS NULL' }],
+  },
   runs(
     "a replay answers with today's totals",
     "answers[x].answer::jsonb - 'facts' ||",
@@ -206,6 +225,8 @@ export const BUGS: readonly Bug[] = [
 ];
 
 const SIGNATURES = {
+  claim_key: 'ledger.claim_key(text, text, text)',
+  free_key: 'ledger.free_key(text, text)',
   apply: 'ledger.apply(jsonb)',
   in_spend_order: 'ledger.in_spend_order(ledger.lot[])',
   give_back: 'ledger.give_back(ledger.lot[],int[],timestamptz,ledger.part,int[],bigint[],text,interval,int)',

@@ -1,3 +1,4 @@
+import type { ClaimedKey } from './claims';
 import { type Micros, SECOND } from './instants';
 
 /**
@@ -100,6 +101,8 @@ export interface Account {
   freezes: Map<string, Freeze>;
   /** What each key was asked and answered. */
   answers: Map<string, { hash: string; reply: Record<string, unknown> }>;
+  /** Keys of requests that are answered as text. */
+  claimed: Map<string, ClaimedKey>;
   journal: Row[];
 }
 
@@ -115,6 +118,7 @@ export function newAccount(now: Micros): Account {
     debts: new Map(),
     freezes: new Map(),
     answers: new Map(),
+    claimed: new Map(),
     journal: [],
   };
 }

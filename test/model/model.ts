@@ -68,6 +68,8 @@ function answer(account: Account, operation: ModelOperation, now: Micros): Model
       : { status: 'idempotency_conflict' };
     return { ...stored, replayed: true, hold: hold() };
   }
+  if ((account.claimed.get(operation.key)?.hash ?? operation.hash) !== operation.hash)
+    return { status: 'idempotency_conflict', replayed: true, hold: hold() };
   const { reply, takes } = perform(account, operation, now);
   // A refused reservation names no hold of its own; there is none.
   return { ...reply, replayed: false, hold: takes && reply.status !== 'applied' ? null : hold() };

@@ -7,7 +7,7 @@ import { createWorld } from './world';
 /** Runs of the model beside Postgres: a run is three new accounts and what is done to them. */
 
 /** The mix of every run of the tests. */
-export const USUAL_WEIGHTS: Weights = { kinds: USUAL, clock: 3, settle: 1 };
+export const USUAL_WEIGHTS: Weights = { kinds: USUAL, clock: 3, settle: 1, claim: 2 };
 
 export interface Runs {
   weights: Weights;
@@ -43,6 +43,7 @@ export function swarmWeights(seed: number): Weights {
     kinds: fc.record(record),
     clock: fc.constantFrom(0, 1, 5, 15),
     settle: fc.nat(3),
+    claim: fc.nat(3),
   });
   const [mix] = fc.sample(mixes, { seed, numRuns: 1 });
   if (mix === undefined) throw new Error('a seed without a mix');

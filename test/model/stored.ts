@@ -14,6 +14,8 @@ const STATE = `
     'debts', (SELECT jsonb_agg(to_jsonb(d) ORDER BY cause COLLATE "C") FROM ledger.debts d WHERE account_id = $1),
     'freezes', (SELECT jsonb_agg(to_jsonb(f) ORDER BY cause COLLATE "C") FROM ledger.freezes f WHERE account_id = $1),
     'journal', (SELECT jsonb_agg(to_jsonb(j) ORDER BY seq) FROM ledger.journal j WHERE account_id = $1),
+    'claimed', (SELECT jsonb_agg(jsonb_build_array(key, request_hash, claims, convert_from(answer, 'UTF8')) ORDER BY key COLLATE "C")
+                  FROM ledger.kept_answers WHERE account_id = $1),
     'keys', (SELECT jsonb_agg(to_jsonb(k) ORDER BY seq) FROM ledger.op_keys k WHERE account_id = $1)) AS state
     FROM ledger.accounts a WHERE account_id = $1`;
 
@@ -85,6 +87,7 @@ export interface Stored {
   debts: { cause: string; owed: number; repaid: number; seq: number }[] | null;
   freezes: { cause: string; lots: number[]; amounts: number[]; open: boolean }[] | null;
   journal: StoredRow[] | null;
+  claimed: [key: string, hash: string, claims: number, answer: string | null][] | null;
   keys: { key: string; request_hash: string; seq: number; answer: string }[] | null;
 }
 
@@ -152,6 +155,7 @@ function storedState(stored: Stored) {
       ...{ available: row.available_after, held: row.held_after, debt: row.debt_after },
       moves: row.moves,
     })),
+    claimed: stored.claimed ?? [],
     keys: (stored.keys ?? []).map(({ key, request_hash: hash, seq }) => ({ key, hash, seq })),
   };
 }
@@ -173,6 +177,7 @@ function modelState(model: Account): ReturnType<typeof storedState> {
     debts: byName(model.debts).map(([cause, debt]) => ({ cause, ...debt })),
     freezes: byName(model.freezes).map(([cause, { open, frozen }]) => ({ cause, open, frozen: [...frozen] })),
     journal: model.journal,
+    claimed: byName(model.claimed).map(([key, { hash, claims, answer }]) => [key, hash, claims, answer]),
     keys: [...model.answers].map(([key, { hash, reply }]) => ({ key, hash, seq: Number(reply['seq']) })),
   };
 }

@@ -4,6 +4,7 @@ import type { Pool } from 'pg';
 import type { ApplyResult, HoldState, Reply } from '../../db/operations';
 import type { Settlement } from '../../domain/settle';
 import { type Account, newAccount, openHolds, totals } from './account';
+import { claimBoth, type ClaimEnd } from './claims';
 import { type Calendar, createCalendar } from './calendar';
 import { type Draft, type Hand, operationOf } from './drafts';
 import { instantText, type Micros, microsOf } from './instants';
@@ -17,6 +18,8 @@ export interface World {
   call(entries: readonly Entry[], path: 'together' | 'apart'): Promise<void>;
   /** Calendar steps nobody asked for, or on versions that are no longer true. */
   settle(account: number, options: { stale: boolean }): Promise<void>;
+  /** The key of an operation is claimed for a request that is answered as text. */
+  claim(account: number, request: ClaimRequest): Promise<void>;
   /** To just before, at, or after something that is over then; or simply ahead. */
   moveClock(account: number, to: ClockMove): Promise<void>;
   /** Everything that is stored, against the model. */
@@ -29,11 +32,22 @@ export interface Entry {
   drafts: readonly Draft[];
 }
 
+export interface ClaimRequest {
+  draft: Draft;
+  /** The key that was claimed last, if there is one, and not the draft's. */
+  again: boolean;
+  /** It is another request than the operation. */
+  altered: boolean;
+  end: ClaimEnd;
+}
+
 export type ClockMove = { boundary: number; shift: -1 | 0 | 1 } | { ahead: Micros };
 
 interface Life extends Hand {
   calendar: Calendar | null;
   answers: Map<string, string>;
+  /** The last whose key was claimed. */
+  claimed: ModelOperation | null;
 }
 
 interface Request {
@@ -83,6 +97,16 @@ export async function createWorld(pool: Pool, accounts: number): Promise<World> 
       const settlement = stale ? { ...due, settleVersion: due.settleVersion + 1 } : due;
       await callOnce(pool, [{ life, operations: [], settlement }]);
     },
+    async claim(account, { draft, again, altered, end }) {
+      const life = lifeOf(account);
+      const operation = (again ? life.claimed : null) ?? planned(life, [draft])[0];
+      if (operation === undefined) return;
+      life.claimed = operation;
+      const { key, hash } = operation;
+      const request = { key, hash: altered ? `${hash}?` : hash, end, text: `${life.asked.length}` };
+      operations += 1;
+      await claimBoth(pool, { id: life.account, model: life.model }, request);
+    },
     async moveClock(account, to) {
       const { model, account: id } = lifeOf(account);
       const at = 'ahead' in to ? model.now + to.ahead : boundaryOf(model, to.boundary) + to.shift;
@@ -105,7 +129,15 @@ async function open(pool: Pool, withCalendar: boolean): Promise<Life> {
     instantText(START),
   ]);
   const calendar = withCalendar ? createCalendar(START) : null;
-  return { account, model: newAccount(START), asked: [], holds: [], calendar, answers: new Map() };
+  return {
+    account,
+    model: newAccount(START),
+    asked: [],
+    holds: [],
+    calendar,
+    answers: new Map(),
+    claimed: null,
+  };
 }
 
 function planned(life: Life, drafts: readonly Draft[]): ModelOperation[] {
