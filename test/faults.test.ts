@@ -7,7 +7,7 @@ import path from 'node:path';
 import { runAudit } from '../db/audit';
 import { openDatabase } from '../db/connection';
 import { migrate } from '../db/migrate';
-import { type Engine, eventually, type Generation, type Problem, startEngine } from './support/engine';
+import { type Engine, type Problem, startEngine } from './support/engine';
 import { endProcess, freePort, startNode } from './support/processes';
 
 /** What breaks in the middle of a generation, and what must be left when it is whole again. */
@@ -31,12 +31,8 @@ async function inOrder(engine: Engine): Promise<void> {
   expect(report.checks.filter(({ violations }) => violations > 0)).toEqual([]);
 }
 
-const endOf = (engine: Engine, id: string, withinMs: number) =>
-  eventually(
-    () => engine.call('GET', `/v1/generations/${id}`),
-    ({ body }) => body.status !== undefined && body.status !== 'running',
-    withinMs,
-  );
+const tryOnce = (engine: Engine, body: Record<string, unknown>, idempotencyKey: string) =>
+  engine.call<Problem>('POST', '/v1/generations', { body, idempotencyKey });
 
 describe('the worker', () => {
   let engine: Engine;
@@ -47,15 +43,15 @@ describe('the worker', () => {
 
   test('killed with -9 between reserve and capture: the next worker captures, once', async () => {
     const account = await accountOn(engine);
-    const { body } = await engine.generate(slow(account, 2_500));
+    const { body } = await engine.generate(slow(account, 12_000));
     expect(await engine.balance(account)).toMatchObject({ available: 7_790, held: 210 });
     const worker = engine.worker();
     const gone = once(worker, 'exit');
     worker.kill('SIGKILL');
     await gone;
     await engine.startWorker();
-    const end = await endOf(engine, body.id, 60_000);
-    expect(end.body).toMatchObject({ status: 'succeeded', credits: { captured: 210, held: 0 } });
+    const end = await engine.ended(body.id);
+    expect(end).toMatchObject({ status: 'succeeded', credits: { captured: 210, held: 0 } });
     expect(await engine.balance(account)).toMatchObject({ available: 7_790, held: 0 });
     expect((await engine.journal(account)).map(({ kind }) => kind)).toEqual(['grant', 'reserve', 'capture']);
     await inOrder(engine);
@@ -67,20 +63,16 @@ describe('the worker', () => {
     const locker = await engine.database.owner.pool.connect();
     await locker.query('BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0');
     await locker.query('SELECT FROM ledger.accounts WHERE account_id = $1 FOR UPDATE', [account]);
-    const refused = await engine.generate<Problem>(slow(account, 0), key);
+    const refused = await tryOnce(engine, slow(account, 0), key);
     await locker.query('ROLLBACK');
     locker.release();
     expect([refused.status, refused.body.code, refused.body.retryable]).toEqual([503, 'unavailable', true]);
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
 
-    const again = await eventually(
-      () => engine.generate<Generation & Problem>(slow(account, 0), key),
-      ({ status }) => status !== 503,
-      60_000,
-    );
+    const again = await engine.generate(slow(account, 0), key);
     expect(again.status).toBe(201);
-    const end = await endOf(engine, again.body.id, 30_000);
-    expect(end.body).toMatchObject({ status: 'succeeded', credits: { captured: 210 } });
+    const end = await engine.ended(again.body.id);
+    expect(end).toMatchObject({ status: 'succeeded', credits: { captured: 210 } });
     expect(await engine.balance(account)).toMatchObject({ available: 7_790, held: 0 });
     await inOrder(engine);
   });
@@ -124,24 +116,24 @@ describe('Postgres', () => {
   test('stopped for a minute between reserve and capture: everything ends as if it had not been', async () => {
     const account = await accountOn(engine);
     const [made, failed, silent] = await Promise.all([
-      engine.generate(slow(account, 1_500)),
+      engine.generate(slow(account, 10_000)),
       engine.generate({
         account,
         action: 'image',
-        provider: { type: 'simulated', delayMs: 1_500, fail: 'error' },
+        provider: { type: 'simulated', delayMs: 10_000, fail: 'error' },
       }),
-      engine.generate({ account, action: 'image', provider: { type: 'external', deadlineSeconds: 4 } }),
+      engine.generate({ account, action: 'image', provider: { type: 'external', deadlineSeconds: 20 } }),
     ]);
     expect([made.status, failed.status, silent.status]).toEqual([201, 201, 201]);
     await endProcess(server);
 
-    const meanwhile = await engine.generate<Problem>(slow(account, 0));
+    const meanwhile = await tryOnce(engine, slow(account, 0), 'meanwhile');
     expect([meanwhile.status, meanwhile.body.code]).toEqual([503, 'unavailable']);
     await new Promise((resolve) => setTimeout(resolve, 60_000));
     await startServer();
 
-    const ends = await Promise.all([made, failed, silent].map(({ body }) => endOf(engine, body.id, 90_000)));
-    expect(ends.map(({ body }) => [body.status, body.credits.captured])).toEqual([
+    const ends = await Promise.all([made, failed, silent].map(({ body }) => engine.ended(body.id)));
+    expect(ends.map(({ status, credits }) => [status, credits.captured])).toEqual([
       ['succeeded', 210],
       ['failed', 0],
       ['failed', 0],

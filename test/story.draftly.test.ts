@@ -50,7 +50,7 @@ test('Basic → Pro in mid-cycle, with what is left carried → Basic again at t
   expect(await dan.credits()).toEqual({ plan: 1500 });
 
   // He buys a pack for one large job; it lasts into the next month, the plan's credits do not.
-  await dan.post('purchases', { pack: 'credits-1000' });
+  await dan.buy('credits-1000');
   expect(await dan.make({ action: 'video', model: 'veo-3.1-standard', params: { seconds: 60 } })).toBe(
     'succeeded: 1920',
   );

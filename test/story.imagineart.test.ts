@@ -42,7 +42,7 @@ test('free → Standard, paid for a year and granted monthly → lapsed with pac
   expect(await ada.credits()).toEqual({ plan: 8000 });
 
   // A big month: she buys a pack, and the plan's credits go first.
-  await ada.post('purchases', { pack: 'tokens-5000' });
+  await ada.buy('tokens-5000');
   expect(await ada.make({ action: 'video', model: 'kling-3.0-pro' })).toBe('succeeded: 300');
   expect(await ada.credits()).toEqual({ plan: 7700, pack: 5000 });
 

@@ -44,7 +44,7 @@ test('a Business team spends from one pool, monthly credits first, then what it 
 
   // In April a campaign takes the whole month's credits and 900 that Olga buys.
   await team.until('2026-04-10T00:00:00.000Z');
-  await team.post('purchases', { pack: 'pack-900' });
+  await team.buy('pack-900');
   const dearest = { action: 'video', params: { seconds: 10, resolution: '2K', audio: true }, member: 'olga' };
   for (let shots = 0; shots < 7; shots += 1) expect(await team.make(dearest)).toBe('succeeded: 1200');
   expect(await team.credits()).toEqual({ pack: 500 });

@@ -19,7 +19,7 @@ let directory: string;
 let account: string;
 
 beforeEach(async () => {
-  database = await testDatabase();
+  database = await testDatabase({ patient: true });
   ledger = ledgerOf(database.db, database.owner);
   directory = mkdtempSync(path.join(os.tmpdir(), 'holdfast-archive-'));
   account = await ledger.open();

@@ -5,7 +5,7 @@ let database: TestDatabase;
 let ledger: TestLedger;
 
 beforeAll(async () => {
-  database = await testDatabase();
+  database = await testDatabase({ patient: true });
   ledger = ledgerOf(database.db, database.owner);
 });
 afterAll(() => database.close());

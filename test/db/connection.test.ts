@@ -54,6 +54,18 @@ test('connections that Postgres ended while idle are reported and replaced', asy
       async () => errors.length,
       (count) => count > 0,
     );
+    await eventually(
+      async () => db.pool.totalCount,
+      (count) => count === 0,
+    );
+    // Knex is told by its connection alone, and says nothing: once the server has none, it has been told.
+    await eventually(
+      async () =>
+        (await database.owner.pool.query("SELECT FROM pg_stat_activity WHERE application_name = 'to be cut'"))
+          .rowCount,
+      (count) => count === 0,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 100));
     expect((await db.pool.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }]);
     expect((await db.knex.raw<{ rows: unknown[] }>('SELECT 1 AS one')).rows).toEqual([{ one: 1 }]);
   } finally {

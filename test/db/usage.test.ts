@@ -10,7 +10,7 @@ let raw: TestLedger;
 let account: string;
 
 beforeAll(async () => {
-  database = await testDatabase();
+  database = await testDatabase({ patient: true });
   raw = ledgerOf(database.db, database.owner);
 });
 afterAll(() => database.close());
@@ -35,7 +35,10 @@ function question(over: Partial<UsageQuestion> = {}): UsageQuestion {
 /** The answer with everything that is over added up and kept, or from the journal alone; rows in a fixed order. */
 async function answer(how: 'kept' | 'journal', over: Partial<UsageQuestion> = {}) {
   const manyRows = how === 'kept' ? 0 : Number.POSITIVE_INFINITY;
-  const { rows, total } = await readUsage(database.db.knex, question(over), { manyRows });
+  const { rows, total } = await readUsage(database.db.knex, question(over), {
+    manyRows,
+    patienceMs: Number.POSITIVE_INFINITY,
+  });
   return { total, rows: rows.map((row) => JSON.stringify(row)).toSorted() };
 }
 

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { eventually } from '../support/engine';
 import { endProcess, freePort, startNode } from '../support/processes';
 
 /** `npm start`, as a process of its own on a new data directory: one life of it, told in order. */
@@ -52,7 +53,11 @@ test('a second start on the same data is refused and disturbs nothing', async ()
   expect(second.status).toBe(1);
   expect(second.stderr).toContain('already runs');
   expect(children()).toHaveLength(4);
-  expect((await fetch(`${url}/readyz`)).status).toBe(200);
+  const ready = await eventually(
+    () => fetch(`${url}/readyz`),
+    ({ status }) => status === 200,
+  );
+  expect(ready.status).toBe(200);
 });
 
 test('a worker that is killed is started again', async () => {
@@ -126,8 +131,11 @@ async function generate(delayMs: number): Promise<string> {
 }
 
 async function ended(id: string): Promise<string> {
-  const response = await ask(`/v1/generations/${id}?wait=30`);
-  return ((await response.json()) as { status: string }).status; // the API's contract
+  const status = async () => {
+    const response = await ask(`/v1/generations/${id}?wait=30`);
+    return ((await response.json()) as { status: string }).status; // the API's contract
+  };
+  return eventually(status, (now) => now !== 'running', 120_000);
 }
 
 function ask(at: string, body?: unknown): Promise<Response> {

@@ -5,7 +5,7 @@ import { createCatalogStore } from '../../db/catalogs';
 import { type Database, openDatabase } from '../../db/connection';
 import { createLedger, type Ledger } from '../../db/ledger';
 import type { Reply } from '../../db/operations';
-import type { TestDatabase } from '../support/database';
+import { patiently, type TestDatabase } from '../support/database';
 import { ledgerOf } from '../support/ledger';
 import { type Account, addLot, newAccount } from './account';
 import { drafts, type Hand, type Kind, operationOf, USUAL } from './drafts';
@@ -31,7 +31,7 @@ const CALLS_EACH = 100;
 
 export function openProcesses({ url }: TestDatabase): Process[] {
   return Array.from({ length: PROCESSES }, () => {
-    const db = openDatabase({ url, max: 4, onError: () => undefined });
+    const db = openDatabase({ url: patiently(url), max: 4, onError: () => undefined });
     const catalogs = createCatalogStore({ pool: db.pool });
     return { db, ledger: createLedger({ pool: db.pool, catalogs, ring: () => undefined }) };
   });

@@ -5,7 +5,7 @@ let database: TestDatabase;
 let processes: Process[];
 
 beforeAll(async () => {
-  database = await testDatabase();
+  database = await testDatabase({ patient: true });
   processes = openProcesses(database);
 });
 afterAll(async () => {

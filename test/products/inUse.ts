@@ -75,16 +75,12 @@ export async function inUse(catalog: Catalog) {
         actor: 'test',
       });
     },
-    buy: (account: string, pack: string) =>
-      engine.call<{ status: string; credits: number }>('POST', `/v1/accounts/${account}/purchases`, {
-        body: { pack },
-        idempotencyKey: engine.newId('buy'),
-      }),
+    buy: (account: string, pack: string) => engine.purchase(account, { pack }),
     /** Ordered, and waited for until it has ended. */
     generate: async (account: string, body: Record<string, unknown>): Promise<Generation> => {
       const started = await engine.generate(order(account, body));
       if (started.status !== 201) throw new Error(`refused: ${started.text}`);
-      return (await engine.call('GET', `/v1/generations/${started.body.id}?wait=20`)).body;
+      return engine.ended(started.body.id);
     },
     refused: (account: string, body: Record<string, unknown>): Promise<Reply<Refused>> =>
       engine.generate<Refused>(order(account, body)),

@@ -11,8 +11,11 @@ export interface TestDatabase {
   close(): Promise<void>;
 }
 
-/** A database of the test's own, cloned from the migrated template. */
-export async function testDatabase(): Promise<TestDatabase> {
+/**
+ * A database of the test's own, cloned from the migrated template. `patient`: its connections wait for a lock as long as a
+ * slow machine may take; those of processes that are given its `url` do not.
+ */
+export async function testDatabase({ patient = false } = {}): Promise<TestDatabase> {
   const adminUrl = process.env['HOLDFAST_TEST_DATABASE_URL'];
   if (adminUrl === undefined)
     throw new Error('HOLDFAST_TEST_DATABASE_URL is not set: jest runs without its global set-up');
@@ -20,8 +23,9 @@ export async function testDatabase(): Promise<TestDatabase> {
   await asAdmin(adminUrl, `CREATE DATABASE ${name} TEMPLATE holdfast_template`);
   const url = Object.assign(new URL(adminUrl), { pathname: `/${name}` }).toString();
   const quiet = () => undefined; // dropping the database breaks idle connections, which is no failure
-  const db = openDatabase({ url, max: 10, onError: quiet });
-  const owner = openDatabase({ url, role: null, max: 2, onError: quiet });
+  const own = patient ? patiently(url) : url;
+  const db = openDatabase({ url: own, max: 10, onError: quiet });
+  const owner = openDatabase({ url: own, role: null, max: 2, onError: quiet });
   return {
     db,
     owner,
@@ -31,6 +35,14 @@ export async function testDatabase(): Promise<TestDatabase> {
       await asAdmin(adminUrl, `DROP DATABASE ${name} WITH (FORCE)`);
     },
   };
+}
+
+/** The same database, for connections that wait for a lock. */
+export function patiently(url: string): string {
+  const patient = new URL(url);
+  patient.searchParams.set('lock_timeout', '60000');
+  patient.searchParams.set('statement_timeout', '120000');
+  return patient.toString();
 }
 
 async function asAdmin(url: string, sql: string): Promise<void> {

@@ -20,9 +20,17 @@ export interface Engine {
   temporal: Client;
   taskQueue: string;
   call<T = Generation>(method: string, path: string, request?: CallOptions): Promise<Reply<T>>;
-  /** `POST /v1/generations` with a key of its own unless one is given. */
+  /** `POST /v1/generations` with a key of its own unless one is given; asked again, as a client would, after a 503. */
   generate<T = Generation>(body: Record<string, unknown>, idempotencyKey?: string): Promise<Reply<T>>;
   balance(account: string): Promise<Balance>;
+  /** `POST /v1/accounts/{id}/purchases`, and waits until all that was bought is granted. */
+  purchase(
+    account: string,
+    body: { pack: string; quantity?: number },
+    idempotencyKey?: string,
+  ): Promise<Reply<Purchase>>;
+  /** The generation when it has ended. */
+  ended(id: string): Promise<Generation>;
   /** Oldest first. */
   journal(account: string): Promise<JournalPage['data']>;
   /** A new account id: workflows share one Temporal namespace. */
@@ -52,6 +60,11 @@ export interface Reply<T> {
 
 export type Generation = ReturnType<typeof generationBody>;
 export type Balance = ReturnType<typeof balanceBody>;
+export interface Purchase {
+  id: string;
+  status: string;
+  credits: number;
+}
 export interface Problem {
   code: string;
   detail: string;
@@ -146,7 +159,28 @@ export async function startEngine({ database: given, env = {} }: EngineOptions =
     },
     call,
     generate: (body, idempotencyKey = randomBytes(8).toString('hex')) =>
-      call('POST', '/v1/generations', { body, idempotencyKey }),
+      eventually(
+        () => call('POST', '/v1/generations', { body, idempotencyKey }),
+        ({ status }) => status !== 503,
+        60_000,
+      ),
+    ended: async (id) => {
+      const ask = () => call<Generation>('GET', `/v1/generations/${id}?wait=20`);
+      const { body } = await eventually(
+        ask,
+        ({ status, body: { status: state } }) => status === 200 && state !== 'running',
+        120_000,
+      );
+      return body;
+    },
+    async purchase(account, body, idempotencyKey = randomBytes(8).toString('hex')) {
+      const at = `/v1/accounts/${account}/purchases`;
+      const reply = await call<Purchase>('POST', at, { body, idempotencyKey });
+      const waiting = () =>
+        database.owner.knex('holdfast.inbox').where({ account_id: account }).whereNull('done_at');
+      await eventually(waiting, (rows) => rows.length === 0);
+      return reply;
+    },
     balance: async (account) =>
       (await call<Balance>('GET', `/v1/accounts/${account}/balance?lots=true`)).body,
     journal: async (account) =>
@@ -185,7 +219,7 @@ export async function startEngine({ database: given, env = {} }: EngineOptions =
 export async function eventually<T>(
   ask: () => Promise<T>,
   good: (value: T) => boolean,
-  withinMs = 20_000,
+  withinMs = 60_000,
 ): Promise<T> {
   const until = Date.now() + withinMs;
   for (;;) {

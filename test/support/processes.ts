@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 
-const READY_WITHIN_MS = 60_000;
+const READY_WITHIN_MS = 120_000;
 const END_WITHIN_MS = 20_000;
 
 /** Starts a Node program and waits until its output matches; if it ends or takes too long, throws with what it said. */

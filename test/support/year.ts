@@ -8,6 +8,7 @@ export interface Year {
   /** Lets time pass until an instant, with everything that is due on the way. */
   until: (instant: string) => Promise<void>;
   post: <T = Problem>(what: string, body?: object) => Promise<Reply<T>>;
+  buy: (pack: string) => Promise<void>;
   put: (what: string, body: object) => Promise<Reply<Problem>>;
   /** Orders, and waits until it has ended: how, and what it cost. */
   make: (body: object) => Promise<string>;
@@ -73,12 +74,15 @@ export async function beginYear(
       orders += 1;
       return engine.call('POST', `/v1/accounts/${account}/${what}`, { body, idempotencyKey: `do-${orders}` });
     },
+    async buy(pack) {
+      expect((await engine.purchase(account, { pack })).status).toBe(201);
+    },
     put: (what, body) => engine.call('PUT', `/v1/accounts/${account}/${what}`, { body }),
     async make(body) {
       const ordered = await order<Generation>(body);
       expect([ordered.status, ordered.text]).toEqual([201, expect.stringContaining('"status"')]);
-      const ended = await engine.call('GET', `/v1/generations/${ordered.body.id}?wait=30`);
-      return `${ended.body.status}: ${ended.body.credits.captured}`;
+      const { status, credits } = await engine.ended(ordered.body.id);
+      return `${status}: ${credits.captured}`;
     },
     refused: async (body) => (await order<Problem>(body)).body,
     async credits() {

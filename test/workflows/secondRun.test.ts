@@ -20,12 +20,7 @@ beforeAll(async () => {
 afterAll(() => engine.stop());
 
 const image = (delayMs: number) => ({ account, action: 'image', provider: { type: 'simulated', delayMs } });
-const ended = (id: string) =>
-  eventually(
-    () => engine.call('GET', `/v1/generations/${id}`),
-    ({ body }) => body.status !== 'running',
-    30_000,
-  ).then(({ body }) => body);
+const ended = (id: string) => engine.ended(id);
 
 const jobsOf = async (generation: string) =>
   engine.database.owner.knex('holdfast.provider_jobs').where({ hold_id: holdIdOf(generation) });
@@ -100,7 +95,9 @@ test('a suspended account is refused before everything else, and its key stays f
   const refused = await engine.generate<Problem>({ account, action: 'no-such-action' }, key);
   expect([refused.status, refused.body.code]).toEqual([403, 'account_suspended']);
   await changeRules({ suspended: false });
-  expect((await engine.generate(image(0), key)).status).toBe(201);
+  const good = await engine.generate(image(0), key);
+  expect(good.status).toBe(201);
+  await ended(good.body.id);
 });
 
 test('every wrong request says where it is wrong, and leaves its key free', async () => {
@@ -118,7 +115,9 @@ test('every wrong request says where it is wrong, and leaves its key free', asyn
     const reply = await engine.generate<Problem>(body, key);
     expect([reply.status, reply.body.code, reply.body.errors?.[0]?.path]).toEqual([status, code, path]);
   }
-  expect((await engine.generate(image(0), key)).status).toBe(201);
+  const good = await engine.generate(image(0), key);
+  expect(good.status).toBe(201);
+  await ended(good.body.id);
 });
 
 test('a quote is good for what it was made for, by its own catalog version, until it expires', async () => {
@@ -128,6 +127,7 @@ test('a quote is good for what it was made for, by its own catalog version, unti
   expect([other.status, other.body.code]).toEqual([422, 'quote_mismatch']);
   const good = await engine.generate({ ...asked, quote: quote.id });
   expect([good.status, good.body.credits.quoted]).toEqual([201, 48]);
+  await ended(good.body.id);
   await engine.database.db
     .knex('holdfast.quotes')
     .where({ quote_id: quote.id })
