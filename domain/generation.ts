@@ -1,5 +1,6 @@
 import { type Instant, rfc3339 } from './account';
 import { type MilliCredits, toCredits } from './credits';
+import { shownReport } from './reports';
 
 /** A generation as it is known: from its row, or from the facts frozen with the answer to its key. */
 export interface GenerationFacts {
@@ -90,7 +91,11 @@ export function generationBody(facts: GenerationFacts) {
     providerCost: facts.providerCost,
     progress: facts.progress,
     deadlineAt: rfc3339(facts.deadlineAt),
-    lateReports: facts.lateReports.map((report) => ({ ...report, receivedAt: rfc3339(report.receivedAt) })),
+    lateReports: facts.lateReports.map(({ reportId, receivedAt, body }) => ({
+      reportId,
+      receivedAt: rfc3339(receivedAt),
+      body: shownReport(body),
+    })),
     metadata: facts.metadata,
     workflowId: facts.workflowId,
     temporalUrl: facts.temporalUrl,

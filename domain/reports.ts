@@ -1,4 +1,4 @@
-import { MAX_OPERATION_MILLI } from './credits';
+import { MAX_OPERATION_MILLI, milli, toCredits } from './credits';
 import { isStorable, storable } from './text';
 
 /**
@@ -48,6 +48,13 @@ function completionProblem(report: Record<string, unknown>): string | null {
   return phase === undefined ? null : textProblem('phase', phase, { min: 1, max: REPORT_LIMITS.phaseLength });
 }
 
+/** A report as HTTP shows it, in credits like every other amount there; what is no report is shown as it came. */
+export function shownReport(report: unknown): unknown {
+  if (!isRecord(report)) return report;
+  const { creditsMilli, ...rest } = report;
+  return isAmount(creditsMilli) ? { ...rest, credits: toCredits(milli(creditsMilli)) } : report;
+}
+
 /** What was sent instead of a report, as JSON text that can be kept. */
 export function excerptOf(said: unknown): string {
   try {
@@ -72,7 +79,7 @@ function isOutput(output: unknown): boolean {
   );
 }
 
-function isAmount(amount: unknown): boolean {
+function isAmount(amount: unknown): amount is number {
   return (
     typeof amount === 'number' && Number.isSafeInteger(amount) && amount >= 0 && amount <= MAX_OPERATION_MILLI
   );

@@ -6,6 +6,7 @@ import { findJob } from '../../db/providerJobs';
 import { listReports } from '../../db/reports';
 import { toCredits } from '../../domain/credits';
 import { holdIdOf } from '../../domain/ids';
+import { shownReport } from '../../domain/reports';
 import type { GenerationStarter } from '../generationStarter';
 import { listFields, listOf, page } from '../pagination';
 import { accountFrom, type Route, route } from '../route';
@@ -89,7 +90,7 @@ export function operationRoutes({ db, starter }: OperationRouteDeps): Route[] {
         ...reports.map(({ receivedAt, outcome, body }) => ({
           at: receivedAt.toISOString(),
           what: 'report' as const,
-          detail: { outcome, body },
+          detail: { outcome, body: shownReport(body) },
         })),
       ];
       return {

@@ -227,11 +227,11 @@ describe('work the pipeline does itself', () => {
     const first = await report(id, 'complete', done);
     expect(first.body).toMatchObject({ status: 'succeeded', credits: { captured: 24 } });
     expect((await report(id, 'complete', done)).text).toBe(first.text);
-    const late = await report<Problem>(id, 'complete', { outputs: [{ url: 'https://cdn.test/b' }] });
+    const late = await report<Problem>(id, 'complete', { outputs: [{}], credits: 2.5 });
     expect([late.status, late.body.code]).toEqual([409, 'generation_ended']);
     const after = await ended(id);
     expect(after.credits).toEqual(first.body.credits);
-    expect(after.lateReports).toHaveLength(1);
+    expect(after.lateReports).toMatchObject([{ body: { kind: 'complete', credits: 2.5 } }]);
     const listed = await engine.call<{ data: Generation[] }>(
       'GET',
       `/v1/accounts/${account}/generations?late=true`,

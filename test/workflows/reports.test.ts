@@ -17,7 +17,7 @@ afterAll(() => engine.stop());
 
 /** Four images for 96 credits, which the pipeline makes itself. */
 async function begun(): Promise<string> {
-  const provider = { type: 'external', deadlineSeconds: 60 };
+  const provider = { type: 'external', deadlineSeconds: 600 };
   const { status, body } = await engine.generate({
     account,
     action: 'image',
