@@ -21,6 +21,9 @@ import { createRoutes } from './routes';
 
 /** `node dist/api/main.js`: serves the API until it is told to stop. */
 
+/** Longer than the load balancers in front of it, which must be the ones to close a connection. */
+const KEEP_ALIVE_MS = 75_000;
+
 /** How long requests that are under way may take once a stop was asked for. */
 const DRAIN_MS = 15_000;
 
@@ -73,6 +76,7 @@ async function main(): Promise<void> {
   });
 
   const server = app.listen(settings.port);
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
   await once(server, 'listening');
   logger.info({ port: settings.port }, 'api is listening');
 

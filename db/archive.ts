@@ -112,12 +112,16 @@ export async function loadArchive({
 
 /** A session of the owner's that nothing cuts short, and of which there is one at a time. */
 async function asOwner<T>(url: string, work: (client: Client) => Promise<T>): Promise<T> {
-  const client = new Client({ connectionString: url, application_name: 'holdfast archive' });
+  const client = new Client({
+    connectionString: url,
+    application_name: 'holdfast archive',
+    lock_timeout: 5_000, // unless the URL says otherwise
+  });
   client.on('error', () => undefined); // the query under way fails, and that is thrown
   await client.connect();
   try {
     await client.query(
-      "SET timezone = 'UTC'; SET lock_timeout = '5s'; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0",
+      "SET timezone = 'UTC'; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0",
     );
     const { rows } = await client.query<{ alone: boolean }>(
       "SELECT pg_try_advisory_lock(hashtextextended('holdfast archive', 0)) AS alone",

@@ -31,7 +31,7 @@ beforeEach(async () => {
     pool: database.db.pool,
     client: new Client({ connection }),
     ringNow: (account) => Promise.resolve(rung.push(account)).then(() => undefined),
-    ages: { overdueMs: 60_000, undrainedMs: 60_000, closedForMs: 0, unknownFromMs: 0 },
+    ages: { overdueMs: 600_000, undrainedMs: 60_000, closedForMs: 0, unknownFromMs: 0 },
   });
 });
 afterEach(() => database.close());

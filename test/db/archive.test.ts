@@ -23,7 +23,7 @@ let ledger: TestLedger;
 let directory: string;
 
 beforeEach(async () => {
-  database = await testDatabase();
+  database = await testDatabase({ patient: true });
   ledger = ledgerOf(database.db, database.owner);
   directory = mkdtempSync(path.join(os.tmpdir(), 'holdfast-archive-'));
 });

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { archiveMonth } from '../../db/archive';
 import { runAudit } from '../../db/audit';
 import { CHECKS } from '../../db/audit/checks';
-import { type TestDatabase, testDatabase } from '../support/database';
+import { patiently, type TestDatabase, testDatabase } from '../support/database';
 import { eventually } from '../support/engine';
 import { ledgerOf, type TestLedger } from '../support/ledger';
 import { becomesPast, monthAgo, moveTo } from '../support/past';
@@ -28,17 +28,17 @@ beforeEach(async () => {
 });
 afterEach(() => database.close());
 
-const archive = () => archiveMonth({ url: database.url, month: MONTH, directory });
+const archive = () => archiveMonth({ url: patiently(database.url), month: MONTH, directory });
 const broken = async () =>
   (await runAudit(database.owner.pool)).checks.filter(({ violations }) => violations > 0).map(({ id }) => id);
 
-/** Until a session of ours that goes by this name waits for a lock. */
+/** Until a session of ours that goes by this name waits for a lock, or between two tries for it. */
 async function waiting(application: string): Promise<void> {
   await eventually(
     async () =>
       (
         await database.owner.pool.query(
-          "SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1 AND wait_event_type = 'Lock'",
+          "SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1 AND (wait_event_type = 'Lock' OR wait_event = 'PgSleep')",
           [application],
         )
       ).rowCount ?? 0,

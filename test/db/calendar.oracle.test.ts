@@ -183,7 +183,7 @@ async function compareDays(moments: readonly Moment[]) {
 }
 
 /** Data of different versions differ in a few zones; were it many, this test would say nothing. */
-const MAX_LEFT_OUT = 0.01;
+const MAX_LEFT_OUT = 0.03;
 
 describe('days', () => {
   test('both know hundreds of zones', () => {

@@ -27,7 +27,9 @@ const file = () => path.join(installation, 'catalogs/sketchbook.json');
 beforeAll(async () => {
   database = await testDatabase();
   installation = mkdtempSync(path.join(tmpdir(), 'installation-'));
-  for (const part of ['dist', 'db/migrations', 'catalogs'])
+  // Other tests leave things in dist for a moment.
+  const built = ['activities', 'api', 'db', 'domain', 'workflows', 'workflow-bundle.js'];
+  for (const part of [...built.map((name) => `dist/${name}`), 'db/migrations', 'catalogs'])
     cpSync(path.join(ROOT, part), path.join(installation, part), { recursive: true });
   symlinkSync(path.join(ROOT, 'node_modules'), path.join(installation, 'node_modules'));
   writeFileSync(file(), example);

@@ -26,6 +26,9 @@ export async function testDatabase({ patient = false } = {}): Promise<TestDataba
   const own = patient ? patiently(url) : url;
   const db = openDatabase({ url: own, max: 10, onError: quiet });
   const owner = openDatabase({ url: own, role: null, max: 2, onError: quiet });
+  // Read at every connection: also who waits for one of the pool's waits longer.
+  if (patient)
+    for (const { pool } of [db, owner]) Object.assign(pool.options, { connectionTimeoutMillis: 60_000 });
   return {
     db,
     owner,
@@ -42,6 +45,7 @@ export function patiently(url: string): string {
   const patient = new URL(url);
   patient.searchParams.set('lock_timeout', '60000');
   patient.searchParams.set('statement_timeout', '120000');
+  patient.searchParams.set('idle_in_transaction_session_timeout', '120000');
   return patient.toString();
 }
 

@@ -17,18 +17,18 @@ export const partitionOf = (month: string) => `ledger.journal_${month.replace('-
 /** An empty month of the past. */
 export async function makeMonth(owner: Database, month: string): Promise<void> {
   await owner.pool.query(
-    `CREATE TABLE ${partitionOf(month)} PARTITION OF ledger.journal
+    `CREATE TABLE IF NOT EXISTS ${partitionOf(month)} PARTITION OF ledger.journal
        FOR VALUES FROM ('${month}-01Z') TO ('${month}-01Z'::timestamptz + interval '1 month')`,
   );
   await owner.pool.query(`GRANT SELECT ON ${partitionOf(month)} TO holdfast_app`);
 }
 
-/** What was written in the present month was written in that one, in the same order. */
+/** What was written after that month was written in it, in the same order. A day takes in four months. */
 export async function moveTo(client: Pick<PoolClient, 'query'>, month: string): Promise<void> {
   await client.query("SET session_replication_role = 'replica'");
   await client.query(
-    `UPDATE ledger.journal SET recorded_at = '${month}-02Z'::timestamptz + (recorded_at - date_trunc('month', recorded_at)) / 31
-      WHERE recorded_at >= date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'`,
+    `UPDATE ledger.journal SET recorded_at = '${month}-02Z'::timestamptz + (recorded_at - ('${month}-01Z'::timestamptz + interval '1 month')) / 130
+      WHERE recorded_at >= '${month}-01Z'::timestamptz + interval '1 month'`,
   );
   await client.query("SET session_replication_role = 'origin'");
 }
