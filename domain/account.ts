@@ -7,7 +7,9 @@ import type { MilliCredits } from './credits';
 export type Instant = string;
 
 export type PlanSource = 'free' | 'admin' | 'stripe';
-export type PlanInterval = 'month' | 'quarter' | 'year';
+/** What a plan is paid for at a time, the shortest first. */
+export const PLAN_INTERVALS = ['month', 'quarter', 'year'] as const;
+export type PlanInterval = (typeof PLAN_INTERVALS)[number];
 
 /** The change of plan that was decided already and comes at the end of the period: a downgrade, or the free plan. */
 export interface PendingPlan {

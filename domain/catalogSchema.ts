@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { PLAN_INTERVALS } from './account';
 import { toMilli } from './credits';
 import { isoDurationSeconds } from './duration';
 
@@ -82,7 +83,7 @@ const plan = z.strictObject({
   label,
   rank: z.int().min(0).max(1000).describe('0 is the free plan; a higher plan includes the lower ones'),
   prices: z
-    .partialRecord(z.enum(['month', 'quarter', 'year']), money)
+    .partialRecord(z.enum(PLAN_INTERVALS), money)
     .nullable()
     .describe('Per interval; null: on request'),
   allotments: z.record(id, credits).default({}).describe('Credits per refresh, by bucket'),

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { PLAN_INTERVALS } from '../../domain/account';
 import { isTimezone } from '../../domain/calendar';
 import { creditsOut, instantOut } from '../schemas';
 
@@ -17,7 +18,7 @@ export const account = z
     plan: z.string(),
     subscription: z.object({
       status: z.enum(['none', 'active', 'canceling', 'past_due', 'lapsed']),
-      interval: z.enum(['month', 'quarter', 'year']).nullable(),
+      interval: z.enum(PLAN_INTERVALS).nullable(),
       paidUntil: instantOut.nullable(),
       pendingChange: z.object({ plan: z.string(), at: instantOut }).nullable(),
     }),

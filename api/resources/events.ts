@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { Database } from '../../db/connection';
 import { type AccountEvent, EVENT_TYPES, readEvents } from '../../db/events';
 import type { Ledger } from '../../db/ledger';
+import { PLAN_INTERVALS } from '../../domain/account';
 import { milli, toCredits } from '../../domain/credits';
 import { unknownAccount } from '../commonProblems';
 import { listFields, listOf, page } from '../pagination';
@@ -32,7 +33,13 @@ const event = z
       .object({
         before: z.string(),
         after: z.string(),
-        pending: z.object({ plan: z.string(), at: instantOut }).nullable(),
+        interval: z
+          .enum(PLAN_INTERVALS)
+          .nullable()
+          .describe('Of the plan after it; null where nothing is paid for'),
+        pending: z
+          .object({ plan: z.string(), interval: z.enum(PLAN_INTERVALS).nullable(), at: instantOut })
+          .nullable(),
       })
       .nullable()
       .describe('Of a subscription'),
@@ -45,7 +52,10 @@ const detail = z.object({
   lots: z.array(z.object({ lot: z.number(), milli: z.number() })).default([]),
   before: z.string().optional(),
   after: z.string().optional(),
-  pending: z.object({ plan: z.string(), at: z.string() }).optional(),
+  interval: z.enum(PLAN_INTERVALS).optional(),
+  pending: z
+    .object({ plan: z.string(), interval: z.enum(PLAN_INTERVALS).nullish(), at: z.string() })
+    .optional(),
 });
 
 export function eventRoutes({ db, ledger }: EventRouteDeps): Route[] {
@@ -85,7 +95,7 @@ export function eventRoutes({ db, ledger }: EventRouteDeps): Route[] {
 }
 
 function show({ seq, type, at, recordedAt, credits, detail: kept }: AccountEvent): z.output<typeof event> {
-  const { expiresAt, lots, before, after, pending } = detail.parse(kept);
+  const { expiresAt, lots, before, after, interval = null, pending } = detail.parse(kept);
   return {
     ...{ seq, type, at: shown(at), recordedAt: shown(recordedAt) },
     credits: credits === null ? null : toCredits(credits),
@@ -95,8 +105,15 @@ function show({ seq, type, at, recordedAt, credits, detail: kept }: AccountEvent
       before === undefined || after === undefined
         ? null
         : {
-            ...{ before, after },
-            pending: pending === undefined ? null : { plan: pending.plan, at: shown(new Date(pending.at)) },
+            ...{ before, after, interval },
+            pending:
+              pending === undefined
+                ? null
+                : {
+                    plan: pending.plan,
+                    interval: pending.interval ?? null,
+                    at: shown(new Date(pending.at)),
+                  },
           },
   };
 }

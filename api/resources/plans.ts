@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import type { CatalogStore } from '../../db/catalogs';
 import type { Ledger } from '../../db/ledger';
-import { type BalanceSnapshot, type PlanInterval, rfc3339, toMs } from '../../domain/account';
+import { type BalanceSnapshot, PLAN_INTERVALS, type PlanInterval, rfc3339, toMs } from '../../domain/account';
 import { type Catalog, freePlan, type Plan, planOf } from '../../domain/catalog';
 import { toCredits } from '../../domain/credits';
 import { type PlanChange, planChange, resume, type WantedPlan } from '../../domain/planChange';
@@ -22,11 +22,9 @@ export interface PlanRouteDeps {
   catalogs: CatalogStore;
 }
 
-const INTERVALS = ['month', 'quarter', 'year'] as const;
-
 const planBody = z.strictObject({
   plan: z.string().min(1).max(64),
-  interval: z.enum(INTERVALS).optional().describe('By default the one there is, or `month`'),
+  interval: z.enum(PLAN_INTERVALS).optional().describe('By default the one there is, or `month`'),
   when: z
     .enum(['now', 'period_end'])
     .optional()
@@ -218,7 +216,7 @@ async function wantedOf(
     hasSubscription(catalog, snapshot.rules) &&
     plan.rank > (current?.rank ?? 0) &&
     body.when !== 'period_end' &&
-    INTERVALS.indexOf(interval) < INTERVALS.indexOf(planInterval ?? 'month')
+    PLAN_INTERVALS.indexOf(interval) < PLAN_INTERVALS.indexOf(planInterval ?? 'month')
   )
     throw invalidField(
       'interval',
@@ -239,7 +237,7 @@ function intervalOf(plan: Plan, asked: PlanInterval | undefined, was: PlanInterv
 
 /** What has its price on request, or none, may run by any interval. */
 function soldBy(plan: Plan): readonly PlanInterval[] {
-  if (plan.prices === null || plan.rank === 0) return INTERVALS;
+  if (plan.prices === null || plan.rank === 0) return PLAN_INTERVALS;
   const { prices } = plan;
-  return INTERVALS.filter((interval) => prices[interval] !== undefined);
+  return PLAN_INTERVALS.filter((interval) => prices[interval] !== undefined);
 }

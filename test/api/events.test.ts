@@ -69,9 +69,14 @@ describe('what an account is told of', () => {
     await ada.at('2026-04-10T10:00:00.000Z');
     await ada.buckets();
     expect((await ada.events('subscription.updated')).map(({ plan }) => plan)).toEqual([
-      { before: 'basic', after: 'free', pending: null },
-      { before: 'basic', after: 'basic', pending: { plan: 'free', at: '2026-04-10T10:00:00.000Z' } },
-      { before: 'free', after: 'basic', pending: null },
+      { before: 'basic', after: 'free', interval: null, pending: null },
+      {
+        before: 'basic',
+        after: 'basic',
+        interval: 'month',
+        pending: { plan: 'free', interval: null, at: '2026-04-10T10:00:00.000Z' },
+      },
+      { before: 'free', after: 'basic', interval: 'month', pending: null },
     ]);
   });
 });
