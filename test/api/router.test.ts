@@ -91,7 +91,9 @@ beforeAll(async () => {
   database = await testDatabase();
   app = await startApp({ db: database.db, routes: testRoutes(), corsOrigins: ['https://app.example'] });
   const admin = await startApp({ db: database.db, routes: apiKeyRoutes({ db: database.db }) });
-  await database.owner.knex.raw("INSERT INTO ledger.accounts (account_id) VALUES ('a1')");
+  await database.owner.knex.raw(
+    "INSERT INTO ledger.accounts (account_id) VALUES ('a1'), ('b1'), ('b2'), ('c1'), ('d1'), ('e1')",
+  );
   for (const [name, body] of Object.entries({
     read: { scopes: ['read'] },
     generate: { scopes: ['generate'] },
