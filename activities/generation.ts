@@ -29,7 +29,7 @@ export function createGenerationActivities(deps: GenerationDeps): LedgerActiviti
       const outcome = await reservations.reserve({ input, reserveBefore, workflowId });
       if (outcome.kind === 'unknown_account') throw invalid(`There is no account ${input.account}.`);
       if (outcome.kind === 'conflict')
-        throw invalid('This key was used with another request; use a new key.');
+        throw invalid('This key was used with another request; use a new key.', 'idempotency_conflict');
       if (outcome.kind === 'refused') {
         const { code, detail, path } = outcome.refusal;
         return { kind: 'refused', code, detail, ...(path === undefined ? {} : { path }) };
@@ -187,8 +187,10 @@ function verifiedId({ account, key }: GenerationInput, workflowId: string): stri
   return id;
 }
 
-function invalid(message: string): ApplicationFailure {
-  return ApplicationFailure.create({ type: FAILURES.invalid, message, nonRetryable: true });
+/** `code`: the problem that it is over HTTP, where it can be one. */
+function invalid(message: string, code?: string): ApplicationFailure {
+  const details = code === undefined ? {} : { details: [{ kind: 'refused', code, detail: message }] };
+  return ApplicationFailure.create({ type: FAILURES.invalid, message, nonRetryable: true, ...details });
 }
 
 function workOf({ facts, amount, draws }: StoredAnswer, input: GenerationInput): Work {

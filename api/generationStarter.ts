@@ -8,7 +8,12 @@ import {
   WorkflowUpdateFailedError,
   WorkflowUpdateRPCTimeoutOrCancelledError,
 } from '@temporalio/client';
-import { ApplicationFailure, defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  defineSearchAttributeKey,
+  SearchAttributeType,
+} from '@temporalio/common';
 import { generationId } from '../domain/ids';
 import {
   type CancelRequest,
@@ -95,11 +100,12 @@ export function createGenerationStarter({ client, connection, taskQueue }: Start
       await connection.withDeadline(Date.now() + FAILURE_WITHIN_MS, () => handle.result());
     } catch (error) {
       if (isLate(error)) return { kind: 'undecided' };
-      const failure = error instanceof WorkflowFailedError ? error.cause : undefined;
+      const failed = error instanceof WorkflowFailedError ? error.cause : undefined;
+      const failure = failed instanceof ActivityFailure ? failed.cause : failed;
       if (failure instanceof ApplicationFailure) {
         if (failure.type === FAILURES.undecided) return { kind: 'undecided' };
         const [refusal] = failure.details ?? [];
-        if (failure.type === FAILURES.refused && isRefusal(refusal)) return refusal;
+        if (isRefusal(refusal)) return refusal;
       }
     }
     throw cause;

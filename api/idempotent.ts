@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 import { MAX_KEY_LENGTH } from '../domain/ids';
-import { type AccountKey, claimKey, findAccountKey, freeKey, keepAnswer } from '../db/accountKeys';
+import type { AccountKey, AccountKeys } from '../db/accountKeys';
 import {
   claimRequestKey,
   findKeptAnswer,
@@ -10,6 +10,7 @@ import {
 } from '../db/requestKeys';
 import type { Authenticated } from './authenticate';
 import { keyConflict } from './commonProblems';
+import { problemOf } from './failures';
 import { ProblemError } from './problems';
 import type { KeyNeed, TextAnswer } from './route';
 import { seal, unseal } from './seal';
@@ -18,13 +19,14 @@ import { seal, unseal } from './seal';
  * Which answer a key has had. Answers that were returned are kept for ever; a problem that was thrown is not, and
  * does not use the key up (rule 2).
  *
- * Of requests that name no account the effect and the answer are one transaction here. A duplicate that arrives
- * while the first is at work waits for it: the caller wants the answer, and a 409 would only make it ask again.
- * The wait is bounded by the connection's lock_timeout, and past it the answer is 503.
+ * Of requests that name no account, and of opening one, the effect and the answer are one transaction here. A duplicate
+ * that arrives while the first is at work waits for it: the caller wants the answer, and a 409 would only make it ask
+ * again. The wait is bounded by the connection's lock_timeout, and past it the answer is 503.
  *
  * An account's keys are one space (rule 1), in which the ledger keeps the facts of its operations, and this module
  * the text of all other answers: it claims the key before the effect and keeps the answer after it. Between the two
- * the process may crash, so each effect must know its own key or be a state to be in.
+ * the process may crash, so each effect must know its own key or be a state to be in. Who fails there, with a 503 or
+ * without a word, may have had its effect: its key stays with it, for the same request to try again.
  */
 
 /** The key of a request, or a problem when it is missing or cannot be one. */
@@ -94,48 +96,66 @@ function replay(kept: KeptAnswer, { hash, bearer }: { hash: string; bearer: stri
 }
 
 export interface AccountRequest extends AccountKey {
-  knex: Knex;
+  keys: AccountKeys;
   hash: string;
 }
 
-/**
- * What is known of an account's key: the answer it got, or whether the ledger has carried its request out. Throws
- * `idempotency_conflict` if it was another request.
- */
-export async function lookUp({
-  knex,
-  account,
-  key,
-  hash,
-}: AccountRequest): Promise<{ applied: boolean; answer: TextAnswer | null }> {
-  const known = await findAccountKey(knex, { account, key });
+/** Renders the answer of what the ledger has done under this key; null if it has kept none. */
+export type Replay = () => Promise<TextAnswer | null>;
+
+/** The answer an account's key got, or what the ledger can say of it. Throws `idempotency_conflict` for another's key. */
+export async function lookUp(
+  { keys, account, key, hash }: AccountRequest,
+  replay: Replay | null,
+): Promise<TextAnswer | null> {
+  const known = await keys.find({ account, key });
   if (known.hash !== null && known.hash !== hash) throw keyConflict();
-  return { applied: known.applied, answer: known.kept === null ? null : textOf(known.kept) };
+  if (known.kept !== null) return textOf(known.kept);
+  return known.applied && replay !== null ? replay() : null;
 }
 
 /**
  * Runs `effect` under the claimed key of an account and keeps its answer; of two at a time both get the first one's.
- * A refusal frees the key. A failure does not: it may have come after the effect, and the same request may try again.
+ * `replay` answers for a copy of the request that was refused because this very request has been carried out.
  */
 export async function answerUnderKey(
-  { knex, account, key, hash }: AccountRequest,
-  effect: () => Promise<TextAnswer>,
+  request: AccountRequest,
+  { effect, replay }: { effect: () => Promise<TextAnswer>; replay: Replay | null },
 ): Promise<TextAnswer> {
+  const { keys, account, key, hash } = request;
   const id = { account, key };
-  const claim = await claimKey(knex, { ...id, hash });
+  const claim = await keys.claim({ ...id, hash });
   if (claim.known === 'conflict') throw keyConflict();
   if (claim.known === 'answered') return textOf(claim.kept);
-  if (claim.known === 'unknown_account') return effect(); // which says so
+  const unknown = claim.known === 'unknown_account'; // which the effect says, unless it has just been opened
   let answer: TextAnswer;
   try {
     answer = await effect();
   } catch (error) {
-    if (error instanceof ProblemError) await freeKey(knex, id);
-    throw error;
+    if (unknown || !didNothing(error)) throw error;
+    await keys.free(id);
+    const twins = await lookUp(request, replay === null ? null : () => keptReplay(request, replay));
+    if (twins === null) throw error;
+    return twins;
   }
+  if (unknown && (await keys.claim({ ...id, hash })).known !== 'claimed') return answer;
   const bytes = Buffer.from(answer.text, 'utf8');
-  const kept = await keepAnswer(knex, { ...id, status: answer.status, answer: bytes });
+  const kept = await keys.keep({ ...id, status: answer.status, answer: bytes });
   return kept.answer.equals(bytes) ? answer : textOf(kept);
+}
+
+/** What is rendered after a crash is the first answer from then on. */
+export async function keptReplay(request: AccountRequest, replay: Replay): Promise<TextAnswer | null> {
+  const answer = await replay();
+  return answer === null
+    ? null
+    : answerUnderKey(request, { effect: () => Promise.resolve(answer), replay: null });
+}
+
+/** A refusal is told before anything was done, unless it says otherwise; of a failure nobody knows. */
+function didNothing(error: unknown): boolean {
+  const problem = problemOf(error);
+  return problem === error ? !problem.begun : problem.code === 'overloaded';
 }
 
 function textOf({ status, answer }: KeptText): TextAnswer {

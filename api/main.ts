@@ -83,6 +83,7 @@ async function main(): Promise<void> {
   const stop = async () => {
     server.close();
     server.closeIdleConnections();
+    server.keepAliveTimeout = 1; // of those that are at work: they close with their answer
     const drained = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
     await once(server, 'close');
     clearTimeout(drained);

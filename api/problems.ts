@@ -44,15 +44,23 @@ export class ProblemError extends Error {
   readonly facts: ProblemFacts;
   /** Further response headers, such as `Allow`. */
   readonly headers: Readonly<Record<string, string>>;
+  /** What was asked for may be carried out all the same: its Idempotency-Key stays with it. */
+  readonly begun: boolean;
 
   constructor(
     code: ProblemCode,
-    { headers, cause, ...facts }: ProblemFacts & { headers?: Record<string, string>; cause?: unknown },
+    {
+      headers,
+      cause,
+      begun = false,
+      ...facts
+    }: ProblemFacts & { headers?: Record<string, string>; cause?: unknown; begun?: boolean },
   ) {
     super(`${code}: ${facts.detail}`, { cause });
     this.name = 'ProblemError';
     this.code = code;
     this.facts = facts;
     this.headers = headers ?? {};
+    this.begun = begun;
   }
 }

@@ -4,11 +4,20 @@ import { requestHash } from '../domain/ids';
 import { ANONYMOUS, type Authenticate, type Authenticated, authorize } from './authenticate';
 import { parseJson, requireJsonType, storableBody } from './body';
 import { problemOf } from './failures';
-import { answerOnce, answerUnderKey, findReplay, lookUp, readKey } from './idempotent';
+import { type AccountKeys, createAccountKeys } from '../db/accountKeys';
+import {
+  answerOnce,
+  answerUnderKey,
+  findReplay,
+  keptReplay,
+  lookUp,
+  readKey,
+  type Replay,
+} from './idempotent';
 import { isStorable } from '../domain/text';
 import { problemDocument, problemKind, ProblemError } from './problems';
 import { type RequestFacts, requestFacts } from './requestLog';
-import type { BareContext, Method, RawRequest, Route, TextAnswer } from './route';
+import type { BareContext, KeyedRequest, Method, RawRequest, Route, TextAnswer } from './route';
 
 /** From the routes table to Express. `answer` below is the life of a request, in order. */
 
@@ -22,9 +31,10 @@ const REGISTER = { GET: 'get', POST: 'post', PUT: 'put', PATCH: 'patch', DELETE:
 
 export function createRouter({ routes, authenticate, knex }: RouterDeps): express.Router {
   const router = express.Router({ caseSensitive: true, strict: true });
+  const keys = createAccountKeys(knex);
   for (const route of routes) {
     const handle: RequestHandler = async (request, response) => {
-      send(response, await answer({ route, request, response, authenticate, knex }));
+      send(response, await answer({ route, request, response, authenticate, knex, keys }));
     };
     const named: RequestHandler = (request, _response, next) => {
       requestFacts(request).route = route.path;
@@ -71,10 +81,11 @@ interface Arrival {
   response: Response;
   authenticate: Authenticate;
   knex: Knex;
+  keys: AccountKeys;
 }
 
 /** The body is parsed when this begins. Key and replay come before the shape (rule 1). */
-async function answer({ route, request, response, authenticate, knex }: Arrival): Promise<TextAnswer> {
+async function answer({ route, request, response, authenticate, knex, keys }: Arrival): Promise<TextAnswer> {
   const facts = requestFacts(request);
   const raw = rawRequest(request);
 
@@ -90,13 +101,13 @@ async function answer({ route, request, response, authenticate, knex }: Arrival)
   const key = readKey(request.get('idempotency-key'), route.idempotency);
   const hash = requestHash({ method: route.method, route: concretePath(route, raw), body: raw.body ?? {} });
   const earlier = async () =>
-    key === null ? null : findEarlier({ route, raw, authenticated, knex, key, hash });
+    key === null ? null : findEarlier({ route, raw, authenticated, knex, keys, key, hash });
   if (route.replayOnRefusal !== true) {
     const replayed = await earlier();
     if (replayed !== null) return replayed;
   }
   try {
-    return await perform({ route, raw, facts, request, response, authenticated, knex, key, hash });
+    return await perform({ route, raw, facts, request, response, authenticated, knex, keys, key, hash });
   } catch (error) {
     if (route.replayOnRefusal !== true || !(error instanceof ProblemError)) throw error;
     const replayed = await earlier();
@@ -114,7 +125,7 @@ interface Accepted extends Omit<Earlier, 'key'> {
 
 /** From the shape to the answer. */
 async function perform(accepted: Accepted): Promise<TextAnswer> {
-  const { route, raw, facts, request, response, authenticated, knex, key, hash } = accepted;
+  const { route, raw, facts, request, response, authenticated, knex, keys, key, hash } = accepted;
   const { caller } = authenticated;
   const run = route.accept(raw);
   const { id: requestId, receivedAt, logger } = facts;
@@ -134,7 +145,8 @@ async function perform(accepted: Accepted): Promise<TextAnswer> {
   if (route.keptBy === 'account') {
     const account = accountIn(route, raw);
     if (route.keptAs === 'facts' || key === null || account === null) return run(context);
-    return answerUnderKey({ knex, account, key, hash }, () => run(context));
+    const replay = replayOf(route, { ...raw, account, key, hash, caller });
+    return answerUnderKey({ keys, account, key, hash }, { effect: () => run(context), replay });
   }
   if (key === null) return knex.transaction((transaction) => run({ ...context, transaction }));
   return answerOnce({ knex, authenticated, key, hash }, (transaction) => run({ ...context, transaction }));
@@ -145,6 +157,7 @@ interface Earlier {
   raw: RawRequest;
   authenticated: Authenticated;
   knex: Knex;
+  keys: AccountKeys;
   key: string;
   hash: string;
 }
@@ -154,15 +167,23 @@ async function findEarlier({
   raw,
   authenticated,
   knex,
+  keys,
   key,
   hash,
 }: Earlier): Promise<TextAnswer | null> {
   if (route.keptBy === 'api-key') return findReplay({ knex, authenticated, key, hash });
   const account = accountIn(route, raw);
   if (account === null) return null;
-  const { applied, answer } = await lookUp({ knex, account, key, hash });
-  if (!applied || answer !== null || route.replay === undefined) return answer;
-  return route.replay({ ...raw, account, key, hash, caller: authenticated.caller });
+  const request = { keys, account, key, hash };
+  const replay = replayOf(route, { ...raw, account, key, hash, caller: authenticated.caller });
+  return lookUp(
+    request,
+    replay === null || route.keptAs === 'facts' ? replay : () => keptReplay(request, replay),
+  );
+}
+
+function replayOf({ replay }: Route, request: KeyedRequest): Replay | null {
+  return replay === undefined ? null : () => replay(request);
 }
 
 function accountIn(route: Route, raw: RawRequest): string | null {

@@ -1,11 +1,25 @@
 import type { Knex } from 'knex';
+import { LedgerOverloaded } from './batches';
 import type { KeptText } from './requestKeys';
 
 /**
- * An account's keys, which are one space (rule 1). Of its operations the ledger keeps keys and facts (ledger.op_keys);
- * of all other requests the key is claimed before the effect and the answer kept after it (ledger.kept_answers), both
- * under the account's lock, so that no two requests are carried out under one key.
+ * An account's keys, which are one space (rule 1). Of its operations the ledger keeps keys and facts (ledger.op_keys).
+ * For all other requests the key is claimed under the account's lock before the effect, and the answer kept after it
+ * (ledger.kept_answers), so that no two requests are carried out under one key.
  */
+export interface AccountKeys {
+  /** Looks a key up in both places that remember keys. */
+  find(id: AccountKey): Promise<KnownKey>;
+  /**
+   * Claims the key for a request that is about to have its effect; it ends with `keep` or `free`, or it failed and
+   * nobody knows. Throws LedgerOverloaded when too many wait for the account's lock already.
+   */
+  claim(request: AccountKey & { hash: string }): Promise<Claim>;
+  /** Keeps the answer of a claimed key. Returns what is kept, which of two at a time is the first one's. */
+  keep(answer: AccountKey & KeptText): Promise<KeptText>;
+  /** The claimed key was not used after all. */
+  free(id: AccountKey): Promise<void>;
+}
 
 export interface AccountKey {
   account: string;
@@ -23,63 +37,109 @@ export interface KnownKey {
   kept: KeptText | null;
 }
 
-/** Looks a key up in both places that remember keys. */
-export async function findAccountKey(knex: Knex, id: AccountKey): Promise<KnownKey> {
-  const { rows } = await knex.raw<{
-    rows: { hash: string; applied: boolean; status: number | null; answer: Buffer | null }[];
-  }>(
-    `SELECT request_hash AS hash, false AS applied, status, answer FROM ledger.kept_answers WHERE account_id = :account AND key = :key
-      UNION ALL
-     SELECT request_hash, true, NULL, NULL FROM ledger.op_keys WHERE account_id = :account AND key = :key`,
-    inLedger(id),
-  );
-  const [first] = rows; // where it is in both, an answer was kept of what the ledger did
-  const full = rows.find(({ answer }) => answer !== null);
-  return {
-    hash: first?.hash ?? null,
-    applied: rows.some(({ applied }) => applied),
-    kept: full === undefined ? null : textOf(full),
-  };
-}
-
 /** What came of a claim: the key is this request's, or it has its answer, or it is another's, or nobody's. */
 export type Claim =
   | { known: 'claimed' | 'conflict' | 'unknown_account' }
   | { known: 'answered'; kept: KeptText };
 
-/** Claims the key for a request that is about to have its effect; ends with `keepAnswer` or `freeKey`, or with a crash. */
-export async function claimKey(knex: Knex, { hash, ...id }: AccountKey & { hash: string }): Promise<Claim> {
-  const { rows } = await knex.raw<{
-    rows: { known: Claim['known']; status: number | null; answer: Buffer | null }[];
-  }>('SELECT * FROM ledger.claim_key(:account, :key, :hash)', { ...inLedger(id), hash });
-  const [row] = rows;
-  if (row === undefined) throw new Error('ledger.claim_key answered nothing');
-  const kept = textOf(row);
-  if (row.known !== 'answered') return { known: row.known };
-  if (kept === null) throw new Error('ledger.claim_key found an answer and did not give it');
-  return { known: 'answered', kept };
+interface AnswerRow {
+  status: number | null;
+  answer: Buffer | null;
 }
 
-/** Keeps the answer of a claimed key. Returns what is kept, which of two at a time is the first one's. */
-export async function keepAnswer(
-  knex: Knex,
-  { status, answer, ...id }: AccountKey & KeptText,
-): Promise<KeptText> {
-  const { rows } = await knex.raw<{ rows: { status: number | null; answer: Buffer | null }[] }>(
-    'SELECT * FROM ledger.keep_answer(:account, :key, :status, :answer)',
-    { ...inLedger(id), status, answer },
-  );
-  const kept = rows[0] === undefined ? null : textOf(rows[0]);
-  if (kept === null) throw new Error('the answer of a key was kept that nobody had claimed');
-  return kept;
+/** Claims that may wait behind the one of their account that waits for its lock. */
+const MAX_WAITING = 64;
+
+export function createAccountKeys(knex: Knex): AccountKeys {
+  const inTurn = createTurns(MAX_WAITING);
+
+  async function claim({ hash, ...id }: AccountKey & { hash: string }): Promise<Claim> {
+    const { rows } = await knex.raw<{ rows: (AnswerRow & { known: Claim['known'] })[] }>(
+      'SELECT * FROM ledger.claim_key(:account, :key, :hash)',
+      { ...inLedger(id), hash },
+    );
+    const [row] = rows;
+    if (row === undefined) throw new Error('ledger.claim_key answered nothing');
+    if (row.known !== 'answered') return { known: row.known };
+    const kept = textOf(row);
+    if (kept === null) throw new Error('ledger.claim_key found an answer and did not give it');
+    return { known: 'answered', kept };
+  }
+
+  return {
+    async find(id) {
+      const { rows } = await knex.raw<{ rows: (AnswerRow & { hash: string; applied: boolean })[] }>(
+        `SELECT request_hash AS hash, false AS applied, status, answer FROM ledger.kept_answers WHERE account_id = :account AND key = :key
+          UNION ALL
+         SELECT request_hash, true, NULL, NULL FROM ledger.op_keys WHERE account_id = :account AND key = :key`,
+        inLedger(id),
+      );
+      const [first] = rows; // where it is in both, an answer was kept of what the ledger did
+      const full = rows.find(({ answer }) => answer !== null);
+      return {
+        hash: first?.hash ?? null,
+        applied: rows.some(({ applied }) => applied),
+        kept: full === undefined ? null : textOf(full),
+      };
+    },
+    claim: (request) => inTurn(request.account, () => claim(request)),
+    async keep({ status, answer, ...id }) {
+      const { rows } = await knex.raw<{ rows: AnswerRow[] }>(
+        'SELECT * FROM ledger.keep_answer(:account, :key, :status, :answer)',
+        { ...inLedger(id), status, answer },
+      );
+      const kept = rows[0] === undefined ? null : textOf(rows[0]);
+      if (kept === null) throw new Error('the answer of a key was kept that nobody had claimed');
+      return kept;
+    },
+    async free(id) {
+      await knex.raw('SELECT ledger.free_key(:account, :key)', inLedger(id));
+    },
+  };
 }
 
-/** The claimed key was not used after all. */
-export async function freeKey(knex: Knex, id: AccountKey): Promise<void> {
-  await knex.raw('SELECT ledger.free_key(:account, :key)', inLedger(id));
+/**
+ * One at a time of each account, so that one whose lock somebody holds does not take all connections. Who waited
+ * behind one that failed has waited as long, and fails with it.
+ */
+function createTurns(maxWaiting: number) {
+  const queues = new Map<string, { work: () => Promise<void>; reject: (error: unknown) => void }[]>();
+
+  async function drain(account: string): Promise<void> {
+    const queue = queues.get(account) ?? [];
+    for (let next = queue[0]; next !== undefined; next = queue[0]) {
+      try {
+        await next.work();
+        queue.shift();
+      } catch (error) {
+        for (const { reject } of queue.splice(0)) reject(error);
+      }
+    }
+    queues.delete(account);
+  }
+
+  return <T>(account: string, work: () => Promise<T>): Promise<T> =>
+    new Promise<T>((resolve, reject) => {
+      const queue = queues.get(account);
+      if (queue !== undefined && queue.length > maxWaiting) {
+        reject(
+          new LedgerOverloaded(
+            `${queue.length} requests wait on account ${account} already; try again later`,
+          ),
+        );
+        return;
+      }
+      const turn = { work: async () => resolve(await work()), reject };
+      if (queue !== undefined) {
+        queue.push(turn);
+        return;
+      }
+      queues.set(account, [turn]);
+      void drain(account);
+    });
 }
 
-function textOf({ status, answer }: { status: number | null; answer: Buffer | null }): KeptText | null {
+function textOf({ status, answer }: AnswerRow): KeptText | null {
   return status === null || answer === null ? null : { status, answer };
 }
 

@@ -1,8 +1,8 @@
 import type { Knex } from 'knex';
 
 /**
- * Answers to the keys of requests that name no account, kept as opaque bytes (holdfast.request_keys): such a key
- * belongs to the API key that sent it.
+ * Answers to the keys of requests that are about no account, or open one, kept as opaque bytes
+ * (holdfast.request_keys): such a key belongs to the API key that sent it.
  */
 
 export interface RequestKey {

@@ -1,4 +1,3 @@
-import type { Knex } from 'knex';
 import { z } from 'zod';
 import type { CatalogStore } from '../../db/catalogs';
 import type { Database } from '../../db/connection';
@@ -27,8 +26,7 @@ export interface QuoteRequest {
 }
 
 export interface Quoting {
-  /** Stores the quote through `knex`: the transaction that keeps the answer to its key, if there is one. */
-  quote(request: QuoteRequest, knex?: Knex): Promise<z.output<typeof quote>>;
+  quote(request: QuoteRequest): Promise<z.output<typeof quote>>;
 }
 
 export interface QuotingDeps {
@@ -67,7 +65,7 @@ export const quote = z
 
 export function createQuoting({ db, ledger, catalogs }: QuotingDeps): Quoting {
   return {
-    async quote({ account, action, model, params, member }, knex = db.knex) {
+    async quote({ account, action, model, params, member }) {
       const snapshot = await ledger.balance(account);
       if (snapshot === null) throw unknownAccount(account);
       const { catalog, version } = await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now));
@@ -80,10 +78,10 @@ export function createQuoting({ db, ledger, catalogs }: QuotingDeps): Quoting {
       if (!result.ok) throw new ProblemError(result.refusal.code, refusalFacts(result.refusal));
       const { priced } = result;
       const asked = { snapshot, catalog, priced, member: member ?? null };
-      const used = await readCounters(knex, account, countsFor(asked));
+      const used = await readCounters(db.knex, account, countsFor(asked));
       const { allowed, reason, paywall, draws } = verdict(asked, used);
       const expiresAt = new Date(toMs(snapshot.now) + QUOTE_TTL_MS).toISOString();
-      const id = await saveQuote(knex, {
+      const id = await saveQuote(db.knex, {
         account,
         action: priced.action,
         model: priced.model,
@@ -125,7 +123,6 @@ export function quoteRoutes({ quoting }: { quoting: Quoting }): Route[] {
       scope: 'read',
       account: accountFrom.body('account'),
       idempotency: 'optional',
-      keptBy: 'api-key',
       errors: ['unknown_account', 'unknown_action', 'unknown_model', 'unknown_option'],
       body: z.strictObject({
         account: accountId,
@@ -135,9 +132,6 @@ export function quoteRoutes({ quoting }: { quoting: Quoting }): Route[] {
         member: callerName.optional(),
       }),
       responses: { 200: quote },
-    }).handle(async ({ body, transaction }) => ({
-      status: 200,
-      body: await quoting.quote(body, transaction),
-    })),
+    }).handle(async ({ body }) => ({ status: 200, body: await quoting.quote(body) })),
   ];
 }

@@ -222,6 +222,7 @@ async function deliver(deps: ReportRouteDeps, id: string, report: ProviderReport
   if (reply.code === 'undecided') {
     throw new ProblemError('unavailable', {
       detail: 'The report was kept but not acted upon yet; send it again.',
+      begun: true,
     });
   }
   if (reply.code === 'exceeds_hold') {

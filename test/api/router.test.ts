@@ -1,87 +1,12 @@
-import { z } from 'zod';
 import { ProblemError } from '../../api/problems';
 import { apiKeyRoutes } from '../../api/resources/apiKeys';
-import { accountFrom, type Route, route } from '../../api/route';
-import { accountId, creditsIn } from '../../api/schemas';
 import { UsageUnderWay } from '../../db/usageSums';
 import { requestHash } from '../../domain/ids';
 import { testDatabase } from '../support/database';
 import { startApp, type TestApp } from './app';
-
-const order = z.strictObject({
-  account: accountId,
-  credits: creditsIn,
-  params: z.strictObject({ seconds: z.number().int() }).optional(),
-});
-const thing = z.object({ id: z.string() });
+import { testRoutes } from './testRoutes';
 
 let failure: unknown = null;
-let rolls = 0;
-
-function testRoutes(): Route[] {
-  const common = { tag: 'Test', errors: [] } as const;
-  return [
-    route({
-      ...common,
-      method: 'POST',
-      path: '/v1/orders',
-      summary: 'Takes a key that the account keeps',
-      scope: 'generate',
-      account: accountFrom.body('account'),
-      idempotency: 'required',
-      body: order,
-      responses: { 201: z.object({ milli: z.number(), key: z.string() }) },
-      replay: ({ account, hash }) =>
-        Promise.resolve({ status: 402, text: `{"of":"${account}","hash":"${hash}"}`, replayed: true }),
-      keptAs: 'facts',
-    }).handle(({ body, key }) => Promise.resolve({ status: 201, body: { milli: body.credits, key } })),
-    route({
-      ...common,
-      method: 'POST',
-      path: '/v1/dice',
-      summary: 'Takes a key whose answer the router keeps',
-      scope: 'generate',
-      account: accountFrom.body('account'),
-      idempotency: 'optional',
-      body: z.strictObject({ account: accountId, fail: z.boolean().optional() }),
-      responses: { 200: z.object({ roll: z.number() }) },
-    }).handle(({ body }) => {
-      rolls += 1;
-      if (body.fail === true) throw new ProblemError('unavailable', { detail: 'The die fell off.' });
-      return Promise.resolve({ status: 200, body: { roll: rolls } });
-    }),
-    route({
-      ...common,
-      method: 'GET',
-      path: '/v1/things/{id}',
-      summary: 'Has an id in its path',
-      errors: ['unknown_generation'],
-      scope: 'read',
-      account: accountFrom.idParam('id'),
-      params: z.strictObject({ id: z.string().regex(/^gen_/) }),
-      responses: { 200: thing },
-    }).handle(({ params }) => Promise.resolve({ status: 200, body: { id: params.id } })),
-    route({
-      ...common,
-      method: 'GET',
-      path: '/v1/failing',
-      summary: 'Throws what the test says',
-      scope: 'read',
-      account: 'shared',
-      responses: { 200: thing },
-    }).handle(() => Promise.reject(failure)),
-    route({
-      ...common,
-      method: 'GET',
-      path: '/v1/everything',
-      summary: 'Spans accounts',
-      scope: 'read',
-      account: 'all',
-      query: z.strictObject({ limit: z.coerce.number().int().max(3).default(1) }),
-      responses: { 200: z.object({ limit: z.number() }) },
-    }).handle(({ query }) => Promise.resolve({ status: 200, body: { limit: query.limit } })),
-  ];
-}
 
 let database: Awaited<ReturnType<typeof testDatabase>>;
 let app: TestApp;
@@ -89,7 +14,11 @@ const keys: Record<string, string> = {};
 
 beforeAll(async () => {
   database = await testDatabase();
-  app = await startApp({ db: database.db, routes: testRoutes(), corsOrigins: ['https://app.example'] });
+  app = await startApp({
+    db: database.db,
+    routes: testRoutes(() => failure),
+    corsOrigins: ['https://app.example'],
+  });
   const admin = await startApp({ db: database.db, routes: apiKeyRoutes({ db: database.db }) });
   await database.owner.knex.raw(
     "INSERT INTO ledger.accounts (account_id) VALUES ('a1'), ('b1'), ('b2'), ('c1'), ('d1'), ('e1')",
@@ -243,14 +172,26 @@ describe('the key of an account, where the ledger keeps no facts of the answer',
 
   test('is a conflict with another body, or on another route', async () => {
     await roll('c1', 'die');
-    expect((await roll('c1', 'die', { fail: true })).body['code']).toBe('idempotency_conflict');
+    expect((await roll('c1', 'die', { fail: 'refused' })).body['code']).toBe('idempotency_conflict');
     const order = await app.call('POST', '/v1/orders', { idempotencyKey: 'die', body: { account: 'c1' } });
     expect(order.body['code']).toBe('idempotency_conflict');
   });
 
-  test('is not used up by a problem', async () => {
-    expect((await roll('d1', 'die', { fail: true })).status).toBe(503);
-    expect((await roll('d1', 'die')).status).toBe(200);
+  test.each([
+    ['refused', 503],
+    ['overloaded', 429],
+  ])('is not used up where nothing was done: %s', async (fail, status) => {
+    expect((await roll('d1', fail, { fail })).status).toBe(status);
+    expect((await roll('d1', fail)).status).toBe(200);
+  });
+
+  test.each([
+    ['begun', 503],
+    ['crash', 500],
+  ])('stays with a request that may have been carried out: %s', async (fail, status) => {
+    expect((await roll('d1', fail, { fail })).status).toBe(status);
+    expect((await roll('d1', fail)).body['code']).toBe('idempotency_conflict');
+    expect((await roll('d1', fail, { fail })).status).toBe(status);
   });
 
   test('gets one answer for all that are sent at once', async () => {

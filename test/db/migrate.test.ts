@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { Client } from 'pg';
@@ -200,3 +200,31 @@ async function query(at: string, sql: string): Promise<Record<string, unknown>[]
     await client.end();
   }
 }
+
+test('answers that the versions before 0011 kept are moved, but for those whose key was an operation’s too', async () => {
+  const from = migrationsDirectory();
+  const before = readdirSync(from).filter((file) => /^00(0|10)/.test(file));
+  for (const file of before) cpSync(path.join(from, file), path.join(directory, file));
+  await migrate({ url, directory });
+  await query(
+    url,
+    `INSERT INTO holdfast.request_keys (api_key, key, request_hash, status, answer)
+     SELECT owner, key, repeat('a', 64), 200, 'said' FROM (VALUES ('account:a1', 'one'), ('account:a1', 'two'), ('ak_1', 'one')) v (owner, key)`,
+  );
+  await query(url, `INSERT INTO ledger.op_keys VALUES ('a1', 'req:two', repeat('b', 64), 1, '{}')`);
+  cpSync(from, directory, { recursive: true });
+  await migrate({ url, directory });
+  expect(
+    await query(
+      url,
+      "SELECT account_id, key, convert_from(answer, 'UTF8') AS answer FROM ledger.kept_answers",
+    ),
+  ).toEqual([{ account_id: 'a1', key: 'req:one', answer: 'said' }]);
+  expect(await query(url, 'SELECT api_key FROM holdfast.request_keys')).toEqual([{ api_key: 'ak_1' }]);
+  await expect(
+    query(
+      url,
+      "INSERT INTO holdfast.request_keys (api_key, key, request_hash) VALUES ('account:a1', 'x', repeat('a', 64))",
+    ),
+  ).rejects.toThrow('check constraint');
+});

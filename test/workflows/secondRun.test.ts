@@ -167,6 +167,20 @@ test('of two requests racing under one key one is carried out, and the other is 
   expect(replies.find(({ status }) => status === 409)?.body.code).toBe('idempotency_conflict');
 });
 
+test('a generation whose key another request took meanwhile is a conflict', async () => {
+  const preview = (idempotencyKey: string) =>
+    engine.call<Problem>('POST', `/v1/accounts/${account}/plan/preview`, {
+      body: { plan: 'free' },
+      idempotencyKey,
+    });
+  for (let round = 0; round < 8; round += 1) {
+    const key = randomBytes(6).toString('hex');
+    const replies = await Promise.all([engine.generate<Problem>(image(0), key), preview(key)]);
+    const told = replies.map(({ status, body }) => (status < 300 ? 'done' : body.code));
+    expect(told.toSorted()).toEqual(['done', 'idempotency_conflict']);
+  }
+});
+
 test('wrong input fails at once as such, and leaves the hold of a running generation alone', async () => {
   const key = randomBytes(6).toString('hex');
   const { body } = await engine.generate(

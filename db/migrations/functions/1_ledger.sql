@@ -173,7 +173,8 @@ $$;
 
 -- A request whose answer is a text, and whose effect need not be an operation, claims its key before it does anything: from then
 -- on the ledger refuses the key to any other request, as it refuses one of op_keys (rule 1). Answers what is known of it:
--- claimed, answered (with the answer), conflict, or unknown_account.
+-- claimed, answered (with the answer), conflict, or unknown_account. A claim that is older than any request can be is of one that
+-- failed without a word; it counts no more once its own request comes again.
 CREATE FUNCTION ledger.claim_key(p_account text, p_key text, p_hash text, OUT known text, OUT status int, OUT answer bytea)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 #variable_conflict use_column
@@ -196,7 +197,9 @@ BEGIN
   ELSE
     known := 'claimed';
     INSERT INTO ledger.kept_answers AS k (account_id, key, request_hash, claims) VALUES (p_account, p_key, p_hash, 1)
-      ON CONFLICT (account_id, key) DO UPDATE SET claims = k.claims + 1;
+      ON CONFLICT (account_id, key) DO UPDATE
+         SET claims = CASE WHEN k.claimed_at < clock_timestamp() - interval '10 minutes' THEN 1 ELSE k.claims + 1 END,
+             claimed_at = clock_timestamp();
   END IF;
 END $$;
 
@@ -204,15 +207,15 @@ END $$;
 CREATE FUNCTION ledger.keep_answer(p_account text, p_key text, p_status int, p_answer bytea, OUT status int, OUT answer bytea)
 LANGUAGE sql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
   UPDATE ledger.kept_answers k
-     SET claims = k.claims - 1, status = coalesce(k.status, p_status), answer = coalesce(k.answer, p_answer)
+     SET claims = greatest(0, k.claims - 1), status = coalesce(k.status, p_status), answer = coalesce(k.answer, p_answer)
    WHERE k.account_id = p_account AND k.key = p_key
   RETURNING k.status, k.answer
 $$;
 
--- A request that was refused does not use its key up (rule 2). One that crashed keeps its claim: it may have had its effect.
+-- A request that was refused does not use its key up (rule 2). One that failed keeps its claim: it may have had its effect.
 CREATE FUNCTION ledger.free_key(p_account text, p_key text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
-  UPDATE ledger.kept_answers SET claims = claims - 1 WHERE account_id = p_account AND key = p_key;
+  UPDATE ledger.kept_answers SET claims = greatest(0, claims - 1) WHERE account_id = p_account AND key = p_key;
   DELETE FROM ledger.kept_answers WHERE account_id = p_account AND key = p_key AND claims = 0 AND answer IS NULL;
 $$;
 
@@ -349,7 +352,8 @@ BEGIN
       t := greatest(coalesce(c.clock_at, clock_timestamp()), a.journal_at);
       stop := least(t, coalesce((settlement ->> 'until')::timestamptz, t));
 
-      -- A key that is known is answered before anything else is looked at, also before settling (rule 1).
+      -- A key that is known is answered before anything else is looked at, also before settling (rule 1); one that is only
+      -- claimed is no answer, and the call settles first.
       -- Where a lease is over that is first written down, for a hold is shown as it is now (rule 5).
       IF known > 0 AND settlement IS NULL AND (a.leases_due_at > t OR NOT EXISTS (
            SELECT FROM ledger.holds o WHERE o.account_id = c.account_id AND o.open AND o.expires_at <= t)) THEN
