@@ -25,7 +25,7 @@ import { seal, unseal } from './seal';
  *
  * An account's keys are one space (rule 1), in which the ledger keeps the facts of its operations, and this module
  * the text of all other answers: it claims the key before the effect and keeps the answer after it. Between the two
- * the process may crash, so each effect must know its own key or be a state to be in. Who fails there, with a 503 or
+ * the process may crash, so each effect must know its own key, or be one that may come twice (a state to be in, a quote). Who fails there, with a 503 or
  * without a word, may have had its effect: its key stays with it, for the same request to try again.
  */
 
@@ -138,9 +138,14 @@ export async function answerUnderKey(
     if (twins === null) throw error;
     return twins;
   }
-  if (unknown && (await keys.claim({ ...id, hash })).known !== 'claimed') return answer;
+  if (unknown) {
+    const opened = await keys.claim({ ...id, hash });
+    if (opened.known === 'conflict') throw keyConflict();
+    if (opened.known === 'answered') return textOf(opened.kept);
+    if (opened.known === 'unknown_account') return answer;
+  }
   const bytes = Buffer.from(answer.text, 'utf8');
-  const kept = await keys.keep({ ...id, status: answer.status, answer: bytes });
+  const kept = await keys.keep({ ...id, hash, status: answer.status, answer: bytes });
   return kept.answer.equals(bytes) ? answer : textOf(kept);
 }
 

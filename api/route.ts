@@ -113,7 +113,7 @@ interface RouteFacts {
   keptAs?: 'facts';
   /**
    * The ledger looks its keys up by itself, so that asking before is only worth a round trip for requests that are
-   * refused before they get there: `replay` is asked then, and its answer comes first all the same.
+   * refused before they get there. All routes whose answers are kept as facts ask then; these ask only then.
    */
   replayOnRefusal?: true;
 }

@@ -109,7 +109,8 @@ async function answer({ route, request, response, authenticate, knex, keys }: Ar
   try {
     return await perform({ route, raw, facts, request, response, authenticated, knex, keys, key, hash });
   } catch (error) {
-    if (route.replayOnRefusal !== true || !(error instanceof ProblemError)) throw error;
+    // What was refused was looked at after the key was: meanwhile the key may have been used, also by this very request.
+    if (route.keptAs !== 'facts' || !(error instanceof ProblemError)) throw error;
     const replayed = await earlier();
     if (replayed === null) throw error;
     return replayed;

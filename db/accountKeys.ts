@@ -16,7 +16,7 @@ export interface AccountKeys {
    */
   claim(request: AccountKey & { hash: string }): Promise<Claim>;
   /** Keeps the answer of a claimed key. Returns what is kept, which of two at a time is the first one's. */
-  keep(answer: AccountKey & KeptText): Promise<KeptText>;
+  keep(answer: AccountKey & KeptText & { hash: string }): Promise<KeptText>;
   /** The claimed key was not used after all. */
   free(id: AccountKey): Promise<void>;
 }
@@ -48,10 +48,10 @@ interface AnswerRow {
 }
 
 /** Claims that may wait behind the one of their account that waits for its lock. */
-const MAX_WAITING = 64;
+const MAX_WAITING = 2_048;
 
-export function createAccountKeys(knex: Knex): AccountKeys {
-  const inTurn = createTurns(MAX_WAITING);
+export function createAccountKeys(knex: Knex, { maxWaiting = MAX_WAITING } = {}): AccountKeys {
+  const inTurn = createTurns(maxWaiting);
 
   async function claim({ hash, ...id }: AccountKey & { hash: string }): Promise<Claim> {
     const { rows } = await knex.raw<{ rows: (AnswerRow & { known: Claim['known'] })[] }>(
@@ -83,10 +83,10 @@ export function createAccountKeys(knex: Knex): AccountKeys {
       };
     },
     claim: (request) => inTurn(request.account, () => claim(request)),
-    async keep({ status, answer, ...id }) {
+    async keep({ status, answer, hash, ...id }) {
       const { rows } = await knex.raw<{ rows: AnswerRow[] }>(
-        'SELECT * FROM ledger.keep_answer(:account, :key, :status, :answer)',
-        { ...inLedger(id), status, answer },
+        'SELECT * FROM ledger.keep_answer(:account, :key, :hash, :status, :answer)',
+        { ...inLedger(id), hash, status, answer },
       );
       const kept = rows[0] === undefined ? null : textOf(rows[0]);
       if (kept === null) throw new Error('the answer of a key was kept that nobody had claimed');
@@ -99,8 +99,8 @@ export function createAccountKeys(knex: Knex): AccountKeys {
 }
 
 /**
- * One at a time of each account, so that one whose lock somebody holds does not take all connections. Who waited
- * behind one that failed has waited as long, and fails with it.
+ * One at a time of each account, so that one whose lock somebody holds does not take all connections. Who waits
+ * behind one that failed fails with it: nobody waits for a lock more than once.
  */
 function createTurns(maxWaiting: number) {
   const queues = new Map<string, { work: () => Promise<void>; reject: (error: unknown) => void }[]>();

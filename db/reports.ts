@@ -4,21 +4,23 @@ import type { Knex } from 'knex';
 
 export type ReportOutcome = 'pending' | 'applied' | 'rejected' | 'late';
 
-interface ReportKey {
+export interface ReportKey {
   account: string;
   generation: string;
   reportId: string;
 }
 
-/** Keeps a report as it came in; what was kept of the same report before stays as it is. */
+/** Keeps a report as it came in; what was kept of the same report before stays as it is. False if there was one. */
 export async function keepReport(
   knex: Knex,
   report: ReportKey & { body: unknown; outcome: ReportOutcome },
-): Promise<void> {
-  await knex('holdfast.reports')
+): Promise<boolean> {
+  const rows: unknown[] = await knex('holdfast.reports')
     .insert({ ...columns(report), body: JSON.stringify(report.body), outcome: report.outcome })
     .onConflict(['account_id', 'generation_id', 'report_id'])
-    .ignore();
+    .ignore()
+    .returning('report_id');
+  return rows.length > 0;
 }
 
 export async function reportOutcome(knex: Knex, key: ReportKey): Promise<ReportOutcome | undefined> {

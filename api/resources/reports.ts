@@ -3,7 +3,7 @@ import type { CatalogStore } from '../../db/catalogs';
 import type { Database } from '../../db/connection';
 import { heartbeat } from '../../db/generations';
 import type { Ledger } from '../../db/ledger';
-import { decideReport, keepReport, reportOutcome } from '../../db/reports';
+import { decideReport, keepReport, type ReportKey, reportOutcome } from '../../db/reports';
 import { toMs } from '../../domain/account';
 import { actionOf } from '../../domain/catalog';
 import type { GenerationFacts } from '../../domain/generation';
@@ -11,6 +11,7 @@ import { holdIdOf, requestHash } from '../../domain/ids';
 import type { CancelRequest, ProviderReport } from '../../workflows/contract';
 import { invalidField, keyConflict } from '../commonProblems';
 import type { GenerationStarter } from '../generationStarter';
+import { problemOf } from '../failures';
 import { ProblemError } from '../problems';
 import { accountFrom, type Route, route } from '../route';
 import { carriedId, creditsIn, instantIn, reason } from '../schemas';
@@ -30,6 +31,7 @@ const TAG = 'Generations';
 /** An administrator's refund into a lot that has expired stays spendable this long, unless told otherwise (rule 14). */
 const REFUND_SPENDABLE_SECONDS = 30 * 86_400;
 const ENDED_WITHIN_MS = 5_000;
+const DECIDED_WITHIN_MS = 5_000;
 
 export function reportRoutes(deps: ReportRouteDeps): Route[] {
   const { db, ledger, starter } = deps;
@@ -181,19 +183,27 @@ export function reportRoutes(deps: ReportRouteDeps): Route[] {
       const after = alive ? await whenEnded(db, found.id) : found;
       if (after.status !== 'running') return { status: 200, body: shown(after) };
       const error = { code: 'released', message: body.reason };
-      await ledger.run(found.account, {
-        op: 'release',
-        key: `sys:release:${holdIdOf(found.id)}`,
-        hash: 'release',
-        holdId: holdIdOf(found.id),
-        cause: 'operator',
-        actor: caller.keyId,
-        reason: body.reason,
-        generation: { status: 'failed', error },
-      });
+      await ledger
+        .run(found.account, {
+          op: 'release',
+          key: `sys:release:${holdIdOf(found.id)}`,
+          hash: 'release',
+          holdId: holdIdOf(found.id),
+          cause: 'operator',
+          actor: caller.keyId,
+          reason: body.reason,
+          generation: { status: 'failed', error },
+        })
+        .catch(afterCancel);
       return { status: 200, body: shown(await mustFind(db, params.id)) };
     }),
   ];
+}
+
+/** The workflow was asked to end before: also where the ledger says that it did nothing, something was begun. */
+function afterCancel(cause: unknown): never {
+  const { code, facts } = problemOf(cause);
+  throw code === 'overloaded' ? new ProblemError('unavailable', { ...facts, begun: true, cause }) : cause;
 }
 
 /** A name that is no phase of the pipeline would book its credits beside it. */
@@ -212,7 +222,7 @@ async function deliver(deps: ReportRouteDeps, id: string, report: ProviderReport
   const found = mustBeExternal(await mustFind(db, id));
   const key = { account: found.account, generation: id, reportId: report.id };
   if ((await reportOutcome(db.knex, key)) === 'applied') return mustFind(db, id);
-  await keepReport(db.knex, { ...key, body: report, outcome: 'pending' });
+  const first = await keepReport(db.knex, { ...key, body: report, outcome: 'pending' });
 
   const reply =
     found.status === 'running'
@@ -235,10 +245,21 @@ async function deliver(deps: ReportRouteDeps, id: string, report: ProviderReport
       detail: 'This phase was captured before, with other figures.',
     });
   }
-  // It may just have been applied: by an earlier copy of the same report, moments before the end.
-  if ((await reportOutcome(db.knex, key)) === 'applied') return mustFind(db, id);
+  // A copy of the same report may have ended it: its outcome is written right after its credits have moved.
+  const mayBeCopy = !first || found.status === 'running';
+  if (mayBeCopy && (await isApplied(db, key))) return mustFind(db, id);
   await decideReport(db.knex, { ...key, outcome: 'late' });
   throw ended(id);
+}
+
+async function isApplied(db: Database, key: ReportKey): Promise<boolean> {
+  const until = Date.now() + DECIDED_WITHIN_MS;
+  let outcome = await reportOutcome(db.knex, key);
+  while (outcome === 'pending' && Date.now() < until) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    outcome = await reportOutcome(db.knex, key);
+  }
+  return outcome === 'applied';
 }
 
 async function whenEnded(db: Database, id: string): Promise<GenerationFacts> {

@@ -23,5 +23,5 @@ SELECT substr(m.api_key, length('account:') + 1), 'req:' || m.key, m.request_has
                     WHERE k.account_id = substr(m.api_key, length('account:') + 1) AND k.key = 'req:' || m.key
                       AND k.request_hash <> m.request_hash);
 
--- A process of an older version that was left running fails here, and no answer of its is lost.
+-- A process of an older version that was left running fails here, and keeps no answers that nobody would look for.
 ALTER TABLE holdfast.request_keys ADD CHECK (api_key NOT LIKE '%:%');

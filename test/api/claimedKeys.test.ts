@@ -1,4 +1,5 @@
 import { createAccountKeys } from '../../db/accountKeys';
+import { openDatabase } from '../../db/connection';
 import { eventually } from '../support/engine';
 import { ledgerOf } from '../support/ledger';
 import type { Reply } from './app';
@@ -11,7 +12,7 @@ let account: string;
 let counter = 0;
 
 beforeAll(async () => {
-  whole = await startWhole();
+  whole = await startWhole({ patient: true });
 });
 afterAll(() => whole.close());
 beforeEach(async () => {
@@ -29,7 +30,7 @@ const sql = async (text: string, values: unknown[]) => {
 const claim = (hash: string) => sql('SELECT * FROM ledger.claim_key($1, $2, $3)', [account, 'req:k', hash]);
 const keep = (text: string) =>
   sql(
-    "SELECT convert_from(answer, 'UTF8') AS answer FROM ledger.keep_answer($1, 'req:k', 200, convert_to($2, 'UTF8'))",
+    "SELECT convert_from(answer, 'UTF8') AS answer FROM ledger.keep_answer($1, 'req:k', 'a', 200, convert_to($2, 'UTF8'))",
     [account, text],
   );
 const free = () => sql("SELECT ledger.free_key($1, 'req:k')", [account]);
@@ -147,7 +148,7 @@ test('a claim of one that failed long ago is taken over by the request itself, a
 });
 
 test('while somebody holds the account’s lock one claim waits for it in the database, the others here', async () => {
-  const keys = createAccountKeys(whole.database.db.knex);
+  const keys = createAccountKeys(whole.database.db.knex, { maxWaiting: 64 });
   const opened = await ledgerOf(whole.database.db).open();
   const locker = await whole.database.owner.pool.connect();
   await locker.query('BEGIN');
@@ -170,7 +171,8 @@ test('while somebody holds the account’s lock one claim waits for it in the da
 });
 
 test('who waited behind a claim that could not get the lock fails with it', async () => {
-  const keys = createAccountKeys(whole.database.db.knex);
+  const impatient = openDatabase({ url: whole.database.url });
+  const keys = createAccountKeys(impatient.knex);
   const locker = await whole.database.owner.pool.connect();
   await locker.query('BEGIN');
   await locker.query('SELECT FROM ledger.accounts WHERE account_id = $1 FOR UPDATE', [account]);
@@ -182,4 +184,5 @@ test('who waited behind a claim that could not get the lock fails with it', asyn
     failed.map((one) => one.status === 'rejected' && String(one.reason).includes('lock timeout')),
   ).toEqual(all.map(() => true));
   expect(await keys.claim({ account, key: 'k', hash: 'a' })).toEqual({ known: 'claimed' });
+  await impatient.close();
 });

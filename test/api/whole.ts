@@ -28,8 +28,8 @@ export interface Whole {
   close: () => Promise<void>;
 }
 
-export async function startWhole(): Promise<Whole> {
-  const database = await testDatabase();
+export async function startWhole(options?: { patient: boolean }): Promise<Whole> {
+  const database = await testDatabase(options);
   const file = path.join(__dirname, '..', 'support', 'catalogs', 'working-day.json');
   await publishCatalog(database.db.knex, { catalog: readCatalog(file) });
   const cancelled: string[] = [];

@@ -44,8 +44,8 @@ export async function claimBoth(
     deepStrictEqual(
       await one(
         pool,
-        "SELECT convert_from(answer, 'UTF8') AS answer FROM ledger.keep_answer($1, $2, 200, convert_to($3, 'UTF8'))",
-        [id, key, text],
+        "SELECT convert_from(answer, 'UTF8') AS answer FROM ledger.keep_answer($1, $2, $3, 200, convert_to($4, 'UTF8'))",
+        [id, key, hash, text],
       ),
       { answer: model.claimed.get(key)?.answer },
     );

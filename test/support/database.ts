@@ -28,7 +28,12 @@ export async function testDatabase({ patient = false } = {}): Promise<TestDataba
   const owner = openDatabase({ url: own, role: null, max: 2, onError: quiet });
   // Read at every connection: also who waits for one of the pool's waits longer.
   if (patient)
-    for (const { pool } of [db, owner]) Object.assign(pool.options, { connectionTimeoutMillis: 60_000 });
+    for (const { pool, knex } of [db, owner]) {
+      const client = knex.client as { pool: object; connectionSettings: object }; // tarn's and pg's, which knex does not type
+      Object.assign(pool.options, { connectionTimeoutMillis: 60_000 });
+      Object.assign(client.connectionSettings, { connectionTimeoutMillis: 60_000 });
+      Object.assign(client.pool, { acquireTimeoutMillis: 60_000 });
+    }
   return {
     db,
     owner,

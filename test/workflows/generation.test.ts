@@ -221,6 +221,17 @@ describe('work the pipeline does itself', () => {
     expect(adds(done.body)).toMatchObject({ credits: { quoted: 96, captured: 50, refunded: 46 } });
   });
 
+  test('answers all copies of a report that are sent at once the same', async () => {
+    for (let round = 0; round < 5; round += 1) {
+      const { id } = await begun(image(external()));
+      const done = { outputs: [{ url: 'https://cdn.test/a' }] };
+      const copies = await Promise.all([1, 2, 3, 4].map(() => report(id, 'complete', done)));
+      expect(copies.map(({ status, body }) => [status, body.status])).toEqual(
+        copies.map(() => [200, 'succeeded']),
+      );
+    }
+  });
+
   test('answers the same report the same, and keeps another one as late', async () => {
     const { id } = await begun(image(external()));
     const done = { outputs: [{ url: 'https://cdn.test/a' }] };

@@ -173,8 +173,8 @@ $$;
 
 -- A request whose answer is a text, and whose effect need not be an operation, claims its key before it does anything: from then
 -- on the ledger refuses the key to any other request, as it refuses one of op_keys (rule 1). Answers what is known of it:
--- claimed, answered (with the answer), conflict, or unknown_account. A claim that is older than any request can be is of one that
--- failed without a word; it counts no more once its own request comes again.
+-- claimed, answered (with the answer), conflict, or unknown_account. A claim that nobody came back to for ten minutes is of one
+-- that failed without a word; it counts no more once its own request comes again.
 CREATE FUNCTION ledger.claim_key(p_account text, p_key text, p_hash text, OUT known text, OUT status int, OUT answer bytea)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 #variable_conflict use_column
@@ -204,11 +204,11 @@ BEGIN
 END $$;
 
 -- The answer of a claimed key; of two requests at a time both get the first one's, which is returned.
-CREATE FUNCTION ledger.keep_answer(p_account text, p_key text, p_status int, p_answer bytea, OUT status int, OUT answer bytea)
+CREATE FUNCTION ledger.keep_answer(p_account text, p_key text, p_hash text, p_status int, p_answer bytea, OUT status int, OUT answer bytea)
 LANGUAGE sql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
   UPDATE ledger.kept_answers k
      SET claims = greatest(0, k.claims - 1), status = coalesce(k.status, p_status), answer = coalesce(k.answer, p_answer)
-   WHERE k.account_id = p_account AND k.key = p_key
+   WHERE k.account_id = p_account AND k.key = p_key AND k.request_hash = p_hash
   RETURNING k.status, k.answer
 $$;
 
