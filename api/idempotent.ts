@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import type { Knex } from 'knex';
 import { MAX_KEY_LENGTH } from '../domain/ids';
 import type { AccountKey, AccountKeys } from '../db/accountKeys';
@@ -29,19 +30,31 @@ import { seal, unseal } from './seal';
  * without a word, may have had its effect: its key stays with it, for the same request to try again.
  */
 
-/** The key of a request, or a problem when it is missing or cannot be one. */
-export function readKey(header: string | undefined, need: KeyNeed): string | null {
+/** The key of a request, or a problem when it is missing or cannot be one. `headers`: as often as it was sent. */
+export function readKey(headers: readonly string[], need: KeyNeed): string | null {
   if (need === 'none') return null;
-  if (header === undefined) {
+  const [sent, more] = headers;
+  if (sent === undefined) {
     if (need === 'optional') return null;
     throw new ProblemError('idempotency_key_required', { detail: 'Send an Idempotency-Key header.' });
   }
+  if (more !== undefined)
+    throw new ProblemError('idempotency_key_invalid', {
+      detail: 'Send one Idempotency-Key header, not several.',
+    });
+  const header = decoded(sent);
   if (header.length === 0 || header.length > MAX_KEY_LENGTH) {
     throw new ProblemError('idempotency_key_invalid', {
       detail: `An Idempotency-Key has 1 to ${MAX_KEY_LENGTH} characters; this one has ${header.length}.`,
     });
   }
   return header;
+}
+
+/** Node reads headers as Latin-1, and most clients write them as UTF-8: what is that is read so. */
+function decoded(header: string): string {
+  const bytes = Buffer.from(header, 'latin1');
+  return isUtf8(bytes) ? bytes.toString('utf8') : header;
 }
 
 export interface OnceRequest {

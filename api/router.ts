@@ -98,7 +98,7 @@ async function answer({ route, request, response, authenticate, knex, keys }: Ar
   if (!Object.values(raw.params).every(isStorable))
     throw new ProblemError('not_found', { detail: 'Nothing has such an id.' });
 
-  const key = readKey(request.get('idempotency-key'), route.idempotency);
+  const key = readKey(request.headersDistinct['idempotency-key'] ?? [], route.idempotency);
   const hash = requestHash({ method: route.method, route: concretePath(route, raw), body: raw.body ?? {} });
   const earlier = async () =>
     key === null ? null : findEarlier({ route, raw, authenticated, knex, keys, key, hash });

@@ -136,23 +136,27 @@ export function catalogRoutes({ db, catalogs }: CatalogRouteDeps): Route[] {
       if (!parsed.ok) throw wrongCatalog(parsed.errors);
       const { catalog } = parsed;
       const newest = await newestVersion(db.knex, catalog.catalog);
-      const changes = catalogChanges(newest?.catalog ?? null, catalog);
+      const atMs = effectiveAt?.getTime() ?? Date.now();
+      // What customers would see change is what is in force by then, not what is scheduled after it.
+      const before = newest === undefined ? null : (await catalogs.inForce(catalog.catalog, atMs)).catalog;
+      const changes = catalogChanges(before, catalog);
+      const supersedes = await scheduledFrom(catalog.catalog, atMs);
       const at = effectiveAt?.toISOString();
-      const supersedes =
-        changes.length === 0
-          ? []
-          : await scheduledFrom(catalog.catalog, effectiveAt?.getTime() ?? Date.now());
-      const facts = { catalog: catalog.catalog, effectiveAt: at ?? null, dryRun, changes, supersedes };
+      const facts = { catalog: catalog.catalog, effectiveAt: at ?? null, dryRun };
+      const answerOf = ({ version, changed }: { version: number; changed: boolean }) => ({
+        ...{ ...facts, version, changed },
+        ...(changed ? { changes, supersedes } : { changes: [], supersedes: [] }),
+      });
       if (dryRun) {
         const [leftOut] = await plansLeftOut(db.knex, catalog);
         if (leftOut !== undefined) throw wrongCatalog([{ path: 'plans', message: leftOut }]);
         const changed = canonicalJson(newest?.catalog) !== canonicalJson(catalog);
         const version = (newest?.version ?? 0) + (changed ? 1 : 0);
-        return { status: 200, body: { ...facts, version, changed } };
+        return { status: 200, body: answerOf({ version, changed }) };
       }
-      const { version, changed } = await publish(db, { catalog, effectiveAt: at });
-      const answer = { ...facts, version, changed };
-      return changed ? { status: 201, body: answer } : { status: 200, body: answer };
+      const published = await publish(db, { catalog, effectiveAt: at });
+      const answer = answerOf(published);
+      return published.changed ? { status: 201, body: answer } : { status: 200, body: answer };
     }),
   ];
 }

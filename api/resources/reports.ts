@@ -116,7 +116,7 @@ export function reportRoutes(deps: ReportRouteDeps): Route[] {
       const deadlineAt =
         extendSeconds === undefined ? undefined : new Date(Date.now() + extendSeconds * 1000);
       const alive = await heartbeat(db.knex, { account: found.account, id: found.id, progress, deadlineAt });
-      if (!alive) throw ended(found.id);
+      if (!alive) throw ended(found.id, 'a heartbeat moves nothing any more');
       return { status: 200, body: shown(await mustFind(db, params.id)) };
     }),
     route({
@@ -249,7 +249,7 @@ async function deliver(deps: ReportRouteDeps, id: string, report: ProviderReport
   const mayBeCopy = !first || found.status === 'running';
   if (mayBeCopy && (await isApplied(db, key))) return mustFind(db, id);
   await decideReport(db.knex, { ...key, outcome: 'late' });
-  throw ended(id);
+  throw ended(id, 'the report was kept and moved no credits');
 }
 
 async function isApplied(db: Database, key: ReportKey): Promise<boolean> {
@@ -284,8 +284,6 @@ function mustBeExternal(found: GenerationFacts): GenerationFacts {
   });
 }
 
-function ended(id: string): ProblemError {
-  return new ProblemError('generation_ended', {
-    detail: `${id} has ended; the report was kept and moved no credits.`,
-  });
+function ended(id: string, then: string): ProblemError {
+  return new ProblemError('generation_ended', { detail: `${id} has ended; ${then}.` });
 }

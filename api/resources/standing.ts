@@ -79,7 +79,8 @@ export function standingRoutes({ db, ledger, starter }: StandingRouteDeps): Rout
       path: '/v1/accounts/{id}/limits',
       summary: 'Limit how many generations may run at once, and how many credits a day may take',
       description:
-        'Null takes a limit away (generations at once then have the default). What is left out stays.',
+        'Null takes a limit away (generations at once then have the default). What is left out stays. The day’s credits ' +
+        'are counted from when there is a limit: what was taken before it, or while there was none, is not.',
       body: z.strictObject({
         openGenerations: z.int().min(1).max(1_000_000).nullable().optional(),
         creditsPerDay: creditsFromZero.nullable().optional(),

@@ -81,6 +81,9 @@ describe('POST /v1/catalogs', () => {
     await post('/v1/catalogs', repriced(0.3));
     const again = await post('/v1/catalogs', repriced(0.3));
     expect([again.status, again.body['changed'], again.body['changes']]).toEqual([200, false, []]);
+    const twice = await Promise.all([1, 2].map(() => post('/v1/catalogs', repriced(0.35))));
+    const told = new Map(twice.map(({ status, body }) => [status, body['changes']]));
+    expect([told.get(200), told.get(201)]).toEqual([[], [expect.objectContaining({ after: 0.35 })]]);
   });
 
   test('with effectiveAt applies from then on, on the account’s own clock', async () => {
@@ -112,6 +115,7 @@ describe('POST /v1/catalogs', () => {
     const fixed = { ...product('three'), dryRun: true };
     for (const dryRun of [true, false])
       expect((await post('/v1/catalogs', { ...fixed, dryRun })).body).toMatchObject({
+        changes: [{ path: 'label', before: 'one', after: 'three' }], // and not the one that is scheduled
         supersedes: [{ version: 2, effectiveAt }],
       });
     expect(await shown()).toMatchObject({ version: 3, scheduled: [] });

@@ -1,9 +1,11 @@
+import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
 import { ProblemError } from '../../api/problems';
 import { apiKeyRoutes } from '../../api/resources/apiKeys';
 import { UsageUnderWay } from '../../db/usageSums';
 import { requestHash } from '../../domain/ids';
 import { testDatabase } from '../support/database';
-import { startApp, type TestApp } from './app';
+import { ADMIN_KEY, startApp, type TestApp } from './app';
 import { testRoutes } from './testRoutes';
 
 let failure: unknown = null;
@@ -100,6 +102,25 @@ describe('what a request meets, in order', () => {
     const reply = await app.call('POST', '/v1/orders', { body: good });
     expect(reply.status).toBe(400);
     expect(reply.body['code']).toBe('idempotency_key_required');
+  });
+
+  test.each([
+    ['as UTF-8', Buffer.from('Zahlung für März 日本', 'utf8').toString('latin1'), 'Zahlung für März 日本'],
+    ['as Latin-1, where it is no UTF-8', 'Zahlung für März', 'Zahlung für März'],
+  ])('an Idempotency-Key is read %s', async (_how, idempotencyKey, key) => {
+    const reply = await app.call('POST', '/v1/orders', { idempotencyKey, body: good });
+    expect(reply.body['key']).toBe(key);
+  });
+
+  test('two Idempotency-Keys are none', async () => {
+    const sent = request(`${app.url}/v1/orders`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${ADMIN_KEY}`, 'idempotency-key': ['one', 'two'] },
+    });
+    sent.end();
+    const [reply] = (await once(sent, 'response')) as [IncomingMessage];
+    expect(reply.statusCode).toBe(400);
+    reply.destroy();
   });
 
   test('an Idempotency-Key may have 255 characters and not 256', async () => {
