@@ -147,7 +147,7 @@ export async function answerUnderKey(
   } catch (error) {
     if (unknown || !didNothing(error)) throw error;
     await keys.free(id);
-    const twins = await lookUp(request, replay === null ? null : () => keptReplay(request, replay));
+    const twins = await lookUp(request, replay);
     if (twins === null) throw error;
     return twins;
   }

@@ -146,7 +146,7 @@ async function perform(accepted: Accepted): Promise<TextAnswer> {
   if (route.keptBy === 'account') {
     const account = accountIn(route, raw);
     if (route.keptAs === 'facts' || key === null || account === null) return run(context);
-    const replay = replayOf(route, { ...raw, account, key, hash, caller });
+    const replay = replayOf(route, keys, { ...raw, account, key, hash, caller });
     return answerUnderKey({ keys, account, key, hash }, { effect: () => run(context), replay });
   }
   if (key === null) return knex.transaction((transaction) => run({ ...context, transaction }));
@@ -175,16 +175,15 @@ async function findEarlier({
   if (route.keptBy === 'api-key') return findReplay({ knex, authenticated, key, hash });
   const account = accountIn(route, raw);
   if (account === null) return null;
-  const request = { keys, account, key, hash };
-  const replay = replayOf(route, { ...raw, account, key, hash, caller: authenticated.caller });
-  return lookUp(
-    request,
-    replay === null || route.keptAs === 'facts' ? replay : () => keptReplay(request, replay),
-  );
+  const { caller } = authenticated;
+  return lookUp({ keys, account, key, hash }, replayOf(route, keys, { ...raw, account, key, hash, caller }));
 }
 
-function replayOf({ replay }: Route, request: KeyedRequest): Replay | null {
-  return replay === undefined ? null : () => replay(request);
+/** What is rendered of the ledger's facts is the same bytes each time; of anything else the first is kept. */
+function replayOf({ replay, keptAs }: Route, keys: AccountKeys, request: KeyedRequest): Replay | null {
+  if (replay === undefined) return null;
+  const render = () => replay(request);
+  return keptAs === 'facts' ? render : () => keptReplay({ keys, ...request }, render);
 }
 
 function accountIn(route: Route, raw: RawRequest): string | null {

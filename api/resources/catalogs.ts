@@ -58,7 +58,7 @@ const publication = z
     changed: z.boolean().describe('False: the newest version says the same'),
     changes: z
       .array(z.object({ path: z.string(), before: z.unknown(), after: z.unknown() }))
-      .describe('Against the newest version, in force or scheduled'),
+      .describe('Beside the version that is in force by then'),
     supersedes: z
       .array(scheduled)
       .describe('Scheduled versions that never come into force, because this newer one begins before them'),

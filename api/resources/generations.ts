@@ -12,6 +12,7 @@ import { keyConflict, refusalFacts, unknownAccount } from '../commonProblems';
 import { renderAnswer } from '../answers';
 import type { GenerationStarter } from '../generationStarter';
 import { listFields, listOf, page } from '../pagination';
+import { type Patience, pollUntil } from '../polling';
 import { PROBLEMS, type ProblemCode } from '../problemKinds';
 import { ProblemError } from '../problems';
 import { accountFrom, type KeyedRequest, type Route, route, type TextAnswer } from '../route';
@@ -129,13 +130,8 @@ export function generationRoutes(deps: GenerationRouteDeps): Route[] {
       query: z.strictObject({ wait: z.coerce.number().min(0).max(30).default(0) }),
       responses: { 200: generation },
     }).handle(async ({ params, query, signal }) => {
-      const until = Date.now() + query.wait * 1000;
-      let found = await mustFind(db, params.id);
-      while (found.status === 'running' && Date.now() < until && !signal.aborted) {
-        await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-        found = await mustFind(db, params.id);
-      }
-      return { status: 200, body: shown(found) };
+      const patience = { withinMs: query.wait * 1000, everyMs: POLL_MS, signal };
+      return { status: 200, body: shown(await whenEnded(db, params.id, patience)) };
     }),
   ];
 }
@@ -207,6 +203,15 @@ export async function mustFind({ knex }: Database, id: string): Promise<Generati
   if (found === undefined)
     throw new ProblemError('unknown_generation', { detail: `There is no generation ${id}.` });
   return found;
+}
+
+/** The generation once it has ended, or as it is when the patience does. */
+export function whenEnded(db: Database, id: string, patience: Patience): Promise<GenerationFacts> {
+  return pollUntil(
+    () => mustFind(db, id),
+    ({ status }) => status !== 'running',
+    patience,
+  );
 }
 
 export function shown(facts: GenerationFacts): z.output<typeof generation> {

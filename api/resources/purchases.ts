@@ -8,6 +8,7 @@ import { type Bucket, bucketOf, type Pack, packOf, returnGraceSeconds } from '..
 import { milli, toCredits, toMilli } from '../../domain/credits';
 import { purchaseId } from '../../domain/ids';
 import { keyConflict, unknownAccount } from '../commonProblems';
+import { pollUntil } from '../polling';
 import { ProblemError } from '../problems';
 import { accountFrom, type Route, route } from '../route';
 import { accountId, creditsOut, reason } from '../schemas';
@@ -98,22 +99,14 @@ export function purchaseRoutes({ db, ledger, catalogs, ring }: PurchaseRouteDeps
       if (kept === undefined || kept.requestHash !== hash) throw keyConflict();
       // Rung also for a repetition: the first ring may be what went wrong.
       ring(params.id);
-      const done = await whenGranted(db, row);
+      const done = await pollUntil(
+        () => findInInbox(db.knex, row),
+        (found) => found?.doneAt != null,
+        { withinMs: GRANTED_WITHIN_MS, everyMs: 50 },
+      );
       return { status: 201, body: showPurchase(done ?? kept), replayed: !fresh };
     }),
   ];
-}
-
-async function whenGranted(
-  db: Database,
-  row: { account: string; key: string },
-): Promise<InboxRow | undefined> {
-  const until = Date.now() + GRANTED_WITHIN_MS;
-  for (;;) {
-    const found = await findInInbox(db.knex, row);
-    if (found?.doneAt != null || Date.now() >= until) return found;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
 }
 
 function showPurchase({ body, doneAt }: InboxRow): z.output<typeof purchase> {

@@ -12,11 +12,12 @@ import type { CancelRequest, ProviderReport } from '../../workflows/contract';
 import { invalidField, keyConflict } from '../commonProblems';
 import type { GenerationStarter } from '../generationStarter';
 import { problemOf } from '../failures';
+import { pollUntil } from '../polling';
 import { ProblemError } from '../problems';
 import { accountFrom, type Route, route } from '../route';
 import { carriedId, creditsIn, instantIn, reason } from '../schemas';
 import { beat, completion, failed, generation } from './generationSchemas';
-import { mustFind, shown } from './generations';
+import { mustFind, shown, whenEnded } from './generations';
 
 /** What happens to a generation after it began: the pipeline's reports, cancel, and an administrator's hand. */
 
@@ -30,7 +31,7 @@ export interface ReportRouteDeps {
 const TAG = 'Generations';
 /** An administrator's refund into a lot that has expired stays spendable this long, unless told otherwise (rule 14). */
 const REFUND_SPENDABLE_SECONDS = 30 * 86_400;
-const ENDED_WITHIN_MS = 5_000;
+const ENDED_SOON = { withinMs: 5_000, everyMs: 100 };
 const DECIDED_WITHIN_MS = 5_000;
 
 export function reportRoutes(deps: ReportRouteDeps): Route[] {
@@ -136,7 +137,7 @@ export function reportRoutes(deps: ReportRouteDeps): Route[] {
         found.id,
         body.reason === undefined ? request : { ...request, reason: body.reason },
       );
-      return { status: 200, body: shown(await whenEnded(db, found.id)) };
+      return { status: 200, body: shown(await whenEnded(db, found.id, ENDED_SOON)) };
     }),
     route({
       ...common,
@@ -180,7 +181,7 @@ export function reportRoutes(deps: ReportRouteDeps): Route[] {
       if (found.status !== 'running') return { status: 200, body: shown(found) };
       const request = { by: 'operator', reason: body.reason } as const;
       const alive = await starter.cancel(found.id, request);
-      const after = alive ? await whenEnded(db, found.id) : found;
+      const after = alive ? await whenEnded(db, found.id, ENDED_SOON) : found;
       if (after.status !== 'running') return { status: 200, body: shown(after) };
       const error = { code: 'released', message: body.reason };
       await ledger
@@ -253,23 +254,12 @@ async function deliver(deps: ReportRouteDeps, id: string, report: ProviderReport
 }
 
 async function isApplied(db: Database, key: ReportKey): Promise<boolean> {
-  const until = Date.now() + DECIDED_WITHIN_MS;
-  let outcome = await reportOutcome(db.knex, key);
-  while (outcome === 'pending' && Date.now() < until) {
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    outcome = await reportOutcome(db.knex, key);
-  }
+  const outcome = await pollUntil(
+    () => reportOutcome(db.knex, key),
+    (found) => found !== 'pending',
+    { withinMs: DECIDED_WITHIN_MS, everyMs: 50 },
+  );
   return outcome === 'applied';
-}
-
-async function whenEnded(db: Database, id: string): Promise<GenerationFacts> {
-  const until = Date.now() + ENDED_WITHIN_MS;
-  let found = await mustFind(db, id);
-  while (found.status === 'running' && Date.now() < until) {
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    found = await mustFind(db, id);
-  }
-  return found;
 }
 
 /** The same report is the same id, however often it is sent. */
