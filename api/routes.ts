@@ -13,6 +13,7 @@ import { type PriceRouteDeps, priceRoutes } from './resources/prices';
 import { type PurchaseRouteDeps, purchaseRoutes } from './resources/purchases';
 import { quoteRoutes } from './resources/quoting';
 import { type ReportRouteDeps, reportRoutes } from './resources/reports';
+import { type RepairRouteDeps, repairRoutes } from './resources/repairs';
 import { type StandingRouteDeps, standingRoutes } from './resources/standing';
 import { type StatementRouteDeps, statementRoutes } from './resources/statement';
 import { type EventRouteDeps, eventRoutes } from './resources/events';
@@ -34,6 +35,7 @@ export type RouteDeps = AccountRouteDeps &
   OperationsItemRouteDeps &
   PriceRouteDeps &
   PurchaseRouteDeps &
+  RepairRouteDeps &
   ReportRouteDeps &
   StandingRouteDeps &
   StatementRouteDeps &
@@ -54,6 +56,7 @@ export function createRoutes(deps: RouteDeps): readonly Route[] {
     ...estimateRoutes(deps),
     ...generationRoutes(deps),
     ...reportRoutes(deps),
+    ...repairRoutes(deps),
     ...holdRoutes(deps),
     ...operationRoutes(deps),
     ...operationsItemRoutes(deps),
