@@ -113,12 +113,19 @@ export interface LedgerActivities {
   reserve(request: ReserveRequest): Promise<Reserved>;
   captureGeneration(request: CaptureRequest): Promise<CaptureReply>;
   releaseGeneration(request: ReleaseRequest): Promise<Ended>;
-  /** Gives back what an undecided reservation may have taken after all. */
+  /**
+   * Asks once more for a reservation that was not decided in time: a hold that was cut less than a minute ago is gone on with,
+   * an older one is given back (rule 8).
+   */
+  decideLate(request: ReserveRequest): Promise<Reserved>;
+  /** What runs that began before `decideLate` do instead: gives back whatever was taken. */
   releaseUndecided(request: { input: GenerationInput; workflowId: string }): Promise<void>;
   /** How a generation stands, for a run that finds its hold closed. */
   endOf(request: { work: Work }): Promise<Ended>;
   /** Milliseconds until the pipeline's deadline, which its heartbeats move; at most 0 when it has passed. */
   untilDeadline(request: { work: Work }): Promise<number>;
+  /** Reports that came in before the deadline and that nobody acted upon yet, oldest first. */
+  pendingReports(request: { work: Work }): Promise<ProviderReport[]>;
   keepLateReport(request: { work: Work; report: ProviderReport }): Promise<void>;
   /** Keeps what was sent as a report and is none; `said` is an excerpt of it. Moves nothing. */
   keepRejectedReport(request: {

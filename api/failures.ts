@@ -1,3 +1,4 @@
+import { isGrpcServiceError } from '@temporalio/client';
 import { ProblemError } from './problems';
 
 /** What may be thrown below a route, as the problem it is. Anything not known here is `internal`. */
@@ -82,12 +83,18 @@ export function problemOf(error: unknown): ProblemError {
   return new ProblemError('internal', { detail: 'An unexpected failure, which was logged.', cause: error });
 }
 
-/** gRPC: DEADLINE_EXCEEDED and UNAVAILABLE, as the Temporal client gives them, wrapped or not. */
-const TEMPORAL_UNAVAILABLE = new Set([4, 14]);
+/**
+ * Whatever the Temporal server answers instead of doing what it was asked, in any of its status codes, is no fault of the
+ * caller's and none that another request cannot meet with better luck: what a caller may not do is found out before.
+ */
+function isTemporal(error: unknown): boolean {
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause)
+    if (isGrpcServiceError(cause)) return true;
+  return false;
+}
 
 function isUnavailable(error: unknown): boolean {
-  const grpc = [memberOf(error, 'code'), memberOf(memberOf(error, 'cause'), 'code')];
-  if (grpc.some((code) => typeof code === 'number' && TEMPORAL_UNAVAILABLE.has(code))) return true;
+  if (isTemporal(error)) return true;
   if (memberOf(error, 'name') === 'LedgerContended') return true;
   const code = memberOf(error, 'code');
   const message = memberOf(error, 'message');

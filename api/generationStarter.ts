@@ -5,7 +5,6 @@ import {
   WithStartWorkflowOperation,
   WorkflowFailedError,
   WorkflowNotFoundError,
-  WorkflowUpdateFailedError,
   WorkflowUpdateRPCTimeoutOrCancelledError,
 } from '@temporalio/client';
 import {
@@ -21,7 +20,6 @@ import {
   type GenerationInput,
   type GenerationResult,
   type ProviderReport,
-  type ReportReply,
   RESERVE_UPDATE_ID,
   type ReserveReply,
   SEARCH_ATTRIBUTES,
@@ -35,19 +33,19 @@ import {
 /** The caller has an answer within this time, or a 503 that says when to come back (rule 8). */
 const ANSWER_WITHIN_MS = 10_000;
 const FAILURE_WITHIN_MS = 2_000;
+const TOLD_WITHIN_MS = 5_000;
 
 export type Started =
   | { kind: 'answered'; reply: ReserveReply }
   | { kind: 'refused'; code: string; detail: string; path?: string }
   | { kind: 'undecided' };
 
-export type Reported = ReportReply | { ok: false; code: 'not_running' | 'undecided' };
-
 export interface GenerationStarter {
   start(input: GenerationInput): Promise<Started>;
   /** False if the workflow has ended. */
   cancel(generation: string, request: CancelRequest): Promise<boolean>;
-  report(generation: string, report: ProviderReport): Promise<Reported>;
+  /** Tells the workflow of a report that the ledger has acted upon; one that has ended need not know. */
+  tell(generation: string, report: ProviderReport): Promise<void>;
   /** Whether the workflow with this id is running; asked of the server itself, not of its search index. */
   isRunning(workflowId: string): Promise<boolean>;
 }
@@ -108,6 +106,8 @@ export function createGenerationStarter({ client, connection, taskQueue }: Start
         if (isRefusal(refusal)) return refusal;
       }
     }
+    // Whatever the server says instead (it refuses to close over a signal, and forgets the update), the key decides.
+    if (isGrpc(cause)) return { kind: 'undecided' };
     throw cause;
   }
 
@@ -130,20 +130,13 @@ export function createGenerationStarter({ client, connection, taskQueue }: Start
         throw error;
       }
     },
-    async report(generation, report) {
+    async tell(generation, report) {
       try {
-        return await connection.withDeadline(Date.now() + ANSWER_WITHIN_MS, () =>
-          client.workflow.getHandle(generation).executeUpdate<ReportReply, [ProviderReport]>(UPDATES.report, {
-            updateId: report.id,
-            args: [report],
-          }),
+        await connection.withDeadline(Date.now() + TOLD_WITHIN_MS, () =>
+          client.workflow.getHandle(generation).signal(SIGNALS.providerReport, report),
         );
       } catch (error) {
-        if (error instanceof WorkflowNotFoundError) return { ok: false, code: 'not_running' };
-        // The workflow closed while the report was on its way in.
-        if (error instanceof WorkflowUpdateFailedError) return { ok: false, code: 'not_running' };
-        if (isLate(error)) return { ok: false, code: 'undecided' };
-        throw error;
+        if (!(error instanceof WorkflowNotFoundError)) throw error;
       }
     },
   };
@@ -156,13 +149,17 @@ function summary({ account, request }: GenerationInput): string {
   return `${[request.action, request.model].filter(Boolean).join('/')} for ${account}`.slice(0, 60);
 }
 
-/** gRPC status: DEADLINE_EXCEEDED, UNAVAILABLE and CANCELLED say nothing of what became of the request. */
-const LATE_STATUS = new Set([1, 4, 14]);
+/** gRPC status: CANCELLED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED and UNAVAILABLE: asking again at once is of no use. */
+const LATE_STATUS = new Set([1, 4, 8, 14]);
 
 function isLate(error: unknown): boolean {
   if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) return true;
+  return isGrpc(error, (code) => LATE_STATUS.has(code));
+}
+
+function isGrpc(error: unknown, fits: (code: number) => boolean = () => true): boolean {
   for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
-    if (isGrpcServiceError(cause) && LATE_STATUS.has(cause.code)) return true;
+    if (isGrpcServiceError(cause) && fits(cause.code)) return true;
   }
   return false;
 }

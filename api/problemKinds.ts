@@ -95,6 +95,12 @@ export const PROBLEMS = {
     retryable: false,
     meaning: 'The account must be created before it is used.',
   },
+  unknown_report: {
+    status: 404,
+    title: 'There is no such late report',
+    retryable: false,
+    meaning: 'The generation has no late report with this id; `lateReports` lists those it has.',
+  },
   unknown_generation: {
     status: 404,
     title: 'No such generation',
@@ -210,6 +216,21 @@ export const PROBLEMS = {
     title: 'The phase is paid already',
     retryable: false,
     meaning: 'A phase is captured once; this report differs from the one that captured it.',
+  },
+  reservation_undone: {
+    status: 409,
+    title: 'The reservation was undone',
+    retryable: false,
+    meaning:
+      'The database was away while this was decided, for so long that nobody waited any more. Nothing is held and nothing ' +
+      'was started. Send the order again under a new key.',
+  },
+  late_report_applied: {
+    status: 409,
+    title: 'The late work is paid already',
+    retryable: false,
+    meaning:
+      'Late work of a generation is charged for once. `charge` is the id of that charge; it can be refunded.',
   },
   refund_exceeds_captured: {
     status: 409,

@@ -4,6 +4,7 @@ import { type CatalogRouteDeps, catalogRoutes } from './resources/catalogs';
 import { estimateRoutes } from './resources/estimates';
 import { type GenerationRouteDeps, generationRoutes } from './resources/generations';
 import { type HoldRouteDeps, holdRoutes } from './resources/holds';
+import { type LateReportRouteDeps, lateReportRoutes } from './resources/lateReports';
 import { type LedgerRouteDeps, ledgerRoutes } from './resources/ledger';
 import { type MemberRouteDeps, memberRoutes } from './resources/members';
 import { type OperationRouteDeps, operationRoutes } from './resources/operations';
@@ -28,6 +29,7 @@ export type RouteDeps = AccountRouteDeps &
   EventRouteDeps &
   GenerationRouteDeps &
   HoldRouteDeps &
+  LateReportRouteDeps &
   LedgerRouteDeps &
   MemberRouteDeps &
   OperationRouteDeps &
@@ -57,6 +59,7 @@ export function createRoutes(deps: RouteDeps): readonly Route[] {
     ...generationRoutes(deps),
     ...reportRoutes(deps),
     ...repairRoutes(deps),
+    ...lateReportRoutes(deps),
     ...holdRoutes(deps),
     ...operationRoutes(deps),
     ...operationsItemRoutes(deps),

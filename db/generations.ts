@@ -1,5 +1,5 @@
 import type { Knex } from 'knex';
-import type { GenerationFacts } from '../domain/generation';
+import { type GenerationFacts, type LateReport, UNDECIDED } from '../domain/generation';
 import { milli } from '../domain/credits';
 
 /** Reads of generations, newest first, and the little about them that is not the ledger's to write. */
@@ -53,7 +53,7 @@ interface GenerationRow {
   forfeited: number | null;
   refunded: number | null;
   refunds: { at: string; milli: number; reason: string | null }[] | null;
-  late_reports: { reportId: string; receivedAt: string; body: unknown }[] | null;
+  late_reports: LateReport[] | null;
 }
 
 const COLUMNS = `g.account_id, g.generation_id, g.status, g.action, g.model, g.params, g.ordered, g.member, g.project,
@@ -67,8 +67,8 @@ const COLUMNS = `g.account_id, g.generation_id, g.status, g.action, g.model, g.p
            SELECT 0, r.at, r.milli, r.reason FROM ledger.opening_holds b
             CROSS JOIN LATERAL jsonb_to_recordset(b.refunds) r (at timestamptz, milli bigint, reason text)
             WHERE b.account_id = g.account_id AND b.hold_id = g.hold_id) f) AS refunds,
-  (SELECT json_agg(json_build_object('reportId', r.report_id, 'receivedAt', r.received_at, 'body', r.body) ORDER BY r.received_at)
-     FROM holdfast.reports r WHERE r.account_id = g.account_id AND r.generation_id = g.generation_id AND r.outcome = 'late') AS late_reports`;
+  (SELECT json_agg(json_build_object('reportId', r.report_id, 'receivedAt', r.received_at, 'body', r.body, 'charge', r.charge) ORDER BY r.received_at)
+     FROM holdfast.reports r WHERE r.account_id = g.account_id AND r.generation_id = g.generation_id AND r.outcome IN ('late', 'charged')) AS late_reports`;
 
 export async function findGeneration(
   knex: Knex,
@@ -114,6 +114,18 @@ export async function listGenerations(knex: Knex, filter: GenerationFilter): Pro
   }
   const rows: GenerationRow[] = await query.limit(filter.limit);
   return rows.map(facts);
+}
+
+/** Whether its reservation was undone, because it could not be decided in time, before anything began. */
+export async function wasUndone(
+  knex: Knex,
+  { account, id }: { account: string; id: string },
+): Promise<boolean> {
+  const row = await knex('ledger.generations')
+    .where({ account_id: account, generation_id: id, status: 'failed' })
+    .whereRaw("error ->> 'code' = ?", [UNDECIDED])
+    .first<{ generation_id: string } | undefined>('generation_id');
+  return row !== undefined;
 }
 
 /** Moves a running generation's deadline and progress. False if it is not running or its deadline has passed. */

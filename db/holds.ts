@@ -41,6 +41,18 @@ export async function holdNow(
     .first<{ open: boolean } | undefined>('open');
 }
 
+/** Whether its credits were taken so recently, in real time, also where the account is on a test clock. */
+export async function wasCutWithin(
+  knex: Knex,
+  { account, holdId, seconds }: { account: string; holdId: string; seconds: number },
+): Promise<boolean> {
+  const row = await knex('ledger.journal')
+    .where({ account_id: account, hold_id: holdId, kind: 'reserve' })
+    .whereRaw('recorded_at > clock_timestamp() - make_interval(secs => ?)', [seconds])
+    .first<{ seq: number } | undefined>('seq');
+  return row !== undefined;
+}
+
 export async function listOpenHolds(
   knex: Knex,
   filter: {

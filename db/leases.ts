@@ -43,6 +43,17 @@ export interface TakeRequest {
   project?: string | undefined;
   feature?: string | undefined;
   metadata?: Record<string, unknown> | undefined;
+  /** A charge by hand for work of a generation that had ended: counted, but against no limit. */
+  lateWork?: LateWork | undefined;
+}
+
+export interface LateWork {
+  /** One of its own per generation, so that it is charged for once. */
+  holdId: string;
+  work: HeldWork;
+  excluded: string[];
+  actor: string;
+  reason: string;
 }
 
 export type TakeOutcome =
@@ -179,18 +190,21 @@ function ofAmount(
 ): Taking {
   const { snapshot, terms, request } = options;
   const { rules } = snapshot;
-  if (rules.suspended) {
+  const { lateWork } = request;
+  if (rules.suspended && lateWork === undefined) {
     const detail = 'This account is suspended; nothing can be taken from it.';
     return { kind: 'refused', refusal: { code: 'account_suspended', detail }, priced: null };
   }
   const { catalog } = terms;
   const member = request.member ?? null;
+  const excluded = lateWork?.excluded ?? [];
+  const counts = countsOf({ snapshot, catalog, priced: null, member, amount });
   return {
     kind: 'takes',
     amount,
-    excluded: [],
+    excluded,
     gated: false,
-    counts: countsOf({ snapshot, catalog, priced: null, member, amount }),
+    counts: lateWork === undefined ? counts : counts.map((count) => ({ ...count, limit: null })),
     maxOpen: rules.maxOpen ?? DEFAULT_MAX_OPEN_GENERATIONS,
     catalogVersion: terms.version,
     paywall: {
@@ -199,13 +213,13 @@ function ofAmount(
       subscribed: hasSubscription(catalog, rules),
       role: roleOf(snapshot, member),
       requiredPlan: null,
-      excluded: [],
-      nextRefresh: nextRefresh({ snapshot, catalog, excluded: [], required: amount }),
+      excluded,
+      nextRefresh: nextRefresh({ snapshot, catalog, excluded, required: amount }),
       required: amount,
       refusalDetail: null,
       debt: snapshot.debt,
     },
-    work: namesOf(request),
+    work: lateWork?.work ?? namesOf(request),
   };
 }
 
@@ -223,10 +237,10 @@ function operationOf(
   snapshot: Snapshot,
   taking: Extract<Taking, { kind: 'takes' }>,
 ): LeaseOperation | ChargeOperation {
-  const { account, key, hash, kind, reserveBefore, ttlSeconds } = request;
+  const { account, key, hash, kind, reserveBefore, ttlSeconds, lateWork } = request;
   const { amount, excluded, catalogVersion, maxOpen, paywall, work, gated, counts } = taking;
   const until = countsUntil(counts);
-  const holdId = holdIdOf(generationId(account, key));
+  const holdId = lateWork?.holdId ?? holdIdOf(generationId(account, key));
   const common = {
     key: `req:${key}`,
     hash,
@@ -241,6 +255,7 @@ function operationOf(
     ...(until === null ? {} : { countsUntil: until }),
     reserveBefore,
     work,
+    ...(lateWork === undefined ? {} : { actor: lateWork.actor, reason: lateWork.reason }),
   };
   if (kind === 'charge') return { op: 'charge', ...common };
   if (ttlSeconds === undefined) throw new Error('a hold without a workflow needs an end');

@@ -78,6 +78,9 @@ export interface HeldWork {
   feature?: string | null;
   metadata?: Record<string, unknown> | null;
   catalogVersion?: number;
+  /** Of a charge for late work: the generation it was for, and the report that delivered it. */
+  generation?: string;
+  report?: string;
 }
 
 /** A hold without a workflow: it is over when its lease is, to the instant. */

@@ -5,6 +5,8 @@ import type { Knex } from 'knex';
 export const ITEM_KINDS = [
   /** Work was delivered for a hold that somebody had closed. */
   'capture_of_closed_hold',
+  /** Work that was not paid for was delivered after its generation had ended: charge for it, or not (rule 16). */
+  'late_report',
   /** A report cost more than was held: what remained was taken (rule 15). */
   'capture_clamped',
   /** What a pipeline sent as a report was none, and nobody heard so. */

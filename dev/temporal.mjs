@@ -125,7 +125,8 @@ async function searchAttributes() {
 
 /**
  * Starts a dev server. `dbFile` null keeps everything in memory. Without `uiPort` there is no UI. `onSpawn` is told
- * of the process before it is ready; `detached` gives it a process group of its own.
+ * of the process before it is ready; `detached` gives it a process group of its own. `settings`: further dynamic
+ * configuration, `key=value` each.
  */
 export async function startTemporal({
   binary,
@@ -136,8 +137,10 @@ export async function startTemporal({
   logFile = null,
   onSpawn = () => {},
   detached = false,
+  settings = [],
 }) {
   const dynamic = [
+    ...settings,
     'system.enableActivityEagerExecution=true',
     'matching.useNewMatcher=true',
     'matching.enableFairness=true',

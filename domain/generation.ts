@@ -1,6 +1,27 @@
 import { type Instant, rfc3339 } from './account';
-import { type MilliCredits, toCredits } from './credits';
+import { type MilliCredits, milli, toCredits } from './credits';
 import { shownReport } from './reports';
+
+/** Of a generation whose reservation was not decided in time, and whose credits were given back before it began. */
+export const UNDECIDED = 'undecided';
+
+/** What came after a generation had ended. It moved nothing by itself; operations may charge for it (rule 16). */
+export interface LateReport {
+  reportId: string;
+  receivedAt: Instant;
+  body: unknown;
+  charge: LateCharge | null;
+}
+
+export interface LateCharge {
+  /** The id of the charge, which can be refunded like any other. */
+  id: string;
+  milli: number;
+  at: Instant;
+  /** The API key. */
+  by: string;
+  reason: string;
+}
 
 /** A generation as it is known: from its row, or from the facts frozen with the answer to its key. */
 export interface GenerationFacts {
@@ -29,7 +50,7 @@ export interface GenerationFacts {
   providerCost: { amount: number; currency: string } | null;
   progress: number | null;
   deadlineAt: Instant | null;
-  lateReports: { reportId: string; receivedAt: Instant; body: unknown }[];
+  lateReports: LateReport[];
   metadata: Record<string, unknown> | null;
   workflowId: string | null;
   temporalUrl: string | null;
@@ -79,10 +100,10 @@ export function generationBody(facts: GenerationFacts) {
       refunded: toCredits(facts.refunded),
       forfeited: toCredits(facts.forfeited),
     },
-    draws: facts.draws.map(({ bucket, milli }) => ({ bucket, credits: toCredits(milli) })),
-    refunds: facts.refunds.map(({ at, milli, reason }) => ({
+    draws: facts.draws.map(({ bucket, milli: drawn }) => ({ bucket, credits: toCredits(drawn) })),
+    refunds: facts.refunds.map(({ at, milli: refunded, reason }) => ({
       at: rfc3339(at),
-      credits: toCredits(milli),
+      credits: toCredits(refunded),
       reason,
     })),
     outputs: facts.outputs,
@@ -91,10 +112,20 @@ export function generationBody(facts: GenerationFacts) {
     providerCost: facts.providerCost,
     progress: facts.progress,
     deadlineAt: rfc3339(facts.deadlineAt),
-    lateReports: facts.lateReports.map(({ reportId, receivedAt, body }) => ({
+    lateReports: facts.lateReports.map(({ reportId, receivedAt, body, charge }) => ({
       reportId,
       receivedAt: rfc3339(receivedAt),
       body: shownReport(body),
+      applied:
+        charge === null
+          ? null
+          : {
+              charge: charge.id,
+              credits: toCredits(milli(charge.milli)),
+              at: rfc3339(charge.at),
+              by: charge.by,
+              reason: charge.reason,
+            },
     })),
     metadata: facts.metadata,
     workflowId: facts.workflowId,

@@ -23,6 +23,11 @@ export function holdIdOf(generation: string): string {
   return generation.replace(/^gen_/, 'hold_');
 }
 
+/** The one charge that late work of a generation may come to. */
+export function lateChargeIdOf(generation: string): string {
+  return `${holdIdOf(generation)}-late`;
+}
+
 /** The account workflow's id. */
 export function accountWorkflowId(account: string): string {
   return `acct_${account}`;

@@ -48,6 +48,13 @@ function completionProblem(report: Record<string, unknown>): string | null {
   return phase === undefined ? null : textProblem('phase', phase, { min: 1, max: REPORT_LIMITS.phaseLength });
 }
 
+/** The outputs that a pipeline lists, as a generation has them. */
+export function outputsOf<O extends object>(
+  listed: readonly O[],
+): (O & { index: number; status: 'succeeded' })[] {
+  return listed.map((output, index) => ({ index, status: 'succeeded', ...output }));
+}
+
 /** A report as HTTP shows it, in credits like every other amount there; what is no report is shown as it came. */
 export function shownReport(report: unknown): unknown {
   if (!isRecord(report)) return report;

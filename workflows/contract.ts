@@ -87,6 +87,13 @@ export interface GenerationInput {
   receivedAt?: string;
   /** Whether the caller may choose a provider though the catalog does not allow it (an admin key). */
   mayChooseProvider?: boolean;
+  /** Set by the workflow itself when it goes on in a new run, because its history grew long. Leave it out. */
+  continued?: Continued;
+}
+
+export interface Continued {
+  /** When the work began (RFC 3339): what it may take in all counts from there. */
+  workBeganAt: string;
 }
 
 export interface Output {

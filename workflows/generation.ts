@@ -3,46 +3,29 @@ import {
   allHandlersFinished,
   CancellationScope,
   condition,
+  continueAsNew,
   isCancellation,
-  log,
   patched,
   setHandler,
   sleep,
   workflowInfo,
 } from '@temporalio/workflow';
 import { HandlerUnfinishedPolicy } from '@temporalio/common';
-import type {
-  CaptureRequest,
-  Ended,
-  FailureReason,
-  ReleaseRequest,
-  Reserved,
-  Work,
-} from '../activities/types';
+import type { Ended, Reserved, ReserveRequest, Work } from '../activities/types';
 import { excerptOf, reportProblem } from '../domain/reports';
-import { FAILURES, type GenerationInput, type GenerationResult, type Output } from './contract';
-import { type Delivery, Mailbox } from './mailbox';
+import { FAILURES, type GenerationInput, type GenerationResult } from './contract';
+import { Mailbox } from './mailbox';
 import { cancelSignal, providerReportSignal, reportUpdate, reserveUpdate } from './messages';
-import { providerOn, reserving, surely } from './proxies';
+import { PATCHES } from './patches';
+import { pipelineWork } from './pipelineWork';
+import { providerWork, stopJob } from './providerWork';
+import { reserving, surely } from './proxies';
 import { onlyTheReport, readCancel, wasTakenUnchecked } from './reports';
 import { tellEnded, tellRunning } from './telling';
+import { type Outcome, undone } from './work';
 
 /** After this long nobody waits for the answer any more, and nothing may be held for them (rule 8). */
 const RESERVE_WITHIN_MS = 8_000;
-/** The last question to a provider gets this long, however little of the work's own time is left. */
-const SHORTEST_POLL_MS = 30_000;
-/** A customer who cancels waits for the provider no longer than this. */
-const STOP_WITHIN_MS = 10_000;
-
-/** Changes of what runs that are under way would do; test/workflows/histories hold them to it. */
-const PATCHES = { rejectedReportsAreKept: 'rejected-reports-are-kept' } as const;
-
-/** How the work went, before any credits move. */
-type Outcome =
-  | { kind: 'delivered'; capture: CaptureRequest }
-  | { kind: 'undone'; release: ReleaseRequest }
-  /** The pipeline's report was answered only once its credits had moved. */
-  | { kind: 'settled'; ended: Ended };
 
 /**
  * One generation: its price is held, the work is done, what was delivered is captured and the rest given back.
@@ -103,9 +86,19 @@ export async function generationWorkflow(input: GenerationInput): Promise<Genera
   if (work === null) return finish({ generation, status });
 
   tellRunning(work);
+  const began = Date.parse(input.continued?.workBeganAt ?? new Date().toISOString());
   const outcome = await working
-    .run(() => (work.provider.type === 'external' ? pipelineWork(work, mailbox) : providerWork(work)))
+    .run(() =>
+      work.provider.type === 'external'
+        ? pipelineWork(work, mailbox)
+        : providerWork({ work, mailbox, beganMs: began }),
+    )
     .catch((error: unknown) => interrupted({ work, mailbox, error }));
+  if (outcome.kind === 'continues') {
+    // The hold is in the ledger and the same in the next run, which finds it by its key (rule 5).
+    const continued = { workBeganAt: new Date(began).toISOString() };
+    return continueAsNew<typeof generationWorkflow>({ ...input, continued });
+  }
   const ended = await CancellationScope.nonCancellable(() => settleUp(outcome));
   tellEnded(work, ended);
   return finish({
@@ -131,6 +124,10 @@ export async function generationWorkflow(input: GenerationInput): Promise<Genera
       if (work === null) mailbox.close();
       else await keepLate(work, mailbox);
       await condition(allHandlersFinished);
+      // The server refuses to close over a signal that has just come in, and forgets the updates of the task that tried.
+      if (mailbox.answered && patched(PATCHES.answersComeFirst)) {
+        await sleep(1, { summary: 'until the answer is with the server' });
+      }
     });
     return result;
   }
@@ -148,15 +145,11 @@ async function reserve(input: GenerationInput): Promise<Extract<Reserved, { kind
   const { workflowId, startTime } = workflowInfo();
   const receivedMs = input.receivedAt === undefined ? startTime.getTime() : Date.parse(input.receivedAt);
   const reserveBefore = new Date(receivedMs + RESERVE_WITHIN_MS).toISOString();
-  let reserved: Reserved;
-  try {
-    reserved = await CancellationScope.nonCancellable(() =>
-      reserving.reserve({ input, workflowId, reserveBefore }),
-    );
-  } catch (error) {
-    if (isInvalid(error)) throw error;
-    reserved = { kind: 'too_late' };
-  }
+  const request = { input, workflowId, reserveBefore };
+  const reserved = await CancellationScope.nonCancellable(() =>
+    // A run that continues another has its hold already, and waits for it as long as for any other step.
+    input.continued === undefined ? reserveInTime(request) : surely((ledger) => ledger.reserve(request)),
+  );
   if (reserved.kind === 'answered') return reserved;
   if (reserved.kind === 'refused') {
     throw ApplicationFailure.create({
@@ -166,10 +159,6 @@ async function reserve(input: GenerationInput): Promise<Extract<Reserved, { kind
       details: [reserved],
     });
   }
-  // Whether the last attempt came through is not known, so what it may have held is given back first.
-  await CancellationScope.nonCancellable(() =>
-    surely((ledger) => ledger.releaseUndecided({ input, workflowId })),
-  );
   throw ApplicationFailure.create({
     type: FAILURES.undecided,
     message: 'The reservation could not be decided in time; nothing is held. Send the same request again.',
@@ -177,89 +166,19 @@ async function reserve(input: GenerationInput): Promise<Extract<Reserved, { kind
   });
 }
 
-/** Work that an adapter of ours has a provider do: submit, then ask until it is done, holding no worker slot. */
-async function providerWork(work: Work): Promise<Outcome> {
-  const startedMs = Date.now();
-  const summary = `${work.action} at ${work.provider.type}`;
-  let limitMs = work.maxDurationSeconds * 1000;
-  const leftMs = () => startedMs + limitMs - Date.now();
-  let step = await providerOn(work, { summary, withinMs: limitMs }).submitWork({ work });
-  while (step.state === 'pending') {
-    limitMs = Math.min(limitMs, step.giveUpAfterMs ?? limitMs);
-    if (leftMs() <= 0) {
-      await stopJob(work, 'engine');
-      return undone(work, 'provider', {
-        code: 'provider_timeout',
-        message: `No result within ${limitMs / 1000} s.`,
-      });
-    }
-    await sleep(Math.min(step.pollAfterMs, leftMs()), { summary: 'until the provider is asked again' });
-    const withinMs = Math.max(leftMs(), SHORTEST_POLL_MS);
-    step = await providerOn(work, { summary: `is it done? ${summary}`, withinMs }).pollWork({ work });
-  }
-  if (step.state === 'done') {
-    return delivered(work, {
-      outputs: step.outputs,
-      ...(step.providerCost && { providerCost: step.providerCost }),
-    });
-  }
-  const gone = { code: 'hold_closed', message: 'The hold was closed before the work was submitted.' };
-  return undone(work, 'provider', step.state === 'failed' ? step.error : gone);
-}
-
-/** Tells the provider to stop. If it cannot be told, its result comes late and moves nothing (rule 16). */
-async function stopJob(work: Work, by: 'customer' | 'operator' | 'engine'): Promise<void> {
+async function reserveInTime(request: ReserveRequest): Promise<Reserved> {
+  let reserved: Reserved;
   try {
-    await providerOn(work, { summary: 'cancel the job', withinMs: STOP_WITHIN_MS }).cancelWork({ work, by });
+    reserved = await reserving.reserve(request);
   } catch (error) {
-    log.warn('the provider could not be told to stop', { generation: work.generation, error });
+    if (isInvalid(error)) throw error;
+    reserved = { kind: 'too_late' };
   }
-}
-
-/** Work the pipeline does itself and reports, phase by phase if it likes, before a deadline its heartbeats move. */
-async function pipelineWork(work: Work, mailbox: Mailbox): Promise<Outcome> {
-  for (;;) {
-    const delivery = mailbox.next();
-    if (delivery === undefined) {
-      const leftMs = await surely((ledger) => ledger.untilDeadline({ work }));
-      if (leftMs <= 0) {
-        return undone(work, 'customer', {
-          code: 'deadline_passed',
-          message: 'The pipeline reported nothing in time.',
-        });
-      }
-      await condition(() => mailbox.waiting, leftMs, {
-        summary: 'until the pipeline reports or its deadline',
-      });
-      continue;
-    }
-    const settled = await CancellationScope.nonCancellable(() => actOn({ work, mailbox, delivery }));
-    if (settled !== null) return settled;
-  }
-}
-
-/** Acts on one report and then answers it. Null: the work goes on. */
-async function actOn(options: { work: Work; mailbox: Mailbox; delivery: Delivery }): Promise<Outcome | null> {
-  const { work, mailbox } = options;
-  const { report, heard } = options.delivery;
-  if (report.kind === 'fail') {
-    const error = { code: report.code, message: report.message };
-    const release: ReleaseRequest = { work, cause: 'customer', status: 'failed', error, reportId: report.id };
-    const ended = await surely((ledger) => ledger.releaseGeneration(release));
-    mailbox.answer(report, { ok: true });
-    return { kind: 'settled', ended };
-  }
-  const { kind: _, id, outputs, ...figures } = report;
-  const made = outputs.map((output, index): Output => ({ index, status: 'succeeded', ...output }));
-  // Whoever waits can be told that it is too much; else what remains is taken, and operations are told (rule 15).
-  const capture = { work, ...figures, outputs: made, reportId: id, ...(heard ? {} : { clamp: true }) };
-  const reply = await surely((ledger) => ledger.captureGeneration(capture));
-  if (reply.kind === 'exceeds_hold' || reply.kind === 'phase_captured') {
-    mailbox.answer(report, { ok: false, code: reply.kind });
-    return null;
-  }
-  mailbox.answer(report, reply.kind === 'applied' ? { ok: true } : { ok: false, code: 'generation_ended' });
-  return report.final || reply.kind === 'closed' ? { kind: 'settled', ended: reply.ended } : null;
+  if (reserved.kind !== 'too_late') return reserved;
+  // Whether the last attempt came through is not known: it is asked for once more, for however long that takes.
+  if (patched(PATCHES.lateReservationsGoOn)) return surely((ledger) => ledger.decideLate(request));
+  await surely((ledger) => ledger.releaseUndecided(request));
+  return reserved;
 }
 
 /** The work stopped before it ended: somebody cancelled, or our own machinery gave up. */
@@ -272,6 +191,8 @@ async function interrupted(options: { work: Work; mailbox: Mailbox; error: unkno
           ? error.cause.message
           : error.message
         : String(error);
+    if (work.provider.type !== 'external' && patched(PATCHES.givingUpStopsTheJob))
+      await stopJob(work, 'engine');
     return undone(work, 'engine', { code: 'provider_unreachable', message });
   }
   // Without a cancel signal it was the Temporal UI's or CLI's Cancel: an operator's doing.
@@ -287,20 +208,12 @@ async function interrupted(options: { work: Work; mailbox: Mailbox; error: unkno
 }
 
 /** Moves the credits. Everything here is keyed by workflow and step, so a repetition finds itself done. */
-async function settleUp(outcome: Outcome): Promise<Ended> {
+async function settleUp(outcome: Exclude<Outcome, { kind: 'continues' }>): Promise<Ended> {
   if (outcome.kind === 'settled') return outcome.ended;
   if (outcome.kind === 'undone') return surely((ledger) => ledger.releaseGeneration(outcome.release));
   const reply = await surely((ledger) => ledger.captureGeneration(outcome.capture));
   if (reply.kind === 'applied' || reply.kind === 'closed') return reply.ended;
   return surely((ledger) => ledger.endOf({ work: outcome.capture.work }));
-}
-
-function delivered(work: Work, result: Pick<CaptureRequest, 'outputs' | 'providerCost'>): Outcome {
-  return { kind: 'delivered', capture: { work, final: true, ...result } };
-}
-
-function undone(work: Work, cause: ReleaseRequest['cause'], error: FailureReason): Outcome {
-  return { kind: 'undone', release: { work, cause, status: 'failed', error } };
 }
 
 /** A local activity's failure comes as it was thrown, a regular one's as the cause of an ActivityFailure. */

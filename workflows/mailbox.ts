@@ -10,6 +10,8 @@ export interface Delivery {
 /** What came in for a generation: reports in order, each once, and whether somebody asked to stop. */
 export class Mailbox {
   cancel: CancelRequest | null = null;
+  /** Whether anybody was given an answer, which the server must have before the run may close. */
+  answered = false;
   private readonly queue: Delivery[] = [];
   private readonly replies = new Map<string, ReportReply>();
   private closed = false;
@@ -18,6 +20,7 @@ export class Mailbox {
   async deliver(report: ProviderReport): Promise<ReportReply> {
     this.put({ report, heard: true });
     await condition(() => this.replies.has(report.id) || this.closed);
+    this.answered = true;
     return this.replies.get(report.id) ?? { ok: false, code: 'generation_ended' };
   }
 

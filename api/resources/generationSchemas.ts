@@ -61,6 +61,14 @@ export const newGeneration = z
 const bucketCredits = z.object({ bucket: z.string(), credits: creditsOut });
 const failure = z.object({ code: z.string(), message: z.string() });
 
+const lateCharge = z.object({
+  charge: z.string().describe('The id of the charge, which can be refunded'),
+  credits: creditsOut,
+  at: instantOut.nullable(),
+  by: z.string().describe('The API key'),
+  reason: z.string(),
+});
+
 export const generation = z
   .object({
     id: z.string(),
@@ -98,7 +106,12 @@ export const generation = z
     progress: z.number().nullable(),
     deadlineAt: instantOut.nullable(),
     lateReports: z.array(
-      z.object({ reportId: z.string(), receivedAt: instantOut.nullable(), body: z.unknown() }),
+      z.object({
+        reportId: z.string(),
+        receivedAt: instantOut.nullable(),
+        body: z.unknown(),
+        applied: lateCharge.nullable().describe('What was charged for it by hand; null: nothing'),
+      }),
     ),
     metadata: z.record(z.string(), z.unknown()).nullable(),
     workflowId: z.string().nullable(),

@@ -1,11 +1,11 @@
 import { z } from 'zod';
 import type { CatalogStore } from '../../db/catalogs';
 import type { Database } from '../../db/connection';
-import { findGeneration, listGenerations } from '../../db/generations';
+import { findGeneration, listGenerations, wasUndone } from '../../db/generations';
 import type { Ledger } from '../../db/ledger';
 import { generationHash, type Reservations } from '../../db/reservations';
 import { type GenerationFacts, generationBody } from '../../domain/generation';
-import { accountOf } from '../../domain/ids';
+import { accountOf, generationId } from '../../domain/ids';
 import type { Refusal } from '../../domain/refusals';
 import type { GenerationInput } from '../../workflows/contract';
 import { keyConflict, refusalFacts, unknownAccount } from '../commonProblems';
@@ -40,7 +40,16 @@ export function generationRoutes(deps: GenerationRouteDeps): Route[] {
   /** Rule 1: what a key was answered is answered again, before anything else is looked at. */
   async function replay({ account, key }: KeyedRequest): Promise<TextAnswer | null> {
     const known = await ledger.answerTo(account, `req:${key}`);
-    return known === null ? null : { ...(await renderAnswer(catalogs, known.answer)), replayed: true };
+    if (known === null) return null;
+    const id = generationId(account, key);
+    // What was held came back before anything began, so nobody may be told that it runs (rule 8).
+    if (await wasUndone(db.knex, { account, id })) {
+      throw new ProblemError('reservation_undone', {
+        detail: `The reservation of ${id} was not decided in time and was undone: nothing is held. Use a new key.`,
+        extensions: { retryWithNewKey: true },
+      });
+    }
+    return { ...(await renderAnswer(catalogs, known.answer)), replayed: true };
   }
 
   return [
@@ -75,6 +84,7 @@ export function generationRoutes(deps: GenerationRouteDeps): Route[] {
         'unknown_model',
         'unknown_option',
         'too_many_open_generations',
+        'reservation_undone',
       ],
       body: newGeneration,
       responses: { 201: generation },

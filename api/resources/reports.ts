@@ -1,16 +1,17 @@
+import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { CatalogStore } from '../../db/catalogs';
 import type { Database } from '../../db/connection';
+import { actOnReport, findTerms } from '../../db/endings';
 import { heartbeat } from '../../db/generations';
 import type { Ledger } from '../../db/ledger';
-import { decideReport, keepReport, type ReportKey, reportOutcome } from '../../db/reports';
+import { keepReport, markTold, reportOutcome } from '../../db/reports';
 import { actionOf } from '../../domain/catalog';
 import type { GenerationFacts } from '../../domain/generation';
 import { requestHash } from '../../domain/ids';
 import type { ProviderReport } from '../../workflows/contract';
 import { invalidField } from '../commonProblems';
 import type { GenerationStarter } from '../generationStarter';
-import { pollUntil } from '../polling';
 import { ProblemError } from '../problems';
 import { accountFrom, type Route, route } from '../route';
 import { carriedId } from '../schemas';
@@ -27,7 +28,6 @@ export interface ReportRouteDeps {
 }
 
 const TAG = 'Generations';
-const DECIDED_WITHIN_MS = 5_000;
 
 export function reportRoutes(deps: ReportRouteDeps): Route[] {
   const { db } = deps;
@@ -52,7 +52,7 @@ export function reportRoutes(deps: ReportRouteDeps): Route[] {
       idempotency: 'optional',
       errors: ['unknown_generation', 'generation_ended', 'exceeds_hold', 'phase_captured', 'not_external'],
       body: completion,
-    }).handle(async ({ params, body }) => {
+    }).handle(async ({ params, body, logger }) => {
       const { credits, outputs, phase, providerCost, final } = body;
       if (phase !== undefined) await assertPhase(deps, await mustFind(db, params.id), phase);
       const report: ProviderReport = {
@@ -64,7 +64,7 @@ export function reportRoutes(deps: ReportRouteDeps): Route[] {
         ...(phase === undefined ? {} : { phase }),
         ...(providerCost === undefined ? {} : { providerCost }),
       };
-      return { status: 200, body: shown(await deliver(deps, params.id, report)) };
+      return { status: 200, body: shown(await deliver(deps, { id: params.id, report, logger })) };
     }),
     route({
       ...common,
@@ -74,13 +74,13 @@ export function reportRoutes(deps: ReportRouteDeps): Route[] {
       idempotency: 'optional',
       errors: ['unknown_generation', 'generation_ended', 'not_external'],
       body: failed,
-    }).handle(async ({ params, body }) => {
+    }).handle(async ({ params, body, logger }) => {
       const report: ProviderReport = {
         kind: 'fail',
         id: reportId(params.id, { kind: 'fail', ...body }),
         ...body,
       };
-      return { status: 200, body: shown(await deliver(deps, params.id, report)) };
+      return { status: 200, body: shown(await deliver(deps, { id: params.id, report, logger })) };
     }),
     route({
       ...common,
@@ -112,49 +112,46 @@ async function assertPhase({ ledger, catalogs }: ReportRouteDeps, found: Generat
   throw invalidField('phase', `${found.action} has no phase ${phase}; its phases are ${phases}.`);
 }
 
-/** The report is kept first, then acted upon: whatever happens to it, what was said is not lost (rule 16). */
-async function deliver(deps: ReportRouteDeps, id: string, report: ProviderReport): Promise<GenerationFacts> {
-  const { db, starter } = deps;
+/**
+ * The report is kept first, then the ledger acts upon it: whether its hold is open decides, not whether its workflow can be
+ * reached. The workflow is told afterwards; whatever of this does not come about, the sweep does (rules 16, 31).
+ */
+async function deliver(
+  deps: ReportRouteDeps,
+  { id, report, logger }: { id: string; report: ProviderReport; logger: Logger },
+): Promise<GenerationFacts> {
+  const { db, ledger, starter } = deps;
   const found = mustBeExternal(await mustFind(db, id));
-  const key = { account: found.account, generation: id, reportId: report.id };
+  const { account } = found;
+  const key = { account, generation: id, reportId: report.id };
   if ((await reportOutcome(db.knex, key)) === 'applied') return mustFind(db, id);
-  const first = await keepReport(db.knex, { ...key, body: report, outcome: 'pending' });
+  const terms = await findTerms(db.knex, { account, generation: id });
+  if (terms === undefined) throw ended(id, 'it was free, and no report moves anything');
+  await keepReport(db.knex, { ...key, body: report });
+  switch (await actOnReport({ ledger, knex: db.knex }, terms, { report, heard: true })) {
+    case 'exceeds_hold':
+      throw new ProblemError('exceeds_hold', {
+        detail: 'The generation holds fewer credits than the report names.',
+      });
+    case 'phase_captured':
+      throw new ProblemError('phase_captured', {
+        detail: 'This phase was captured before, with other figures.',
+      });
+    case 'closed':
+      throw ended(id, 'the report was kept and moved no credits');
+    default:
+  }
+  void tell();
+  return mustFind(db, id);
 
-  const reply =
-    found.status === 'running'
-      ? await starter.report(id, report)
-      : ({ ok: false, code: 'not_running' } as const);
-  if (reply.ok) return mustFind(db, id);
-  if (reply.code === 'undecided') {
-    throw new ProblemError('unavailable', {
-      detail: 'The report was kept but not acted upon yet; send it again.',
-      begun: true,
-    });
+  async function tell(): Promise<void> {
+    try {
+      await starter.tell(id, report);
+      await markTold(db.knex, key);
+    } catch (error) {
+      logger.warn({ err: error, generation: id }, 'the workflow was not told of a report; the sweep will');
+    }
   }
-  if (reply.code === 'exceeds_hold') {
-    throw new ProblemError('exceeds_hold', {
-      detail: 'The generation holds fewer credits than the report names.',
-    });
-  }
-  if (reply.code === 'phase_captured') {
-    throw new ProblemError('phase_captured', {
-      detail: 'This phase was captured before, with other figures.',
-    });
-  }
-  // A copy of the same report may have ended it: its outcome is written right after its credits have moved.
-  const mayBeCopy = !first || found.status === 'running';
-  if (mayBeCopy && (await isApplied(db, key))) return mustFind(db, id);
-  await decideReport(db.knex, { ...key, outcome: 'late' });
-  throw ended(id, 'the report was kept and moved no credits');
-}
-
-async function isApplied(db: Database, key: ReportKey): Promise<boolean> {
-  const outcome = await pollUntil(
-    () => reportOutcome(db.knex, key),
-    (found) => found !== 'pending',
-    { withinMs: DECIDED_WITHIN_MS, everyMs: 50 },
-  );
-  return outcome === 'applied';
 }
 
 /** The same report is the same id, however often it is sent. */

@@ -83,7 +83,7 @@ function deaf(cancelled: string[]): GenerationStarter {
       cancelled.push(id);
       return Promise.resolve(false);
     },
-    report: () => Promise.resolve({ ok: false, code: 'undecided' }),
+    tell: () => Promise.resolve(),
     isRunning: () => Promise.resolve(false),
   };
 }

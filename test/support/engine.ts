@@ -100,9 +100,13 @@ export interface EngineOptions {
   /** Instead of a database of the shared server: one the test brings and stops as it likes. */
   database?: TestDatabase;
   env?: Record<string, string>;
+  /** Of one process only: where it finds a server by another way than the others, say. */
+  workerEnv?: Record<string, string>;
+  apiEnv?: Record<string, string>;
 }
 
-export async function startEngine({ database: given, env = {} }: EngineOptions = {}): Promise<Engine> {
+export async function startEngine(options: EngineOptions = {}): Promise<Engine> {
+  const { database: given, env = {}, workerEnv = {}, apiEnv = {} } = options;
   const address = process.env['HOLDFAST_TEST_TEMPORAL'];
   if (address === undefined)
     throw new Error('HOLDFAST_TEST_TEMPORAL is not set: jest runs without its global set-up');
@@ -132,16 +136,16 @@ export async function startEngine({ database: given, env = {} }: EngineOptions =
     LOG_LEVEL: 'info',
     ...env,
   };
-  const run = async (entry: string, ready: RegExp) =>
-    (await startNode([path.join(ROOT, 'dist', entry)], { env: environment, ready })).child;
-  const runWorker = () => run('activities/worker.js', /worker is running/);
+  const run = async (entry: string, ready: RegExp, own: Record<string, string>) =>
+    (await startNode([path.join(ROOT, 'dist', entry)], { env: { ...environment, ...own }, ready })).child;
+  const runWorker = () => run('activities/worker.js', /worker is running/, workerEnv);
   const url = `http://127.0.0.1:${port}`;
   const connection = await Connection.connect({ address });
   const temporal = new Client({ connection, dataConverter });
 
   let worker = await runWorker();
   const others: ChildProcess[] = [];
-  const api = await run('api/main.js', /api is listening/);
+  const api = await run('api/main.js', /api is listening/, apiEnv);
 
   return {
     url,

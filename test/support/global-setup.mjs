@@ -16,6 +16,9 @@ const FAST = {
   max_connections: 400,
 };
 
+/** A tenth of the server's own default, so that a test can make a history that is long. */
+const SHORT_HISTORIES = ['limit.historyCount.suggestContinueAsNew=400'];
+
 export default async function setup() {
   const log = (line) => process.stdout.write(`${line}\n`);
   const binary = await findTemporal({ log });
@@ -30,7 +33,12 @@ export default async function setup() {
       log,
       onSpawn: (child) => endWithUs(child, 'SIGINT'),
     }),
-    startTemporal({ binary, port: await freePort(), onSpawn: (child) => endWithUs(child, 'SIGTERM') }),
+    startTemporal({
+      binary,
+      port: await freePort(),
+      settings: SHORT_HISTORIES,
+      onSpawn: (child) => endWithUs(child, 'SIGTERM'),
+    }),
   ]);
   globalThis.holdfastTestServers = { postgres, temporal, directory };
   const { migrate } = await import('../../dist/db/migrate.js').then((module) => module.default ?? module);

@@ -1,0 +1,14 @@
+/** Changes of what runs that are under way would do; test/workflows/histories hold them to it. */
+export const PATCHES = {
+  rejectedReportsAreKept: 'rejected-reports-are-kept',
+  /** A reservation that came through after all is gone on with, and not undone. */
+  lateReservationsGoOn: 'late-reservations-go-on',
+  /** What was reported before the deadline, and not acted upon, is acted upon at the deadline. */
+  pendingReportsCount: 'pending-reports-count',
+  /** A run that gives up tells the provider to stop. */
+  givingUpStopsTheJob: 'giving-up-stops-the-job',
+  /** A run goes on as a new one before its history is too long. */
+  longRunsContinue: 'long-runs-continue',
+  /** The answer to a report is with the server before the run closes. */
+  answersComeFirst: 'answers-come-first',
+} as const;
