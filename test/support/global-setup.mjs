@@ -16,8 +16,8 @@ const FAST = {
   max_connections: 400,
 };
 
-/** A tenth of the server's own default, so that a test can make a history that is long. */
-const SHORT_HISTORIES = ['limit.historyCount.suggestContinueAsNew=400'];
+/** A sixteenth of the server's own default, so that a test can make a history that is long. */
+const SHORT_HISTORIES = ['limit.historyCount.suggestContinueAsNew=250'];
 
 export default async function setup() {
   const log = (line) => process.stdout.write(`${line}\n`);

@@ -236,7 +236,7 @@ test('a run whose history grew long goes on in another with the same hold', asyn
   const id = await begun();
   const run = async () => (await workflow(id).describe()).runId;
   const first = await run();
-  for (let sent = 0; sent < 300; sent += 10) {
+  for (let sent = 0; sent < 200; sent += 10) {
     await Promise.all(
       Array.from({ length: 10 }, (_, n) => {
         const report = { kind: 'complete', id: `r${sent + n}`, outputs: [], final: false, creditsMilli: 0 };
