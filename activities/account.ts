@@ -1,11 +1,11 @@
 import type { Knex } from 'knex';
-import { type InboxRow, markDone, markFailed, pendingInInbox, untilNextInInbox } from '../db/inbox';
+import { type InboxRow, notablePurchases, untilNextInInbox } from '../db/inbox';
+import { createInboxWork } from '../db/inboxWork';
 import type { Ledger } from '../db/ledger';
-import { type ItemKey, raiseItem, resolveItem } from '../db/operationsItems';
 import { toMs } from '../domain/account';
-import { milli } from '../domain/credits';
+import { milli, toCredits } from '../domain/credits';
 import { jitterMs } from '../domain/jitter';
-import type { AccountActivities } from './types';
+import type { AccountActivities, SeenPurchase } from './types';
 
 export interface AccountDeps {
   ledger: Ledger;
@@ -16,11 +16,12 @@ export interface AccountDeps {
   quietMs: number;
 }
 
-/** Rows taken from an inbox at one look; what is left is taken at the next. */
+/** Rows taken from an inbox at one look, and how long it may take; what is left is taken at the next. */
 const INBOX_PAGE = 100;
+const INBOX_WITHIN_MS = 10_000;
 
-/** A row that failed this often, over about half a minute, is shown to a person. */
-const ATTEMPTS_BEFORE_ALERT = 5;
+/** Purchases that an account's workflow shows. */
+const SHOWN_PURCHASES = 10;
 
 /** Neither the shortest timer nor clock differences may make a busy loop of a boundary that is just ahead. */
 const SHORTEST_SLEEP_MS = 1_000;
@@ -31,61 +32,39 @@ export function createAccountActivities({
   jitterWindowMs,
   quietMs,
 }: AccountDeps): AccountActivities {
+  const inbox = createInboxWork({ ledger, knex });
   return {
     async drainInbox({ account }) {
-      let done = 0;
-      let failed = 0;
-      for (const row of await pendingInInbox(knex, { account, limit: INBOX_PAGE })) {
-        try {
-          await work(ledger, row);
-          await markDone(knex, row);
-          await resolveItem(knex, failingItem(row));
-          done += 1;
-        } catch (error) {
-          await putOff(row, error instanceof Error ? error.message : String(error));
-          failed += 1;
-        }
-      }
-      return { done, failed, nextMs: await untilNextInInbox(knex, account) };
+      const drained = await inbox.drain({ account, limit: INBOX_PAGE, withinMs: INBOX_WITHIN_MS });
+      const purchases = await notablePurchases(knex, { account, limit: SHOWN_PURCHASES });
+      return {
+        ...drained,
+        nextMs: await untilNextInInbox(knex, account),
+        purchases: purchases.map(seen),
+      };
     },
 
     async settleAccount({ account }) {
       const settled = await ledger.settle(account, { touch: false });
+      if (settled === null) return { sleepMs: null, quietMs };
+      const { plan, wakeAt, onTestClock } = settled;
+      const untilMs = toMs(wakeAt) - Date.now();
+      if (untilMs === Number.POSITIVE_INFINITY) return { sleepMs: null, quietMs, plan, nextAt: null };
+      const nextAt = new Date(toMs(wakeAt)).toISOString();
       // A test clock moves by being told to, and whoever moves it settles; timers would run on real time.
-      if (settled === null || settled.onTestClock) return { sleepMs: null, quietMs };
-      const untilMs = toMs(settled.wakeAt) - Date.now();
-      if (untilMs === Number.POSITIVE_INFINITY) return { sleepMs: null, quietMs };
+      if (onTestClock) return { sleepMs: null, quietMs, plan, nextAt };
       const sleepMs = Math.max(SHORTEST_SLEEP_MS, untilMs + jitterMs({ account, windowMs: jitterWindowMs }));
-      return { sleepMs: Math.ceil(sleepMs), quietMs };
+      return { sleepMs: Math.ceil(sleepMs), quietMs, plan, nextAt };
     },
   };
-
-  async function putOff(row: InboxRow, error: string): Promise<void> {
-    const { attempts } = await markFailed(knex, { account: row.account, key: row.key, error });
-    if (attempts < ATTEMPTS_BEFORE_ALERT) return;
-    await raiseItem(knex, { ...failingItem(row), detail: { kind: row.kind, attempts, error } });
-  }
 }
 
-function failingItem({ account, key }: InboxRow): ItemKey {
-  return { account, kind: 'inbox_row_failing', subject: key };
-}
-
-async function work(ledger: Ledger, row: InboxRow): Promise<void> {
-  const { purchase, creditsMilli, quantity, rank, graceSeconds, actor, reason } = row.body;
-  const reply = await ledger.run(row.account, {
-    op: 'grant',
-    key: `sys:pack:${purchase}`,
-    hash: `${creditsMilli}x${quantity}`,
-    bucket: 'pack',
-    rank,
-    amount: milli(creditsMilli * quantity),
-    expiresAt: null,
-    graceSeconds,
-    source: `pack:${purchase}`,
-    actor,
-    ...(reason === null ? {} : { reason }),
-  });
-  if (reply?.status !== 'applied')
-    throw new Error(`purchase ${purchase} was not granted: ${reply?.status ?? 'unknown account'}`);
+function seen({ key, body, receivedAt, doneAt, attempts, lastError }: InboxRow): SeenPurchase {
+  const { pack, quantity, creditsMilli } = body;
+  return {
+    ...{ purchase: key, pack, quantity, attempts, error: lastError },
+    credits: toCredits(milli(creditsMilli * quantity)),
+    receivedAt: receivedAt.toISOString(),
+    grantedAt: doneAt?.toISOString() ?? null,
+  };
 }

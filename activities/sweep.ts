@@ -2,10 +2,12 @@ import type { Client } from '@temporalio/client';
 import type { Knex } from 'knex';
 import type { Pool } from 'pg';
 import { runQuickAudit } from '../db/audit/quick';
+import { createInboxWork, type Drained } from '../db/inboxWork';
 import type { Ledger } from '../db/ledger';
 import { type ItemKey, raiseItem, resolveItem } from '../db/operationsItems';
 import { raiseOverdueHolds } from '../db/overdueHolds';
 import { databaseNowMs, overdueAccounts, overLeases, ownedHolds, undrainedAccounts } from '../db/sweep';
+import { raiseWaitingPurchases } from '../db/waitingPurchases';
 import { toMs } from '../domain/account';
 import { createOwners, type OwnersDeps } from './owners';
 import type { Orphan, SweepActivities } from './types';
@@ -43,6 +45,13 @@ export function sweepAges({ jitterMs }: { jitterMs: number }): SweepAges {
 
 const ACCOUNTS_PAGE = 100;
 const HOLDS_PAGE = 250;
+/** Accounts whose inboxes are worked through, and of each so many rows for so long: what is left has the next pass. */
+const INBOXES_PAGE = 50;
+const INBOX_ROWS = 20;
+const INBOX_WITHIN_MS = 3_000;
+/** Items raised at once, and accounts of a page that are named because they could not be seen to. */
+const WAITING_PAGE = 250;
+const PROBLEMS_NAMED = 3;
 /** Of the quick audit's own batches. */
 const AUDIT_BATCHES = 2;
 /** Accounts settled, and workflows asked for, at one time. Those who pay go first, so it is few. */
@@ -60,6 +69,8 @@ export function createSweepActivities({
   ringNow,
   ages,
 }: SweepDeps): SweepActivities {
+  const inbox = createInboxWork({ ledger, knex });
+
   async function settle(account: string): Promise<boolean> {
     const item: ItemKey = { account, kind: 'settlement_failing', subject: 'settle' };
     try {
@@ -73,6 +84,32 @@ export function createSweepActivities({
       await raiseItem(knex, { ...item, detail: { error: message } });
       return false;
     }
+  }
+
+  /** Its workflow is rung all the same, so that it shows what was done, and tries again what was put off. */
+  async function drain(account: string): Promise<Drained & { problem: string | null }> {
+    let drained: Drained = { done: 0, failed: 0 };
+    try {
+      drained = await inbox.drain({ account, limit: INBOX_ROWS, withinMs: INBOX_WITHIN_MS });
+      await ringNow(account);
+      return { ...drained, problem: null };
+    } catch (error) {
+      // The next pass does it again; this one goes on with the others, and says so.
+      return { ...drained, problem: `${account}: ${error instanceof Error ? error.message : String(error)}` };
+    }
+  }
+
+  async function drainInboxes({ after }: { after: string | null }) {
+    const found = await undrainedAccounts(knex, { graceMs: ages.undrainedMs, after, limit: INBOXES_PAGE });
+    const seen = await fewAtOnce(found, drain);
+    // Not only of this page: what was tried a moment ago waits, too.
+    if (after === null) await raiseWaitingPurchases(knex, { ageMs: ages.undrainedMs, limit: WAITING_PAGE });
+    return {
+      drained: seen.reduce((sum, { done }) => sum + done, 0),
+      failed: seen.reduce((sum, { failed }) => sum + failed, 0),
+      problems: seen.flatMap(({ problem }) => problem ?? []).slice(0, PROBLEMS_NAMED),
+      next: nextAfter(found, INBOXES_PAGE),
+    };
   }
 
   async function free({ account, holdId, epoch, workflowId }: Orphan): Promise<boolean> {
@@ -106,10 +143,10 @@ export function createSweepActivities({
       return { settled: settled.length - failed, failed, next: nextAfter(found, ACCOUNTS_PAGE) };
     },
 
-    async ringUndrained({ after }) {
-      const found = await undrainedAccounts(knex, { graceMs: ages.undrainedMs, after, limit: ACCOUNTS_PAGE });
-      await fewAtOnce(found, ringNow);
-      return { rung: found.length, next: nextAfter(found, ACCOUNTS_PAGE) };
+    drainInboxes,
+    async ringUndrained(request) {
+      const { drained, failed, next } = await drainInboxes(request);
+      return { rung: drained + failed, next };
     },
 
     async findOrphans({ after, known }) {

@@ -142,14 +142,41 @@ export interface ProviderActivities {
   cancelWork(request: { work: Work; by: CancelRequest['by'] | 'engine' }): Promise<void>;
 }
 
+/** A purchase, for people to read. */
+export interface SeenPurchase {
+  purchase: string;
+  pack: string;
+  quantity: number;
+  credits: number;
+  receivedAt: string;
+  /** Null: it waits; `error` says why it could not be granted when it was last tried. */
+  grantedAt: string | null;
+  attempts: number;
+  error: string | null;
+}
+
+export interface DrainedInbox {
+  done: number;
+  failed: number;
+  /** Milliseconds until the next row is to be done, 0 when there are more now; null: the inbox is empty. */
+  nextMs: number | null;
+  /** Those that wait, then the newest, whoever granted them. Older workers do not say. */
+  purchases?: SeenPurchase[];
+}
+
+export interface SettledAccount {
+  /** Milliseconds until its next boundary, jitter included; null: nothing lies ahead. */
+  sleepMs: number | null;
+  quietMs: number;
+  /** For people to read; older workers do not say. `nextAt`: the boundary itself. */
+  plan?: string;
+  nextAt?: string | null;
+}
+
 export interface AccountActivities {
-  /**
-   * Works through a page of the account's inbox, oldest first. A row that fails does not hold up the others: it is put off.
-   * `nextMs`: until the next row is to be done, 0 when there are more now; null: the inbox is empty.
-   */
-  drainInbox(request: { account: string }): Promise<{ done: number; failed: number; nextMs: number | null }>;
-  /** Settles the account. `sleepMs`: until its next boundary, jitter included; null: nothing lies ahead. */
-  settleAccount(request: { account: string }): Promise<{ sleepMs: number | null; quietMs: number }>;
+  /** Works through a page of the account's inbox, oldest first. A row that fails does not hold up the others: it is put off. */
+  drainInbox(request: { account: string }): Promise<DrainedInbox>;
+  settleAccount(request: { account: string }): Promise<SettledAccount>;
 }
 
 /** How an advance of a test clock stands. */
@@ -192,6 +219,11 @@ export interface SweepActivities {
   settleOverdue(request: {
     after: OverduePlace | null;
   }): Promise<{ settled: number; failed: number; next: OverduePlace | null }>;
+  /** Does rows of inboxes, and rings their accounts. `failed` rows were put off; `problems`: accounts that could not be seen to. */
+  drainInboxes(request: {
+    after: string | null;
+  }): Promise<{ drained: number; failed: number; problems: string[]; next: string | null }>;
+  /** The same by its older name, for passes that began under it. */
   ringUndrained(request: { after: string | null }): Promise<{ rung: number; next: string | null }>;
   /** Moves nothing. `unclear`: the server did not say what became of the workflow, so nothing may be concluded. */
   findOrphans(request: { after: HoldPlace | null; known: KnownRun }): Promise<{

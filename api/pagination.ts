@@ -51,6 +51,50 @@ export function page<Row, Item>({
   return { data: shown.map(show), nextCursor };
 }
 
+/**
+ * A page of those rows for which `look` finds something to show, where the database cannot tell which they are. It is
+ * short only at the end of the list, or where `most` rows were looked at: then `cutShort`, and the list goes on.
+ */
+export async function pageOfSome<Row, Item>({
+  read,
+  look,
+  limit,
+  batch,
+  most,
+  place,
+}: {
+  /** The next rows after this one, or the first ones. */
+  read: (options: { after: Row | null; limit: number }) => Promise<readonly Row[]>;
+  look: (row: Row) => Promise<Item | null>;
+  limit: number;
+  /** Rows read, and looked at, at once. */
+  batch: number;
+  most: number;
+  place: (row: Row) => unknown;
+}): Promise<{ data: Item[]; nextCursor: string | null; cutShort: boolean }> {
+  const data: Item[] = [];
+  let last: Row | null = null;
+  for (let looked = 0; looked < most; ) {
+    const rows: readonly Row[] = await read({ after: last, limit: batch });
+    const found = await Promise.all(rows.map(look));
+    for (const [n, row] of rows.entries()) {
+      const item = found[n] ?? null;
+      // There is one more than fits: the page ends before it, wherever the one before it was.
+      if (item !== null && data.length === limit)
+        return { data, nextCursor: encodeAfter(last), cutShort: false };
+      if (item !== null) data.push(item);
+      last = row;
+    }
+    if (rows.length < batch) return { data, nextCursor: null, cutShort: false };
+    looked += rows.length;
+  }
+  return { data, nextCursor: encodeAfter(last), cutShort: data.length < limit };
+
+  function encodeAfter(row: Row | null): string | null {
+    return row === null ? null : encode(place(row));
+  }
+}
+
 function encode(place: unknown): string {
   return Buffer.from(JSON.stringify(place)).toString('base64url');
 }

@@ -187,6 +187,12 @@ export const PROBLEMS = {
     retryable: false,
     meaning: 'The last owner can neither leave nor become a member while others are in the team.',
   },
+  unknown_purchase: {
+    status: 404,
+    title: 'No such purchase',
+    retryable: false,
+    meaning: 'The account has no purchase with this id.',
+  },
   unknown_hold: {
     status: 404,
     title: 'There is no such hold',

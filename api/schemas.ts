@@ -51,6 +51,32 @@ export function instantOf(given: z.output<typeof dayOrInstant>, zone: string): D
   return typeof given === 'string' ? new Date(dateStart(given, zone)) : given;
 }
 
+/** The zone of days where a list is of all accounts. */
+export const UTC = 'UTC';
+
+/** The range of a list of one account; spread it into the route's query, and make instants of it with `rangeOf`. */
+export const rangeFields = {
+  from: dayOrInstant.optional(),
+  to: dayOrInstant.optional().describe('The same, exclusive'),
+};
+
+/** The range of a list of all accounts. */
+export const rangeFieldsOfAll = {
+  from: dayOrInstant.describe('A day in UTC, 2026-11-21, or an instant').optional(),
+  to: rangeFields.to,
+};
+
+/** Open on the side that was left out. */
+export function rangeOf(
+  { from, to }: { from?: string | Date | undefined; to?: string | Date | undefined },
+  zone: string,
+): { from: Date | undefined; to: Date | undefined } {
+  return {
+    from: from === undefined ? undefined : instantOf(from, zone),
+    to: to === undefined ? undefined : instantOf(to, zone),
+  };
+}
+
 /** Neither JSON's nor the database's instants go beyond; an offset may carry one across. */
 function hasFourDigitYear(at: Date): boolean {
   return at.getUTCFullYear() >= 1 && at.getUTCFullYear() <= 9999;

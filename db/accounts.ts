@@ -1,4 +1,5 @@
 import type { Knex } from 'knex';
+import { accountOf } from '../domain/ids';
 
 /** Finding accounts; what they are and hold is read through the ledger. */
 export async function searchAccounts(
@@ -6,21 +7,30 @@ export async function searchAccounts(
   { text, after, limit }: { text?: string | undefined; after?: string | undefined; limit: number },
 ): Promise<string[]> {
   const query = knex('ledger.account_rules as r').orderBy('r.account_id').limit(limit);
-  if (text !== undefined) {
+  if (text !== undefined) narrow(query, text);
+  if (after !== undefined) void query.where('r.account_id', '>', after);
+  const rows: { account_id: string }[] = await query.select('r.account_id');
+  return rows.map((row) => row.account_id);
+}
+
+function narrow(query: Knex.QueryBuilder, text: string): void {
+  const account = accountOf(text);
+  if (account === null) {
     void query.where((any) => {
       void any
         .where('r.account_id', text)
         .orWhereRaw('lower(r.email) = lower(?)', [text])
-        .orWhere('r.stripe_customer', text)
-        .orWhereExists((found) => {
-          void found
-            .from('ledger.generations as g')
-            .whereRaw('g.account_id = r.account_id')
-            .where('g.generation_id', text);
-        });
+        .orWhere('r.stripe_customer', text);
     });
+    return;
   }
-  if (after !== undefined) void query.where('r.account_id', '>', after);
-  const rows: { account_id: string }[] = await query.select('r.account_id');
-  return rows.map((row) => row.account_id);
+  // An id that carries its account: only there can it be, so no other account is looked at.
+  const having = (table: string, column: string) => (found: Knex.QueryBuilder) => {
+    void found.from(table).where({ account_id: account, [column]: text });
+  };
+  void query.where('r.account_id', account).where((any) => {
+    void any
+      .whereExists(having('ledger.generations', 'generation_id'))
+      .orWhereExists(having('holdfast.inbox', 'inbox_key'));
+  });
 }

@@ -99,12 +99,15 @@ export async function listGenerations(knex: Knex, filter: GenerationFilter): Pro
   if (filter.provider !== undefined) void query.whereRaw("g.provider ->> 'type' = ?", [filter.provider]);
   if (filter.from !== undefined) void query.where('g.created_at', '>=', filter.from);
   if (filter.to !== undefined) void query.where('g.created_at', '<', filter.to);
-  if (filter.late === true) {
-    void query.whereExists((exists) => {
-      void exists
+  if (filter.late !== undefined) {
+    const lateReport = (reports: Knex.QueryBuilder) => {
+      void reports
         .from('holdfast.reports as r')
-        .whereRaw("r.account_id = g.account_id AND r.generation_id = g.generation_id AND r.outcome = 'late'");
-    });
+        .whereRaw(
+          "r.account_id = g.account_id AND r.generation_id = g.generation_id AND r.outcome IN ('late', 'charged')",
+        );
+    };
+    void (filter.late ? query.whereExists(lateReport) : query.whereNotExists(lateReport));
   }
   if (filter.before !== undefined) {
     void query.whereRaw("(date_trunc('milliseconds', g.created_at), g.generation_id) < (?::timestamptz, ?)", [

@@ -56,12 +56,15 @@ export async function wasCutWithin(
 export async function listOpenHolds(
   knex: Knex,
   filter: {
+    /** By the account's clock. */
     olderThanSeconds?: number | undefined;
+    /** Without leases, which no workflow owns. */
+    owned?: boolean;
     after?: { openedAt: string; id: string } | undefined;
     limit: number;
   },
 ): Promise<OpenHold[]> {
-  const { olderThanSeconds, after, limit } = filter;
+  const { olderThanSeconds, owned = false, after, limit } = filter;
   const query = knex('ledger.holds as h')
     .join('ledger.accounts as a', 'a.account_id', 'h.account_id')
     .where({ open: true })
@@ -71,8 +74,11 @@ export async function listOpenHolds(
     .orderByRaw("date_trunc('milliseconds', opened_at), hold_id")
     .limit(limit);
   if (olderThanSeconds !== undefined) {
-    void query.whereRaw('opened_at <= clock_timestamp() - make_interval(secs => ?)', [olderThanSeconds]);
+    void query.whereRaw('opened_at <= coalesce(a.clock_at, clock_timestamp()) - make_interval(secs => ?)', [
+      olderThanSeconds,
+    ]);
   }
+  if (owned) void query.whereNull('expires_at');
   if (after !== undefined) {
     void query.whereRaw("(date_trunc('milliseconds', opened_at), hold_id) > (?::timestamptz, ?)", [
       after.openedAt,

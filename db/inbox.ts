@@ -20,11 +20,17 @@ export interface InboxRow {
   kind: 'pack_purchase';
   requestHash: string;
   body: PackPurchase;
+  receivedAt: Date;
+  attempts: number;
+  /** Why it could not be done when it was last tried; null once it is done. */
+  lastError: string | null;
   doneAt: Date | null;
 }
 
-/** Puts a row into the mailbox; false if it is there already. Ring the account afterwards. */
-export async function putIntoInbox(knex: Knex, row: Omit<InboxRow, 'doneAt'>): Promise<boolean> {
+type NewRow = Pick<InboxRow, 'account' | 'key' | 'kind' | 'requestHash' | 'body'>;
+
+/** Puts a row into the mailbox; false if it is there already. Have it done, and ring the account, afterwards. */
+export async function putIntoInbox(knex: Knex, row: NewRow): Promise<boolean> {
   const inserted = await knex('holdfast.inbox')
     .insert({
       account_id: row.account,
@@ -49,35 +55,46 @@ export async function findInInbox(
   return row === undefined ? undefined : fromStored(row);
 }
 
-/** What is to be done now, oldest first: also what failed before, once its time has come again. */
+/**
+ * What is to be done now, oldest first: also what failed before, once its time has come again. With `key` that row only,
+ * whatever its time.
+ */
 export async function pendingInInbox(
   knex: Knex,
-  { account, limit }: { account: string; limit: number },
+  { account, key, limit }: { account: string; key?: string | undefined; limit: number },
 ): Promise<InboxRow[]> {
-  const rows: StoredRow[] = await knex('holdfast.inbox')
+  const query = knex('holdfast.inbox')
     .where({ account_id: account, done_at: null })
-    .whereRaw('retry_at <= clock_timestamp()')
     .orderBy(['received_at', 'inbox_key'])
     .limit(limit);
+  void (key === undefined
+    ? query.whereRaw('retry_at <= clock_timestamp()')
+    : query.where({ inbox_key: key }));
+  const rows: StoredRow[] = await query;
   return rows.map(fromStored);
 }
 
+/** False: somebody else has done it. */
 export async function markDone(
   knex: Knex,
   { account, key }: { account: string; key: string },
-): Promise<void> {
-  await knex('holdfast.inbox')
-    .where({ account_id: account, inbox_key: key })
+): Promise<boolean> {
+  const marked = await knex('holdfast.inbox')
+    .where({ account_id: account, inbox_key: key, done_at: null })
     .update({ done_at: knex.raw('clock_timestamp()'), last_error: null });
+  return marked === 1;
 }
 
-/** Keeps the error beside the row and puts it off: for a second, then for twice as long each time, up to an hour. */
+/**
+ * Keeps the error beside the row and puts it off: for a second, then for twice as long each time, up to an hour. Null:
+ * somebody else has done it meanwhile.
+ */
 export async function markFailed(
   knex: Knex,
   { account, key, error }: { account: string; key: string; error: string },
-): Promise<{ attempts: number }> {
+): Promise<{ attempts: number } | null> {
   const rows: { attempts: number }[] = await knex('holdfast.inbox')
-    .where({ account_id: account, inbox_key: key })
+    .where({ account_id: account, inbox_key: key, done_at: null })
     .update({
       attempts: knex.raw('attempts + 1'),
       last_error: error,
@@ -86,7 +103,36 @@ export async function markFailed(
       ),
     })
     .returning('attempts');
-  return { attempts: rows[0]?.attempts ?? 0 };
+  return rows[0] ?? null;
+}
+
+export interface PurchaseFilter {
+  account: string;
+  from?: Date | undefined;
+  to?: Date | undefined;
+  /** Only older than this one. */
+  before?: { createdAt: string; id: string } | undefined;
+  limit: number;
+}
+
+/** What an account bought, newest first, done or not. */
+export async function listPurchases(knex: Knex, filter: PurchaseFilter): Promise<InboxRow[]> {
+  const { account, from, to, before, limit } = filter;
+  const query = knex('holdfast.inbox')
+    .where({ account_id: account, kind: 'pack_purchase' })
+    // The cursor has milliseconds, so the order has no more.
+    .orderByRaw("date_trunc('milliseconds', received_at) DESC, inbox_key DESC")
+    .limit(limit);
+  if (from !== undefined) void query.where('received_at', '>=', from);
+  if (to !== undefined) void query.where('received_at', '<', to);
+  if (before !== undefined) {
+    void query.whereRaw("(date_trunc('milliseconds', received_at), inbox_key) < (?::timestamptz, ?)", [
+      before.createdAt,
+      before.id,
+    ]);
+  }
+  const rows: StoredRow[] = await query;
+  return rows.map(fromStored);
 }
 
 /** Milliseconds until the next row is to be done, 0 if one is already; null: the inbox is empty. */
@@ -102,12 +148,27 @@ export async function untilNextInInbox(knex: Knex, account: string): Promise<num
   return ms === null ? null : Math.max(0, Math.ceil(ms));
 }
 
+/** Of what an account bought, what waits and then what is newest. */
+export async function notablePurchases(
+  knex: Knex,
+  { account, limit }: { account: string; limit: number },
+): Promise<InboxRow[]> {
+  const rows: StoredRow[] = await knex('holdfast.inbox')
+    .where({ account_id: account, kind: 'pack_purchase' })
+    .orderByRaw('done_at IS NULL DESC, received_at DESC, inbox_key DESC')
+    .limit(limit);
+  return rows.map(fromStored);
+}
+
 interface StoredRow {
   account_id: string;
   inbox_key: string;
   kind: 'pack_purchase';
   request_hash: string;
   body: PackPurchase;
+  received_at: Date;
+  attempts: number;
+  last_error: string | null;
   done_at: Date | null;
 }
 
@@ -118,6 +179,9 @@ function fromStored(row: StoredRow): InboxRow {
     kind: row.kind,
     requestHash: row.request_hash,
     body: row.body,
+    receivedAt: row.received_at,
+    attempts: row.attempts,
+    lastError: row.last_error,
     doneAt: row.done_at,
   };
 }

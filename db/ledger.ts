@@ -21,7 +21,7 @@ export interface Ledger {
   settle(
     account: string,
     options: { touch: boolean },
-  ): Promise<{ wakeAt: Instant; onTestClock: boolean } | null>;
+  ): Promise<{ wakeAt: Instant; onTestClock: boolean; plan: string } | null>;
   /** Rules and totals as they are written, not settled first. */
   snapshot(account: string): Promise<Snapshot | null>;
   /**
@@ -194,7 +194,10 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
       const done =
         settled === null ||
         (settlement.until === null && (!touch || toMs(settled.nextDueAt) > toMs(settled.now)));
-      if (settled !== null && done) return { wakeAt: settled.wakeAt, onTestClock: settled.onTestClock };
+      if (settled !== null && done) {
+        const { wakeAt, onTestClock, rules } = settled;
+        return { wakeAt, onTestClock, plan: rules.plan };
+      }
       known = settled;
     }
     if (known === null) return null;

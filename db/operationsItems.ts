@@ -15,6 +15,8 @@ export const ITEM_KINDS = [
   'hold_overdue',
   /** A row of an account's inbox fails again and again. */
   'inbox_row_failing',
+  /** A purchase was accepted over a minute ago and is not granted (db/waitingPurchases.ts). */
+  'purchase_waiting',
   /** An account that was due could not be settled. */
   'settlement_failing',
   /** More holds without a workflow than a sweep frees by itself: is this the right namespace? (rule 17) */
@@ -67,12 +69,20 @@ export async function raiseItem(
 }
 
 /** Closes an item: what it says is no longer so, or somebody has seen to it. False: there is no open one. */
-export async function resolveItem(knex: Knex, key: ItemKey): Promise<boolean> {
-  const resolved = await knex(TABLE)
-    .where(stored(key))
+export async function resolveItem(knex: Knex, { kind, ...key }: ItemKey): Promise<boolean> {
+  return (await resolveItems(knex, { ...key, kinds: [kind] })) > 0;
+}
+
+/** Closes the items of these kinds that are about one thing; how many were open. */
+export async function resolveItems(
+  knex: Knex,
+  { account, kinds, subject }: Omit<ItemKey, 'kind'> & { kinds: readonly ItemKind[] },
+): Promise<number> {
+  return knex(TABLE)
+    .where({ account_id: account ?? '', subject })
+    .whereIn('kind', kinds)
     .whereNull('resolved_at')
     .update({ resolved_at: knex.raw('clock_timestamp()') });
-  return resolved > 0;
 }
 
 /** Newest first. */
@@ -80,15 +90,20 @@ export async function listItems(
   knex: Knex,
   filter: {
     open: boolean;
+    /** By when they were raised. */
+    from?: Date | undefined;
+    to?: Date | undefined;
     before?: { raisedAt: string; account: string; kind: string; subject: string } | undefined;
     limit: number;
   },
 ): Promise<OperationsItem[]> {
-  const { open, before, limit } = filter;
+  const { open, from, to, before, limit } = filter;
   const query = knex(TABLE)
     .orderByRaw("date_trunc('milliseconds', raised_at) DESC, account_id DESC, kind DESC, subject DESC")
     .limit(limit);
   void (open ? query.whereNull('resolved_at') : query.whereNotNull('resolved_at'));
+  if (from !== undefined) void query.where('raised_at', '>=', from);
+  if (to !== undefined) void query.where('raised_at', '<', to);
   if (before !== undefined) {
     const { raisedAt, account, kind, subject } = before;
     void query.whereRaw(

@@ -28,9 +28,10 @@ const KILLS: Record<string, { when: 'before' | 'after'; sql: string }> = {
   },
   'the row was read, and nothing granted': { when: 'before', sql: 'ledger.apply.*sys:pack:' },
   'the ledger had granted, and the row was not marked': { when: 'after', sql: 'ledger.apply.*sys:pack:' },
+  'the row was marked, and that was not committed': { when: 'before', sql: '^COMMIT' },
   'the row was marked, and nobody was told': {
-    when: 'after',
-    sql: '^update "holdfast"."inbox" set "done_at"',
+    when: 'before',
+    sql: '^select .* from "holdfast"."inbox" .* order by done_at',
   },
   'the inbox was empty, and the account not settled': {
     when: 'before',

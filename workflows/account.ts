@@ -2,9 +2,11 @@ import {
   allHandlersFinished,
   condition,
   makeContinueAsNewFunc,
+  setCurrentDetails,
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
+import type { DrainedInbox, SeenPurchase, SettledAccount } from '../activities/types';
 import { type AccountInput, accountTaskQueue } from './contract';
 import { ringSignal } from './messages';
 import { accountOn } from './proxies';
@@ -13,6 +15,9 @@ import { accountOn } from './proxies';
 const LONGEST_SLEEP_MS = 30 * 24 * 3_600_000;
 
 const NEVER = Number.POSITIVE_INFINITY;
+
+/** Characters of an error that are shown. */
+const MAX_ERROR = 300;
 
 /**
  * One per account. It owns when, never how much: it sleeps until the account's next boundary, has it settled,
@@ -30,10 +35,14 @@ export async function accountWorkflow({ account }: AccountInput): Promise<void> 
     { description: 'There is work in the inbox, or the next boundary moved' },
   );
 
+  let settled: SettledAccount | null = null;
   for (;;) {
     rung = false;
     const drained = await activities.drainInbox({ account });
-    const { sleepMs, quietMs } = await activities.settleAccount({ account });
+    tell(account, { drained, settled });
+    settled = await activities.settleAccount({ account });
+    tell(account, { drained, settled });
+    const { sleepMs, quietMs } = settled;
     const boundaryMs = sleepMs ?? NEVER;
     const inboxMs = drained.nextMs ?? NEVER;
     const nextMs = Math.min(boundaryMs, inboxMs);
@@ -58,4 +67,43 @@ export async function accountWorkflow({ account }: AccountInput): Promise<void> 
   await condition(allHandlersFinished);
   const taskQueue = accountTaskQueue(workflowInfo().taskQueue);
   await makeContinueAsNewFunc<typeof accountWorkflow>({ taskQueue })({ account });
+}
+
+/** What an operator reads in the Temporal UI: the plan, what comes next, and what was bought and became of it. */
+function tell(
+  account: string,
+  { drained, settled }: { drained: DrainedInbox; settled: SettledAccount | null },
+): void {
+  const { purchases = [] } = drained;
+  const waiting = purchases.filter(({ grantedAt }) => grantedAt === null);
+  const facts = [
+    ['account', `\`${account}\``],
+    ['plan', settled?.plan ?? '-'],
+    ['next boundary', settled === null ? '-' : (settled.nextAt ?? 'nothing lies ahead')],
+  ];
+  const bought = purchases.map(({ purchase, quantity, pack, credits, receivedAt, grantedAt }) => [
+    `\`${purchase}\``,
+    `${quantity} × ${pack}`,
+    `${credits}`,
+    receivedAt,
+    grantedAt ?? '**waits**',
+  ]);
+  setCurrentDetails(
+    [
+      ...table(['', ''], facts),
+      ...(bought.length === 0
+        ? []
+        : ['', ...table(['purchase', 'pack', 'credits', 'accepted', 'granted'], bought)]),
+      ...(waiting.length === 0 ? [] : ['', ...waiting.map(whyItWaits)]),
+    ].join('\n'),
+  );
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  return [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`);
+}
+
+function whyItWaits({ purchase, attempts, error }: SeenPurchase): string {
+  const why = error === null ? '' : `: ${error.replaceAll(/\s+/g, ' ').slice(0, MAX_ERROR)}`;
+  return `- \`${purchase}\` was tried ${attempts} times${why}`;
 }

@@ -14,7 +14,8 @@ import { sweeping } from './proxies';
 /** What one pass did. Where it had to stop (`next`), the next one goes on. */
 export interface SweepReport {
   overdue: { settled: number; failed: number; next: OverduePlace | null };
-  inbox: { rung: number; next: string | null };
+  /** Rows done, and rows that were put off. */
+  inbox: { drained: number; failed: number; next: string | null };
   holds: {
     looked: number;
     /** They take longer than their rates allow; their workflows run. */
@@ -37,12 +38,15 @@ const PAGES = { overdue: 20, inbox: 20, holds: 400, audit: 20 } as const;
 const MOST_ORPHANS = 2_000;
 const FREED_AT_ONCE = 50;
 /** What passes did otherwise before; those that began then go on as they did. */
-const PATCHES = { stopsAreTakenBack: 'stops-are-taken-back' } as const;
+const PATCHES = {
+  stopsAreTakenBack: 'stops-are-taken-back',
+  inboxesAreDrained: 'inboxes-are-drained',
+} as const;
 const AUDIT_EVERY_MS = 15 * 60_000;
 
 /**
- * The backstop for everything that should have happened by itself: settles what is overdue, rings where rows lie in an
- * inbox, frees what nobody owns, and audits what moved. A part that fails keeps none of the others from happening.
+ * The backstop for everything that should have happened by itself: settles what is overdue, does what lies in
+ * inboxes, frees what nobody owns, and audits what moved. A part that fails keeps none of the others from happening.
  */
 export async function sweepWorkflow({ maxOrphans }: SweepInput): Promise<SweepReport> {
   const { lastResult, workflowId, runId } = workflowInfo();
@@ -50,7 +54,7 @@ export async function sweepWorkflow({ maxOrphans }: SweepInput): Promise<SweepRe
   const known = { workflowId, runId };
   const report: SweepReport = {
     overdue: { settled: 0, failed: 0, next: null },
-    inbox: { rung: 0, next: null },
+    inbox: { drained: 0, failed: 0, next: null },
     holds: {
       looked: 0,
       overdue: 0,
@@ -75,8 +79,11 @@ export async function sweepWorkflow({ maxOrphans }: SweepInput): Promise<SweepRe
   });
   await part('inboxes', async () => {
     inbox.next = await inPages(last?.inbox.next ?? null, PAGES.inbox, async (after) => {
-      const page = await sweeping.ringUndrained({ after });
-      inbox.rung += page.rung;
+      if (!patched(PATCHES.inboxesAreDrained)) return (await sweeping.ringUndrained({ after })).next;
+      const page = await sweeping.drainInboxes({ after });
+      inbox.drained += page.drained;
+      inbox.failed += page.failed;
+      failures.push(...page.problems.map((problem) => `inbox of ${problem}`));
       return page.next;
     });
   });
@@ -154,7 +161,7 @@ async function inPages<P>(
 function tell({ overdue, inbox, holds, audit, failures }: SweepReport): void {
   const rows = [
     ['overdue accounts settled', `${overdue.settled}, failed ${overdue.failed}`],
-    ['inboxes rung', `${inbox.rung}`],
+    ['rows of inboxes done', `${inbox.drained}, failed ${inbox.failed}`],
     ['open holds looked at', `${holds.looked}, longer than their rate allows ${holds.overdue}`],
     ['holds without a workflow', `${holds.orphans}, freed ${holds.freed}, unclear ${holds.unclear}`],
     ['accounts audited', `${audit.accounts}, violations ${audit.violations}`],
@@ -167,7 +174,7 @@ function tell({ overdue, inbox, holds, audit, failures }: SweepReport): void {
     ...failures.map((failure) => `Did not come about: ${failure}`),
   ];
   setCurrentDetails([...table, '', ...why].join('\n'));
-  if (why.length === 0 && overdue.failed === 0 && audit.violations === 0) return;
+  if (why.length === 0 && overdue.failed === 0 && inbox.failed === 0 && audit.violations === 0) return;
   const status = defineSearchAttributeKey(SEARCH_ATTRIBUTES.status, SearchAttributeType.KEYWORD);
   upsertSearchAttributes([{ key: status, value: 'alert' }]);
 }

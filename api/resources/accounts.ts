@@ -99,7 +99,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
     route({
       method: 'GET',
       path: '/v1/accounts',
-      summary: 'Accounts; `q` finds an id, an email, a Stripe customer or a generation',
+      summary: 'Accounts; `q` finds an id, an email, a Stripe customer, a generation or a purchase',
       tag: 'Accounts',
       scope: 'admin',
       account: 'all',

@@ -7,7 +7,7 @@ import { milli, toCredits } from '../../domain/credits';
 import { unknownAccount } from '../commonProblems';
 import { listFields, listOf, page } from '../pagination';
 import { accountFrom, type Route, route } from '../route';
-import { accountId, creditsOut, dayOrInstant, instantOf, instantOut, shown } from '../schemas';
+import { accountId, creditsOut, instantOut, rangeFields, rangeOf, shown } from '../schemas';
 
 /** What happened to an account that somebody may want to be told of. */
 
@@ -75,18 +75,15 @@ export function eventRoutes({ db, ledger }: EventRouteDeps): Route[] {
       query: z.strictObject({
         ...listFields(z.object({ seq: z.int().positive(), type: z.string().max(64) })),
         type: z.enum(EVENT_TYPES).optional(),
-        from: dayOrInstant.optional(),
-        to: dayOrInstant.optional().describe('The same, exclusive'),
+        ...rangeFields,
       }),
       responses: { 200: listOf(event) },
-    }).handle(async ({ params, query: { limit, cursor, type, from, to } }) => {
+    }).handle(async ({ params, query: { limit, cursor, type, ...range } }) => {
       const snapshot = await ledger.snapshot(params.id);
       if (snapshot === null) throw unknownAccount(params.id);
-      const zone = snapshot.rules.timezone;
       const rows = await readEvents(db.knex, {
         ...{ account: params.id, type, before: cursor, limit: limit + 1 },
-        from: from === undefined ? undefined : instantOf(from, zone),
-        to: to === undefined ? undefined : instantOf(to, zone),
+        ...rangeOf(range, snapshot.rules.timezone),
       });
       const place = (row: AccountEvent) => ({ seq: row.seq, type: row.type });
       return { status: 200, body: page({ rows, limit, place, show }) };

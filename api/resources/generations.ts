@@ -16,7 +16,7 @@ import { type Patience, pollUntil } from '../polling';
 import { PROBLEMS, type ProblemCode } from '../problemKinds';
 import { ProblemError } from '../problems';
 import { accountFrom, type KeyedRequest, type Route, route, type TextAnswer } from '../route';
-import { accountId, carriedId, instantIn, instantOut } from '../schemas';
+import { accountId, carriedId, instantOut, rangeFields, rangeFieldsOfAll, rangeOf, UTC } from '../schemas';
 import { generation, newGeneration } from './generationSchemas';
 import type { Quoting } from './quoting';
 
@@ -110,9 +110,12 @@ export function generationRoutes(deps: GenerationRouteDeps): Route[] {
       scope: 'admin',
       account: 'all',
       errors: [],
-      query: z.strictObject({ ...listFields(newestFirst), ...filters }),
+      query: z.strictObject({ ...listFields(newestFirst), ...filters, ...rangeFieldsOfAll }),
       responses: { 200: listOf(generation) },
-    }).handle(async ({ query }) => ({ status: 200, body: await list(deps, query) })),
+    }).handle(async ({ query: { from, to, ...query } }) => ({
+      status: 200,
+      body: await list(deps, { ...query, ...rangeOf({ from, to }, UTC) }),
+    })),
     route({
       method: 'GET',
       path: '/v1/accounts/{id}/generations',
@@ -122,11 +125,13 @@ export function generationRoutes(deps: GenerationRouteDeps): Route[] {
       account: accountFrom.param('id'),
       errors: ['unknown_account'],
       params: z.strictObject({ id: accountId }),
-      query: z.strictObject({ ...listFields(newestFirst), ...filters }),
+      query: z.strictObject({ ...listFields(newestFirst), ...filters, ...rangeFields }),
       responses: { 200: listOf(generation) },
-    }).handle(async ({ params, query }) => {
-      if ((await ledger.snapshot(params.id)) === null) throw unknownAccount(params.id);
-      return { status: 200, body: await list(deps, { ...query, account: params.id }) };
+    }).handle(async ({ params, query: { from, to, ...query } }) => {
+      const snapshot = await ledger.snapshot(params.id);
+      if (snapshot === null) throw unknownAccount(params.id);
+      const range = rangeOf({ from, to }, snapshot.rules.timezone);
+      return { status: 200, body: await list(deps, { ...query, ...range, account: params.id }) };
     }),
     route({
       method: 'GET',
@@ -238,9 +243,10 @@ const filters = {
   project: z.string().max(128).optional(),
   provider: z.string().max(64).optional(),
   key: z.string().max(255).optional(),
-  late: z.enum(['true', 'false']).optional(),
-  from: instantIn.optional(),
-  to: instantIn.optional(),
+  late: z
+    .enum(['true', 'false'])
+    .optional()
+    .describe('Those with reports that came after their end, or those without'),
 };
 
 interface ListQuery {

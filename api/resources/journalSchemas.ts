@@ -3,7 +3,7 @@ import { JOURNAL_KINDS, type JournalEntry, PARTS } from '../../db/journal';
 import { toCredits } from '../../domain/credits';
 import { type Columns, csvFields } from '../csv';
 import { listFields } from '../pagination';
-import { creditsOut, dayOrInstant, instantOut, shown } from '../schemas';
+import { creditsOut, instantOut, rangeFields, shown } from '../schemas';
 
 /** The journal as it is asked for and shown, as JSON and as CSV. */
 
@@ -21,8 +21,7 @@ export const journalQuery = z.strictObject({
   generation: z.string().max(128).optional(),
   lot: z.coerce.number().int().positive().max(MAX_LOT).optional(),
   key: z.string().max(MAX_SHOWN_KEY).optional().describe('As it is shown'),
-  from: dayOrInstant.optional(),
-  to: dayOrInstant.optional().describe('The same, exclusive'),
+  ...rangeFields,
   ...csvFields,
 });
 

@@ -12,7 +12,7 @@ import { assertRows, csvAnswer, MAX_ROWS, wantsCsv } from '../csv';
 import { DEFAULT_PAGE, listOf, page } from '../pagination';
 import { ProblemError } from '../problems';
 import { accountFrom, type KeyedRequest, type Route, route, type TextAnswer } from '../route';
-import { accountId, creditsOut, instantIn, instantOf, instantOut, reason, signedCreditsIn } from '../schemas';
+import { accountId, creditsOut, instantIn, instantOut, rangeOf, reason, signedCreditsIn } from '../schemas';
 import { journalColumns, journalEntry, journalQuery, showEntry } from './journalSchemas';
 
 /** What the ledger shows and what an administrator may do to it. */
@@ -79,12 +79,10 @@ export function ledgerRoutes({ db, ledger, catalogs }: LedgerRouteDeps): Route[]
       const { limit, cursor, format, from, to, ...filter } = query;
       const snapshot = await ledger.snapshot(params.id);
       if (snapshot === null) throw unknownAccount(params.id);
-      const zone = snapshot.rules.timezone;
       const wanted = {
         ...filter,
         account: params.id,
-        from: from === undefined ? undefined : instantOf(from, zone),
-        to: to === undefined ? undefined : instantOf(to, zone),
+        ...rangeOf({ from, to }, snapshot.rules.timezone),
       };
       if (wantsCsv({ query: { format }, prefersCsv })) {
         if (limit !== undefined) throw invalidField('limit', 'CSV is not paged.');

@@ -8,7 +8,7 @@ import { toCredits } from '../../domain/credits';
 import { holdIdOf } from '../../domain/ids';
 import { shownReport } from '../../domain/reports';
 import type { GenerationStarter } from '../generationStarter';
-import { listFields, listOf, page } from '../pagination';
+import { listFields, listOf, MAX_PAGE, pageOfSome } from '../pagination';
 import { accountFrom, type Route, route } from '../route';
 import { carriedId, creditsOut, instantOut } from '../schemas';
 import { mustFind } from './generations';
@@ -41,6 +41,9 @@ const hold = z
 
 /** A generation has few rows: a reservation, its phases, an end, refunds. */
 const MOST_ROWS = 100;
+
+/** Holds whose workflows one request asks for. */
+const MOST_LOOKED_AT = 1_000;
 
 /** A century: beyond it no interval of the database's is far, and no hold is older. */
 const MAX_AGE_SECONDS = 100 * 366 * 86_400;
@@ -101,37 +104,59 @@ export function operationRoutes({ db, starter }: OperationRouteDeps): Route[] {
     route({
       method: 'GET',
       path: '/v1/holds',
-      summary: 'Open holds, oldest first; with `orphaned`, those on this page whose workflow is gone',
+      summary: 'Open holds, oldest first; with `orphaned`, those whose workflow is gone',
+      description:
+        'An age is by the account’s clock. Only Temporal knows whose workflow is gone, and it is asked hold by hold: after ' +
+        `${MOST_LOOKED_AT} of them a page ends though it is not full. It then says \`cutShort\`, and \`nextCursor\` goes on.`,
       tag: 'Generations',
       scope: 'admin',
       account: 'all',
       errors: [],
       query: z.strictObject({
         ...listFields(z.object({ openedAt: instantOut, id: z.string() })),
-        olderThan: z.coerce.number().int().min(0).max(MAX_AGE_SECONDS).optional().describe('Seconds'),
+        olderThan: z.coerce
+          .number()
+          .int()
+          .min(0)
+          .max(MAX_AGE_SECONDS)
+          .optional()
+          .describe('Seconds, by the account’s clock'),
         orphaned: z.enum(['true', 'false']).optional(),
       }),
-      responses: { 200: listOf(hold) },
+      responses: {
+        200: listOf(hold).extend({
+          cutShort: z
+            .boolean()
+            .describe('So many holds were looked at that the page ended before it was full'),
+        }),
+      },
     }).handle(async ({ query: { limit, cursor, olderThan, orphaned } }) => {
-      const rows = await listOpenHolds(db.knex, {
-        olderThanSeconds: olderThan,
-        after: cursor,
-        limit: limit + 1,
-      });
+      const wanted = orphaned === undefined ? null : orphaned === 'true';
       const place = ({ openedAt, id }: OpenHold) => ({ openedAt: openedAt.toISOString(), id });
-      const listed = page({ rows, limit, place, show: (row) => row });
-      const shown = await Promise.all(
-        listed.data.map(async (row) => ({
-          ...showHold(row),
-          orphaned:
-            row.expiresAt === null && (row.workflowId === null || !(await starter.isRunning(row.workflowId))),
-        })),
-      );
-      const data =
-        orphaned === undefined ? shown : shown.filter((one) => one.orphaned === (orphaned === 'true'));
-      return { status: 200, body: { data, nextCursor: listed.nextCursor } };
+      const listed = await pageOfSome({
+        ...{ limit, place, most: MOST_LOOKED_AT },
+        batch: wanted === null ? limit + 1 : MAX_PAGE,
+        read: ({ after, limit: rows }) =>
+          listOpenHolds(db.knex, {
+            olderThanSeconds: olderThan,
+            owned: wanted === true,
+            after: after === null ? cursor : place(after),
+            limit: rows,
+          }),
+        async look(row) {
+          const isOrphaned = await orphan(row);
+          return wanted === null || wanted === isOrphaned ? { ...showHold(row), orphaned: isOrphaned } : null;
+        },
+      });
+      return { status: 200, body: listed };
     }),
   ];
+
+  /** A lease needs no workflow: it ends by itself. */
+  async function orphan({ expiresAt, workflowId }: OpenHold): Promise<boolean> {
+    if (expiresAt !== null) return false;
+    return workflowId === null || !(await starter.isRunning(workflowId));
+  }
 }
 
 function showHold(row: OpenHold) {

@@ -3,7 +3,7 @@ import type { Database } from '../../db/connection';
 import { ITEM_KINDS, listItems, type OperationsItem, resolveItem } from '../../db/operationsItems';
 import { listFields, listOf, page } from '../pagination';
 import { type Route, route } from '../route';
-import { accountId, instantOut } from '../schemas';
+import { accountId, instantOut, rangeFieldsOfAll, rangeOf, UTC } from '../schemas';
 
 /** What a person should look at: nothing here moved credits, and nothing here should have happened. */
 
@@ -34,16 +34,21 @@ export function operationsItemRoutes({ db }: OperationsItemRouteDeps): Route[] {
       path: '/v1/operations/items',
       summary: 'What a person should look at, newest first',
       description:
-        'Raised by the engine itself: work delivered for a closed hold, a row of an inbox that keeps failing, an account ' +
+        'Raised by the engine itself: work delivered for a closed hold, a row of an inbox that keeps failing, a purchase that is not granted, an account ' +
         'that cannot be settled, a sweep that stopped, a violation the audit found.',
       tag: 'Operations',
       scope: 'admin',
       account: 'all',
       errors: [],
-      query: z.strictObject({ ...listFields(place), status: z.enum(['open', 'resolved']).default('open') }),
+      query: z.strictObject({
+        ...listFields(place),
+        status: z.enum(['open', 'resolved']).default('open'),
+        ...rangeFieldsOfAll,
+      }),
       responses: { 200: listOf(item) },
-    }).handle(async ({ query: { limit, cursor, status } }) => {
+    }).handle(async ({ query: { limit, cursor, status, ...range } }) => {
       const rows = await listItems(db.knex, {
+        ...rangeOf(range, UTC),
         open: status === 'open',
         before: cursor,
         limit: limit + 1,

@@ -1,19 +1,21 @@
 import { z } from 'zod';
 import type { CatalogStore } from '../../db/catalogs';
 import type { Database } from '../../db/connection';
-import { findInInbox, type InboxRow, type PackPurchase, putIntoInbox } from '../../db/inbox';
+import { findInInbox, type InboxRow, listPurchases, type PackPurchase, putIntoInbox } from '../../db/inbox';
+import { createInboxWork } from '../../db/inboxWork';
 import type { Ledger } from '../../db/ledger';
 import { toMs } from '../../domain/account';
 import { type Bucket, bucketOf, type Pack, packOf, returnGraceSeconds } from '../../domain/catalog';
 import { milli, toCredits, toMilli } from '../../domain/credits';
 import { purchaseId } from '../../domain/ids';
+import type { Caller } from '../authenticate';
 import { keyConflict, unknownAccount } from '../commonProblems';
-import { pollUntil } from '../polling';
+import { listFields, listOf, page } from '../pagination';
 import { ProblemError } from '../problems';
 import { accountFrom, type Route, route } from '../route';
-import { accountId, creditsOut, reason } from '../schemas';
+import { accountId, creditsOut, instantOut, rangeFields, rangeOf, reason, shown } from '../schemas';
 
-/** Credit packs: a purchase is a row in the account's mailbox, which its workflow turns into a grant. */
+/** Credit packs: a purchase is a row in the account's mailbox, which its own request turns into a grant (rule 31). */
 
 export interface PurchaseRouteDeps {
   db: Database;
@@ -26,15 +28,30 @@ export interface PurchaseRouteDeps {
 const purchase = z
   .object({
     id: z.string(),
+    status: z
+      .enum(['open', 'paid', 'granted', 'failed', 'refunded', 'disputed'])
+      .describe('`paid`: accepted, and the credits are not there yet'),
+    amount: z.number().nullable().describe('What was paid; null where no money moved'),
+    currency: z.string().nullable(),
+    credits: creditsOut,
     pack: z.string(),
     quantity: z.number(),
-    credits: creditsOut,
-    status: z.enum(['paid', 'granted']),
+    reason: z.string().nullable(),
+    createdAt: instantOut,
+    grantedAt: instantOut.nullable(),
+    error: z
+      .string()
+      .nullable()
+      .describe(
+        'Of one that waits: why it could not be granted when it was last tried. Shown to scope `admin`',
+      ),
   })
   .meta({ id: 'Purchase' });
 
-/** How long a purchase's answer waits for the account's workflow to have granted it. */
-const GRANTED_WITHIN_MS = 5_000;
+/** A purchase's own grant is a call of the ledger, which has bounds of its own. */
+const ONE_ROW = { limit: 1, withinMs: 0 } as const;
+
+const newestFirst = z.object({ createdAt: instantOut, id: z.string() });
 
 export function purchaseRoutes({ db, ledger, catalogs, ring }: PurchaseRouteDeps): Route[] {
   async function packOnSale(account: string, name: string): Promise<{ pack: Pack; bucket: Bucket }> {
@@ -51,13 +68,40 @@ export function purchaseRoutes({ db, ledger, catalogs, ring }: PurchaseRouteDeps
     return { pack, bucket };
   }
 
+  /** What cannot be granted now is the workflow's, which shows the purchase in any case; and the sweep's. */
+  async function tried(row: InboxRow): Promise<InboxRow> {
+    const { account, key } = row;
+    try {
+      await createInboxWork({ ledger, knex: db.knex }).drain({ account, key, ...ONE_ROW });
+    } finally {
+      ring(account);
+    }
+    return (await findInInbox(db.knex, { account, key })) ?? row;
+  }
+
+  async function mustFind(account: string, key: string): Promise<InboxRow> {
+    const found = await findInInbox(db.knex, { account, key });
+    if (found !== undefined) return found;
+    if ((await ledger.snapshot(account)) === null) throw unknownAccount(account);
+    throw new ProblemError('unknown_purchase', { detail: `Account ${account} has no purchase ${key}.` });
+  }
+
+  const one = {
+    tag: 'Balance',
+    account: accountFrom.param('id'),
+    errors: ['unknown_purchase', 'unknown_account'],
+    params: z.strictObject({ id: accountId, purchase: z.string().max(128) }),
+    responses: { 200: purchase },
+  } as const;
+
   return [
     route({
       method: 'POST',
       path: '/v1/accounts/{id}/purchases',
       summary: 'Grant a pack of the catalog, as if it had been bought',
       description:
-        'For administrators: no money moves. The purchase goes through the account’s mailbox like any other.',
+        'For administrators: no money moves. The purchase is kept, and then granted at once. Where that cannot be done now, ' +
+        'the answer says `paid`, and it is granted as soon as it can be; `GET` says how it stands.',
       tag: 'Balance',
       scope: 'admin',
       account: accountFrom.param('id'),
@@ -97,20 +141,68 @@ export function purchaseRoutes({ db, ledger, catalogs, ring }: PurchaseRouteDeps
         kept = await findInInbox(db.knex, row);
       }
       if (kept === undefined || kept.requestHash !== hash) throw keyConflict();
-      // Rung also for a repetition: the first ring may be what went wrong.
-      ring(params.id);
-      const done = await pollUntil(
-        () => findInInbox(db.knex, row),
-        (found) => found?.doneAt != null,
-        { withinMs: GRANTED_WITHIN_MS, everyMs: 50 },
-      );
-      return { status: 201, body: showPurchase(done ?? kept), replayed: !fresh };
+      return { status: 201, body: showPurchase(await tried(kept), caller), replayed: !fresh };
     }),
+    route({
+      method: 'GET',
+      path: '/v1/accounts/{id}/purchases',
+      summary: 'What an account bought, newest first',
+      tag: 'Balance',
+      scope: 'read',
+      account: accountFrom.param('id'),
+      errors: ['unknown_account'],
+      params: z.strictObject({ id: accountId }),
+      query: z.strictObject({ ...listFields(newestFirst), ...rangeFields }),
+      responses: { 200: listOf(purchase) },
+    }).handle(async ({ params, query: { limit, cursor, ...range }, caller }) => {
+      const snapshot = await ledger.snapshot(params.id);
+      if (snapshot === null) throw unknownAccount(params.id);
+      const rows = await listPurchases(db.knex, {
+        ...rangeOf(range, snapshot.rules.timezone),
+        account: params.id,
+        before: cursor,
+        limit: limit + 1,
+      });
+      const place = ({ receivedAt, key }: InboxRow) => ({ createdAt: shown(receivedAt), id: key });
+      return { status: 200, body: page({ rows, limit, place, show: (row) => showPurchase(row, caller) }) };
+    }),
+    route({
+      ...one,
+      method: 'GET',
+      path: '/v1/accounts/{id}/purchases/{purchase}',
+      summary: 'One purchase, as it is now',
+      scope: 'read',
+    }).handle(async ({ params, caller }) => ({
+      status: 200,
+      body: showPurchase(await mustFind(params.id, params.purchase), caller),
+    })),
+    route({
+      ...one,
+      method: 'POST',
+      path: '/v1/accounts/{id}/purchases/{purchase}/retry',
+      summary: 'Try to grant a purchase that waits, now',
+      description:
+        'It needs no workflow. One that is granted is answered as it is. `paid`: it still waits, and `error` says why.',
+      scope: 'admin',
+      idempotency: 'optional',
+    }).handle(async ({ params, caller }) => ({
+      status: 200,
+      body: showPurchase(await tried(await mustFind(params.id, params.purchase)), caller),
+    })),
   ];
 }
 
-function showPurchase({ body, doneAt }: InboxRow): z.output<typeof purchase> {
-  const { purchase: id, pack, quantity, creditsMilli } = body;
-  const credits = toCredits(milli(creditsMilli * quantity));
-  return { id, pack, quantity, credits, status: doneAt === null ? 'paid' : 'granted' };
+function showPurchase(row: InboxRow, { scopes }: Caller): z.output<typeof purchase> {
+  const { pack, quantity, creditsMilli, reason: why } = row.body;
+  return {
+    id: row.key,
+    status: row.doneAt === null ? 'paid' : 'granted',
+    amount: null,
+    currency: null,
+    credits: toCredits(milli(creditsMilli * quantity)),
+    ...{ pack, quantity, reason: why },
+    createdAt: shown(row.receivedAt),
+    grantedAt: row.doneAt === null ? null : shown(row.doneAt),
+    error: scopes.has('admin') ? row.lastError : null,
+  };
 }

@@ -72,7 +72,27 @@ export function standingRoutes({ db, ledger, starter }: StandingRouteDeps): Rout
     }
   }
 
+  async function limitsOf(id: string): Promise<z.output<typeof limits>> {
+    const found = await ledger.snapshot(id);
+    if (found === null) throw unknownAccount(id);
+    const { maxOpen, creditsPerDay } = found.rules;
+    return {
+      openGenerations: maxOpen,
+      creditsPerDay: creditsPerDay === null ? null : toCredits(creditsPerDay),
+    };
+  }
+
   return [
+    route({
+      ...common,
+      method: 'GET',
+      path: '/v1/accounts/{id}/limits',
+      summary: 'How many generations may run at once, and how many credits a day may take',
+      description:
+        'Null: there is no limit of the account’s own (generations at once then have the default).',
+      scope: 'read',
+      responses: { 200: limits },
+    }).handle(async ({ params }) => ({ status: 200, body: await limitsOf(params.id) })),
     route({
       ...common,
       method: 'PUT',
@@ -97,13 +117,7 @@ export function standingRoutes({ db, ledger, starter }: StandingRouteDeps): Rout
         key: null,
         hash,
       });
-      const after = await ledger.snapshot(params.id);
-      if (after === null) throw unknownAccount(params.id);
-      const { maxOpen, creditsPerDay: perDay } = after.rules;
-      return {
-        status: 200,
-        body: { openGenerations: maxOpen, creditsPerDay: perDay === null ? null : toCredits(perDay) },
-      };
+      return { status: 200, body: await limitsOf(params.id) };
     }),
     route({
       ...common,

@@ -14,8 +14,9 @@ beforeAll(() => Runtime.install({ logger: new DefaultLogger('WARN') }));
 
 const names = readdirSync(HISTORIES).filter((name) => name.endsWith('.json'));
 
-test('there are histories of every way a generation, an account and a test clock can go', () => {
+test('there are histories of every way a generation, an account, a test clock and a sweep can go', () => {
   expect(names.toSorted()).toEqual([
+    'account-purchase.json',
     'account-renewal.json',
     'clock-advance.json',
     'generation-canceled.json',
@@ -26,6 +27,8 @@ test('there are histories of every way a generation, an account and a test clock
     'generation-succeeded.json',
     'generation-timeout.json',
     'generation-unchecked-reports.json',
+    'sweep-pass.json',
+    'sweep-rings.json',
   ]);
 });
 
