@@ -19,9 +19,10 @@ export async function renderAnswer(catalogs: CatalogStore, stored: string): Prom
 function accepted({ facts, at, amount, draws }: StoredAnswer): TextAnswer {
   const held = milli(amount ?? 0);
   const nothing = milli(0);
+  const runs = !(facts.free ?? held === 0);
   const body = generationBody({
     ...facts.generation,
-    status: held > 0 ? 'running' : 'succeeded',
+    status: runs ? 'running' : 'succeeded',
     quoted: held,
     held,
     captured: nothing,
@@ -35,7 +36,7 @@ function accepted({ facts, at, amount, draws }: StoredAnswer): TextAnswer {
     progress: null,
     lateReports: [],
     createdAt: at,
-    finishedAt: held > 0 ? null : at,
+    finishedAt: runs ? null : at,
   });
   return { status: 201, text: JSON.stringify(body) };
 }

@@ -53,6 +53,7 @@ interface GenerationRow {
   forfeited: number | null;
   refunded: number | null;
   refunds: { at: string; milli: number; reason: string | null }[] | null;
+  phases: { phase: string; milli: number | null }[] | null;
   late_reports: LateReport[] | null;
 }
 
@@ -67,6 +68,16 @@ const COLUMNS = `g.account_id, g.generation_id, g.status, g.action, g.model, g.p
            SELECT 0, r.at, r.milli, r.reason FROM ledger.opening_holds b
             CROSS JOIN LATERAL jsonb_to_recordset(b.refunds) r (at timestamptz, milli bigint, reason text)
             WHERE b.account_id = g.account_id AND b.hold_id = g.hold_id) f) AS refunds,
+  (SELECT json_agg(json_build_object('phase', f.phase, 'milli', f.milli) ORDER BY f.seq, f.n)
+     FROM (SELECT j.seq, 0 AS n, j.detail ->> 'phase' AS phase,
+                  (SELECT coalesce(sum(m.milli), 0) FROM unnest(j.moves) m WHERE m.target = 'spent')::bigint AS milli
+             FROM ledger.journal j
+            WHERE j.account_id = g.account_id AND j.hold_id = g.hold_id AND j.kind = 'capture' AND j.detail ->> 'phase' IS NOT NULL
+            UNION ALL
+           SELECT 0, p.n, p.phase, p.milli FROM ledger.opening_holds b
+            CROSS JOIN LATERAL unnest(b.phases, b.phases_milli) WITH ORDINALITY p (phase, milli, n)
+            WHERE b.account_id = g.account_id AND b.hold_id = g.hold_id) f
+    WHERE cardinality(h.phases) > 0) AS phases,
   (SELECT json_agg(json_build_object('reportId', r.report_id, 'receivedAt', r.received_at, 'body', r.body, 'charge', r.charge) ORDER BY r.received_at)
      FROM holdfast.reports r WHERE r.account_id = g.account_id AND r.generation_id = g.generation_id AND r.outcome IN ('late', 'charged')) AS late_reports`;
 
@@ -190,6 +201,14 @@ function facts(row: GenerationRow): GenerationFacts {
     forfeited: milli(row.forfeited ?? 0),
     draws: row.draws.map(({ bucket, milli: amount }) => ({ bucket, milli: milli(amount) })),
     refunds: (row.refunds ?? []).map(({ milli: amount, ...refund }) => ({ ...refund, milli: milli(amount) })),
+    ...(row.phases === null
+      ? {}
+      : {
+          phases: row.phases.map(({ phase, milli: taken }) => ({
+            phase,
+            milli: taken === null ? null : milli(taken),
+          })),
+        }),
     outputs: row.outputs,
     error: row.error,
     provider: row.provider,

@@ -47,6 +47,8 @@ export interface JournalEntry {
   hold: string | null;
   actor: string | null;
   reason: string | null;
+  /** Of a capture: the phase it was for, if it names one. */
+  phase?: string;
 }
 
 export interface JournalFilter {
@@ -79,6 +81,7 @@ interface Row {
   hold_id: string | null;
   actor: string | null;
   reason: string | null;
+  phase: string | null;
 }
 
 const LOTS = `(SELECT json_agg(json_build_object('lot', m.lot, 'bucket', l.bucket, 'milli', m.milli) ORDER BY m.n)
@@ -130,6 +133,7 @@ export async function readJournal(knex: Knex, filter: JournalFilter): Promise<Jo
     'j.hold_id',
     'j.actor',
     'j.reason',
+    knex.raw("j.detail ->> 'phase' AS phase"),
     knex.raw("coalesce(h.generation_id, j.detail ->> 'generation') AS generation_id"),
     knex.raw(LOTS),
     knex.raw(MOVES),
@@ -174,5 +178,6 @@ function entry(row: Row): JournalEntry {
     hold: row.hold_id,
     actor: row.actor,
     reason: row.reason,
+    ...(row.phase === null ? {} : { phase: row.phase }),
   };
 }

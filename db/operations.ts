@@ -63,6 +63,8 @@ export interface ReserveOperation extends TakeOperation {
   overdueSeconds: number;
   /** Hold nothing: the caller has no workflow to own it and expects a refusal. */
   refuseOnly: boolean;
+  /** A workflow does it, under a hold also where it comes to 0; false: a free action, which ends at once. */
+  runs: boolean;
   workflowId: string | null;
   namespaceId: string | null;
   generation: Omit<OrderedGeneration, 'account' | 'workflowId'>;

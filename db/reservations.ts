@@ -62,6 +62,8 @@ export interface ReserveFacts extends PaywallFacts {
   generation: OrderedGeneration;
   /** Seconds the work may take before the hold raises an alert. */
   maxDurationSeconds: number;
+  /** Listed as a free action, which ends at once. Absent from older answers: there, all that cost 0 did. */
+  free?: boolean;
   /** What it costs if all goes as ordered, where less than the ceiling that is held. */
   planned?: number;
 }
@@ -155,10 +157,7 @@ export function createReservations(deps: ReservationDeps): Reservations {
         stored === null
           ? reply.hold
           : await holdNow(knex, { account, holdId: holdIdOf(answer.facts.generation.id) });
-      const holdOpen = replayed
-        ? hold?.open === true
-        : answer.status === 'applied' && (answer.amount ?? 0) > 0;
-      return { kind: 'answered', answer, text, replayed, holdOpen };
+      return { kind: 'answered', answer, text, replayed, holdOpen: hold?.open === true };
     }
     const decision = decisions.at(-1);
     if (decision?.kind === 'refused')
@@ -244,6 +243,7 @@ function factsOf(options: {
       catalogVersion: decision.catalogVersion,
     },
     maxDurationSeconds: priced.maxDurationSeconds,
+    free: priced.free,
     ...(priced.creditsMilli < priced.ceilingMilli ? { planned: priced.creditsMilli } : {}),
   };
 }
@@ -309,6 +309,7 @@ function reserveOperation(options: {
     maxOpen: decision.maxOpen,
     reserveBefore,
     refuseOnly: workflowId === null,
+    runs: !decision.priced.free,
     overdueSeconds: facts.maxDurationSeconds,
     workflowId,
     namespaceId,

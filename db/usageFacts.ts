@@ -17,8 +17,9 @@ export const FACT_KEYS = 'action, model, member, feature, project, resolution, p
 export const FACT_SUMS = ['credits', 'works', 'leads', 'works_outputs', 'leads_outputs'] as const;
 
 /**
- * A row for each lot that a row of the journal spent from or gave back to, and for each generation that was free.
- *   works     1 where the work is counted: by its first capture, its charge or its being free, once in each bucket
+ * A row for each lot that a row of the journal spent from or gave back to, for each generation that was free, and for each
+ * that delivered something and ended without a credit taken.
+ *   works     1 where the work is counted: by its first capture, its charge, its being free or its end, once in each bucket
  *   leads     likewise, but only in the first of these buckets, so that over all of them it is counted once
  * What captures and charges spend are the first of their moves. A capture that took all the hold ever gave was the first;
  * only that of a phase must be looked up. Hold and generation are looked up by key whatever the planner expects of the
@@ -53,7 +54,9 @@ const FACTS = `
                             WHERE account_id = :account AND generation_id = coalesce(h.generation_id, j.detail ->> 'generation') OFFSET 0) g ON true
        WHERE j.account_id = :account AND j.seq > :after AND j.seq <= :until
          AND (j.kind IN ('capture', 'charge', 'refund') AND m.lot IS NOT NULL
-              OR j.kind = 'reserve' AND j.hold_id IS NULL AND j.status = 'applied')
+              OR j.kind = 'reserve' AND j.hold_id IS NULL AND j.status = 'applied'
+              OR (j.kind = 'release' OR j.kind = 'capture' AND (j.detail ->> 'final')::boolean)
+                  AND h.captured = 0 AND g.status IN ('succeeded', 'partial'))
       OFFSET 0) x`;
 
 export function usageFacts(knex: Knex, { account, after, until }: SeqRange): Knex.Raw {

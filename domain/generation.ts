@@ -44,6 +44,8 @@ export interface GenerationFacts {
   forfeited: MilliCredits;
   draws: { bucket: string; milli: MilliCredits }[];
   refunds: { at: Instant; milli: MilliCredits; reason: string | null }[];
+  /** That were captured, in their order; `milli` null: what it took is in an archive. */
+  phases?: { phase: string; milli: MilliCredits | null }[];
   outputs: { index: number; status: string; url?: string; error?: { code: string; message: string } }[];
   error: { code: string; message: string } | null;
   provider: Record<string, unknown>;
@@ -106,6 +108,9 @@ export function generationBody(facts: GenerationFacts) {
       credits: toCredits(refunded),
       reason,
     })),
+    ...(facts.phases === undefined
+      ? {}
+      : { phases: facts.phases.map(({ phase, milli }) => ({ phase, credits: milli && toCredits(milli) })) }),
     outputs: facts.outputs,
     error: facts.error,
     provider: facts.provider,

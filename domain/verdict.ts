@@ -70,6 +70,6 @@ function reasonOf(options: VerdictRequest & { limited: Count | null; short: bool
   if (gate !== null) return gate.code;
   if (limited !== null) return limited.refusal;
   const maxOpen = rules.maxOpen ?? DEFAULT_MAX_OPEN_GENERATIONS;
-  if (priced.ceilingMilli > 0 && snapshot.openHolds >= maxOpen) return 'too_many_open_generations';
+  if (!priced.free && snapshot.openHolds >= maxOpen) return 'too_many_open_generations';
   return short ? 'insufficient_credits' : null;
 }

@@ -33,7 +33,7 @@ function head(work: Work): string {
     ['member', work.member ?? '-'],
     ['work', [work.action, work.model].filter(Boolean).join(' / ')],
     ['parameters', `\`${JSON.stringify(work.params)}\``],
-    ['held', `${work.creditsHeld} credits (${draws})`],
+    ['held', `${work.creditsHeld} credits${draws === '' ? '' : ` (${draws})`}`],
     ['hold', `\`${work.holdId}\``],
   ];
   return ['| | |', '|---|---|', ...rows.map(([name, value]) => `| ${name} | ${value} |`)].join('\n');

@@ -5,7 +5,7 @@ import {
   boundedJson,
   callerName,
   carriedId,
-  creditsIn,
+  creditsFromZero,
   creditsOut,
   instantOut,
   metadata,
@@ -92,6 +92,15 @@ export const generation = z
     refunds: z.array(
       z.object({ at: instantOut.nullable(), credits: creditsOut, reason: z.string().nullable() }),
     ),
+    phases: z
+      .array(
+        z.object({
+          phase: z.string(),
+          credits: creditsOut.nullable().describe('Null: what it took is in an archive'),
+        }),
+      )
+      .optional()
+      .describe('Of a pipeline: what was captured so far, in the order of its landing'),
     outputs: z.array(
       z.object({
         index: z.number(),
@@ -127,7 +136,9 @@ export const completion = z
     outputs: z
       .array(z.strictObject({ url: z.string().max(REPORT_LIMITS.urlLength).optional() }))
       .max(REPORT_LIMITS.outputs),
-    credits: creditsIn.optional().describe('What to capture; without it the delivered share of the price'),
+    credits: creditsFromZero
+      .optional()
+      .describe('What to capture, also nothing; without it the delivered share of the price'),
     final: z.boolean().default(true),
     phase: z.string().min(1).max(REPORT_LIMITS.phaseLength).optional(),
     providerCost: z.strictObject({ amount: z.number().min(0), currency: z.string().length(3) }).optional(),

@@ -164,7 +164,7 @@ async function begin(deps: GenerationRouteDeps, input: GenerationInput): Promise
 
   const price = decision.priced.ceilingMilli;
   const settled = Date.parse(snapshot.now) < Date.parse(snapshot.nextDueAt);
-  if (price === 0 || decision.gate !== null || (settled && snapshot.available < price)) {
+  if (decision.priced.free || decision.gate !== null || (settled && snapshot.available < price)) {
     const reserveBefore = new Date(Date.now() + RESERVE_WITHIN_MS).toISOString();
     const outcome = await reservations.reserve({ input, reserveBefore, workflowId: null });
     if (outcome.kind === 'conflict') throw keyConflict();

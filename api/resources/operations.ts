@@ -69,7 +69,7 @@ export function operationRoutes({ db, starter }: OperationRouteDeps): Route[] {
         listReports(db.knex, { account, generation: id, limit: MOST_ROWS }),
       ]);
       const events: z.output<typeof timelineEvent>[] = [
-        ...rows.map(({ at, seq, kind, credits, availableAfter, actor, reason }) => ({
+        ...rows.map(({ at, seq, kind, credits, availableAfter, actor, reason, phase }) => ({
           at: at.toISOString(),
           what: 'ledger' as const,
           detail: {
@@ -79,6 +79,7 @@ export function operationRoutes({ db, starter }: OperationRouteDeps): Route[] {
             availableAfter: toCredits(availableAfter),
             actor,
             reason,
+            ...(phase === undefined ? {} : { phase }),
           },
         })),
         ...(job === undefined

@@ -1,5 +1,6 @@
 import { JOURNAL_KINDS } from '../journal';
 import { MOVES, OPENINGS, PARTS, parts, REBUILT_LOTS, TERMS } from './history';
+import { WORK_CHECKS } from './workChecks';
 
 /**
  * The ledger's invariants as queries: each returns the rows that break it, and none when all is well. What stands in
@@ -252,6 +253,7 @@ export const CHECKS: readonly Check[] = [
               ON g.account_id = h.account_id AND g.hold_id = h.hold_id
            WHERE h.hold_id IS NULL OR g.generation_id IS NULL OR h.workflow_id IS NULL OR h.namespace_id IS NULL`,
   },
+  ...WORK_CHECKS,
   {
     id: 'leases-end',
     title:

@@ -228,3 +228,38 @@ test('answers that the versions before 0011 kept are moved, but for those whose 
     ),
   ).rejects.toThrow('check constraint');
 });
+
+test('what failed before work_without_credits though something of it was captured is partial from then on', async () => {
+  const from = migrationsDirectory();
+  const files = readdirSync(from).filter((file) => file.endsWith('.sql'));
+  const before = files
+    .toSorted()
+    .filter((_, n, all) => n < all.findIndex((one) => one.endsWith('_work_without_credits.sql')));
+  for (const file of before) cpSync(path.join(from, file), path.join(directory, file));
+  await migrate({ url, directory });
+  await query(url, "INSERT INTO ledger.accounts (account_id) VALUES ('a')");
+  await query(
+    url,
+    `INSERT INTO ledger.holds (account_id, hold_id, generation_id, amount, held, captured, released, phases, lots, lots_held, lots_captured,
+                               open, opened_at, overdue_at, closed_at)
+     SELECT 'a', 'h-' || name, name, 10, 0, captured, 10 - captured, phases, '{}', '{}', '{}', false, now(), now(), now()
+       FROM (VALUES ('nothing', 0, '{}'::text[]), ('shots', 4, '{shots}'), ('frames', 0, '{frames}'), ('gone', 4, '{shots}')) v (name, captured, phases)`,
+  );
+  await query(
+    url,
+    `INSERT INTO ledger.generations (account_id, generation_id, hold_id, key, status, action, params, ordered, provider, quoted, draws,
+                                     catalog_version, created_at, finished_at)
+     SELECT account_id, generation_id, hold_id, generation_id, CASE generation_id WHEN 'gone' THEN 'canceled' ELSE 'failed' END, 'film', '{}', 1,
+            '{}', 10, '[]', 1, now(), now() FROM ledger.holds`,
+  );
+  cpSync(from, directory, { recursive: true });
+  await migrate({ url, directory });
+  expect(
+    await query(url, 'SELECT generation_id AS id, status FROM ledger.generations ORDER BY generation_id'),
+  ).toEqual([
+    { id: 'frames', status: 'partial' },
+    { id: 'gone', status: 'canceled' },
+    { id: 'nothing', status: 'failed' },
+    { id: 'shots', status: 'partial' },
+  ]);
+});

@@ -61,7 +61,7 @@ async function begin(amount: number, model: string): Promise<string> {
 const finish = (holdId: string) =>
   raw.capture(account, holdId, { generation: { status: 'succeeded', outputs: succeeded } });
 
-/** Five days of it, some twenty minutes apart: generations, charges, free ones, refunds, from two buckets. */
+/** Five days of it, some twenty minutes apart: generations, charges, free ones, some that cost nothing, refunds, from two buckets. */
 beforeAll(async () => {
   account = await raw.open({ clockAt: '2026-03-01T00:00:00Z' });
   await raw.grant(account, { amount: 1_000_000 });
@@ -73,6 +73,10 @@ beforeAll(async () => {
     if (n % 7 === 0) {
       const { generation } = reservation(account, { amount: 0 });
       await raw.reserve(account, { amount: 0, workflowId: null, generation });
+    }
+    if (n % 11 === 0) {
+      const reply = await raw.reserve(account, { amount: 0, runs: true });
+      await finish(reply.hold?.holdId ?? '');
     }
     if (n % 3 === 0) await raw.charge(account, { amount: 500 + n, work: { model: 'edit' } });
     const holdId = await begin(1_000 + n, `model-${n % 4}`);

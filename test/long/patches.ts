@@ -115,6 +115,26 @@ export const BUGS: readonly Bug[] = [
     "CASE WHEN h.epoch <> (op ->> 'epoch')::int THEN",
     'CASE WHEN false THEN',
   ),
+  runs(
+    'work that comes to nothing ends at once',
+    "runs := amount > 0 OR coalesce((op ->> 'runs')::boolean, false);",
+    'runs := amount > 0;',
+  ),
+  runs(
+    'a phase that took nothing is forgotten',
+    "IF op ? 'phase' THEN",
+    "IF op ? 'phase' AND wanted > 0 THEN",
+  ),
+  runs(
+    'what failed after a part of it was captured ends as failed',
+    "AND (h.captured > 0 OR h.phases <> '{}') THEN",
+    'AND false THEN',
+  ),
+  runs(
+    'what failed after a phase landed for nothing ends as failed',
+    "AND (h.captured > 0 OR h.phases <> '{}') THEN",
+    'AND h.captured > 0 THEN',
+  ),
   runs('what a release forfeits is not counted', 'h.forfeited := h.forfeited + back.forfeited;', ''),
   runs(
     'a hold may be refunded more than it cost',

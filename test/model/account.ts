@@ -89,6 +89,13 @@ export interface Freeze {
   open: boolean;
 }
 
+/** The work of a reservation, as its row says. */
+export interface Generation {
+  status: string;
+  /** Null: a free action, which was done at once. */
+  holdId: string | null;
+}
+
 export interface Account {
   now: Micros;
   journalAt: Micros;
@@ -97,6 +104,7 @@ export interface Account {
   nextDueAt: Micros;
   lots: Lot[];
   holds: Map<string, Hold>;
+  generations: Map<string, Generation>;
   debts: Map<string, Debt>;
   freezes: Map<string, Freeze>;
   /** What each key was asked and answered. */
@@ -115,6 +123,7 @@ export function newAccount(now: Micros): Account {
     nextDueAt: Number.NEGATIVE_INFINITY,
     lots: [],
     holds: new Map(),
+    generations: new Map(),
     debts: new Map(),
     freezes: new Map(),
     answers: new Map(),

@@ -1,6 +1,7 @@
 import type {
   CaptureOperation,
   FreezeOperation,
+  GenerationEnd,
   RulesOperation,
   UnfreezeOperation,
   ChargeOperation,
@@ -67,6 +68,7 @@ function decideBy(context: Context, operation: ModelOperation): Decided {
     case 'release':
       return onHold(context, operation, (hold) => {
         if (operation.epoch !== undefined && operation.epoch !== hold.epoch) return { status: 'hold_alive' };
+        endGeneration(context, hold, operation.generation);
         return { status: 'applied', reply: close(context, hold, operation.cause) };
       });
     case 'extend':
@@ -104,18 +106,25 @@ function takeCredits(
   const all = ledger.sum(lots.map(({ available }) => available));
   const refused = { required: amount, spendable: Math.min(all, amount) };
   const whole = { required: amount, spendable: all };
+  // What is listed as free is done at once; all else has a hold, be it of nothing.
+  const runs = amount > 0 || ('runs' in operation && operation.runs);
   if (operation.refusal !== undefined) return { status: operation.refusal, recorded: true, reply: whole };
-  if (op === 'reserve' && amount > 0 && ledger.openHolds(account).length >= operation.maxOpen)
+  if (op === 'reserve' && runs && ledger.openHolds(account).length >= operation.maxOpen)
     return { status: 'too_many_open_generations', reply: refused };
   if (all < amount) return { status: 'insufficient_credits', recorded: true, reply: whole };
-  if (amount > 0 && 'refuseOnly' in operation && operation.refuseOnly)
+  if (runs && 'refuseOnly' in operation && operation.refuseOnly)
     return { status: 'would_hold', reply: refused };
 
   const target = op === 'charge' ? 'spent' : 'held';
   const taken = ledger.takeFrom(account, moves, { lots, amount, target });
   const draws = ledger.drawsOf(taken);
   const reply = 'work' in operation ? { amount } : { amount, draws };
-  if (amount === 0) return { status: 'applied', reply };
+  if ('generation' in operation)
+    account.generations.set(operation.generation.id, {
+      status: runs ? 'running' : 'succeeded',
+      holdId: runs ? holdId : null,
+    });
+  if (!runs) return { status: 'applied', reply };
   const charged = op === 'charge';
   const hold: Hold = {
     holdId,
@@ -195,8 +204,21 @@ function capture(context: Context, operation: CaptureOperation, hold: Hold): Dec
   hold.held -= captured;
   hold.captured += captured;
   if (phase !== undefined) hold.phases.push(phase);
+  endGeneration(context, hold, operation.generation);
   const rest = final ? close(context, hold, cause) : {};
   return { status: 'applied', reply: { captured, clamped: wanted > captured, ...rest } };
+}
+
+/** What failed after something was captured of it, or a phase landed for nothing, was delivered in part. */
+function endGeneration(
+  { account }: Context,
+  { generation, captured, phases }: Hold,
+  { status }: GenerationEnd = {},
+): void {
+  const known = generation === null ? undefined : account.generations.get(generation);
+  if (known === undefined || status === undefined) return;
+  const delivered = captured > 0 || phases.length > 0;
+  known.status = status === 'failed' && delivered ? 'partial' : status;
 }
 
 /** Gives back what the hold still holds, lot by lot, and closes it. */

@@ -40,7 +40,7 @@ const KINDS = {
   }),
   reserve: fc.record({
     amount: fc.oneof({ arbitrary: small, weight: 3 }, amount),
-    ...{ excluded: fc.constantFrom(0, 0, 0, 1, 2, 5, 15), oddity: fc.nat(40) },
+    ...{ excluded: fc.constantFrom(0, 0, 0, 1, 2, 5, 15), oddity: fc.nat(40), priced: fc.nat(9) },
   }),
   lease: fc.record({
     amount: fc.oneof({ arbitrary: small, weight: 3 }, amount),
@@ -209,7 +209,10 @@ function taking(
   if (draft.kind === 'charge') return { ...common, op: 'charge', work };
   if (draft.kind === 'lease')
     return { ...common, op: 'reserve', maxOpen, ttlSeconds: pick(TTL_SECONDS, draft.ttl), work };
-  const { generation, ...reserve } = reservation(account, { ...common, maxOpen, refuseOnly: oddity === 5 });
+  // Some are free actions, and some work that happens to cost nothing.
+  const amount = draft.priced < 2 ? milli(0) : common.amount;
+  const terms = { amount, runs: draft.priced > 0, maxOpen, refuseOnly: oddity === 5 };
+  const { generation, ...reserve } = reservation(account, { ...common, ...terms });
   return { ...reserve, generation: { ...generation, id: `g${name}` } };
 }
 
@@ -225,7 +228,9 @@ function onHold(
     case 'capture': {
       const { final, cause, clamp, delivered, ordered } = draft;
       const end: Pick<CaptureOperation, 'generation' | 'leased'> =
-        sort === 'generation' ? { generation: final ? { status: 'succeeded' } : {} } : { leased: true };
+        sort === 'generation'
+          ? { generation: final ? { status: delivered === 0 ? 'failed' : 'succeeded' } : {} }
+          : { leased: true };
       const much = [
         { amount: ofAll(known?.held ?? 100, draft.amount) },
         { amount: ofAll(known?.held ?? 100, draft.amount) },
@@ -244,7 +249,9 @@ function onHold(
       const epoch = [known?.epoch ?? 0, (known?.epoch ?? 0) + 1][draft.epoch];
       return {
         ...{ ...named, op: 'release', cause },
-        ...(sort === 'generation' ? { generation: { status: 'failed' } } : { leased: true }),
+        ...(sort === 'generation'
+          ? { generation: { status: cause === 'customer' ? 'canceled' : 'failed' } }
+          : { leased: true }),
         ...(epoch === undefined ? {} : { epoch }),
         ...(draft.foreign ? { leased: true } : {}),
       };

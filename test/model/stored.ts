@@ -11,6 +11,8 @@ const STATE = `
     'lots', (SELECT jsonb_agg(to_jsonb(l) || jsonb_build_object('grace', extract(epoch FROM return_grace)) ORDER BY lot_no)
                FROM ledger.lots l WHERE account_id = $1),
     'holds', (SELECT jsonb_agg(to_jsonb(h) ORDER BY hold_id COLLATE "C") FROM ledger.holds h WHERE account_id = $1),
+    'generations', (SELECT jsonb_agg(jsonb_build_array(generation_id, status, hold_id) ORDER BY generation_id COLLATE "C")
+                      FROM ledger.generations WHERE account_id = $1),
     'debts', (SELECT jsonb_agg(to_jsonb(d) ORDER BY cause COLLATE "C") FROM ledger.debts d WHERE account_id = $1),
     'freezes', (SELECT jsonb_agg(to_jsonb(f) ORDER BY cause COLLATE "C") FROM ledger.freezes f WHERE account_id = $1),
     'journal', (SELECT jsonb_agg(to_jsonb(j) ORDER BY seq) FROM ledger.journal j WHERE account_id = $1),
@@ -84,6 +86,7 @@ export interface Stored {
   };
   lots: StoredLot[] | null;
   holds: StoredHold[] | null;
+  generations: [id: string, status: string, holdId: string | null][] | null;
   debts: { cause: string; owed: number; repaid: number; seq: number }[] | null;
   freezes: { cause: string; lots: number[]; amounts: number[]; open: boolean }[] | null;
   journal: StoredRow[] | null;
@@ -142,6 +145,7 @@ function storedState(stored: Stored) {
       cuts: h.lots.map((lot, n) => ({ lot, held: h.lots_held[n], captured: h.lots_captured[n] })),
       phases: h.phases,
     })),
+    generations: stored.generations ?? [],
     debts: (stored.debts ?? []).map(({ cause, owed, repaid, seq }) => ({ cause, owed, repaid, seq })),
     freezes: (stored.freezes ?? []).map(({ cause, open, lots, amounts }) => ({
       cause,
@@ -174,6 +178,7 @@ function modelState(model: Account): ReturnType<typeof storedState> {
     seq: model.journal.length,
     lots: model.lots,
     holds: byName(model.holds).map(([, { draws: _draws, ...hold }]) => hold),
+    generations: byName(model.generations).map(([id, { status, holdId }]) => [id, status, holdId]),
     debts: byName(model.debts).map(([cause, debt]) => ({ cause, ...debt })),
     freezes: byName(model.freezes).map(([cause, { open, frozen }]) => ({ cause, open, frozen: [...frozen] })),
     journal: model.journal,

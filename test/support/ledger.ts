@@ -199,6 +199,7 @@ export function reservation(account: string, options: Reserve): ReserveOperation
     reserveBefore: 'infinity',
     overdueSeconds: 600,
     refuseOnly: false,
+    runs: options.amount > 0,
     workflowId: 'workflow',
     namespaceId: 'namespace',
     ...options,

@@ -75,6 +75,12 @@ export async function livelyLedger(
     ...plan,
   });
   await ledger.grant(a, { bucket: 'pack', rank: 3, amount: 5_000 }); // all of it repays debt
+  const nothing = await hold(0, { runs: true });
+  await ledger.capture(a, nothing, { delivered: 1, ordered: 1 });
+  const inPart = await hold(0, { runs: true });
+  await ledger.capture(a, inPart, { amount: 0, final: false, phase: 'frames' });
+  await ledger.release(a, inPart); // ends as partial
+  await ledger.reserve(a, { amount: 0 }); // a free action
   return a;
 }
 
@@ -142,6 +148,9 @@ export const TAMPERINGS: Record<string, string> = {
   'nothing-available-after-expiry':
     "UPDATE ledger.accounts SET lots_due_at = 'infinity' WHERE account_id = '$a'",
   'open-holds-have-owners': "UPDATE ledger.holds SET workflow_id = NULL WHERE account_id = '$a' AND open",
+  'work-has-a-hold': "UPDATE ledger.generations SET workflow_id = NULL WHERE account_id = '$a'",
+  'delivered-is-not-failed':
+    "UPDATE ledger.generations SET status = 'failed' WHERE account_id = '$a' AND status = 'partial'",
   'spend-order': "UPDATE ledger.lots SET rank = 9 WHERE account_id = '$a' AND lot_no = 1",
   'journal-time': "UPDATE ledger.journal SET at = '2020-01-01' WHERE account_id = '$a' AND seq = 4",
   'issued-equals-parts':

@@ -327,6 +327,8 @@ BEGIN
       wanted      bigint;
       part        bigint;
       final       boolean;
+      runs        boolean;                            -- whether work is done for it, which needs a hold, be it of nothing
+      delivered   boolean;                            -- whether anything came of a hold that ends
       schedule    text;                               -- the schedule whose lots end: the first part of their source, daily or plan
       from_lots   int[];
       amounts     bigint[];
@@ -490,9 +492,10 @@ BEGIN
 
       -- {rulesVersion, amount, holdId, excluded: [bucket], refusal, counts: [{counter, period, of: uses | credits, units, limit,
       -- refusal}], countsUntil, maxOpen, reserveBefore, overdueSeconds | ttlSeconds, refuseOnly,
-      --  workflowId, namespaceId, facts, ifRefused, generation | work}. The caller decided from a snapshot at rulesVersion what applies (refusal,
+      --  runs, workflowId, namespaceId, facts, ifRefused, generation | work}. The caller decided from a snapshot at rulesVersion what applies (refusal,
       -- excluded buckets); here it is decided whether that still holds, and the balance (rule 9). A charge is reserve and capture in one.
       -- refuseOnly: for a caller without a workflow, who expects a refusal and may not hold anything (rule 10).
+      -- runs: a workflow does it, also where it comes to 0: only what is listed as a free action ends at once. Older callers do not say.
       WHEN 'reserve', 'charge' THEN
         IF x IS NOT NULL THEN
           RAISE EXCEPTION 'hold % exists already, under another key', op ->> 'holdId' USING ERRCODE = 'unique_violation';
@@ -504,6 +507,7 @@ BEGIN
           status := 'too_late'; -- nobody is charged minutes after they left (rule 8)
           recorded := false;
         ELSE
+          runs := amount > 0 OR coalesce((op ->> 'runs')::boolean, false);
           -- Quotas first, then the member (rule 9): the first that would be exceeded says no.
           limited := NULL;
           FOR i IN 0..coalesce(jsonb_array_length(op -> 'counts'), 0) - 1 LOOP
@@ -524,9 +528,9 @@ BEGIN
             CASE kind WHEN 'charge' THEN 'spent'::ledger.part ELSE 'held' END, NULL, op -> 'excluded');
           status := CASE WHEN op ? 'refusal' THEN op ->> 'refusal'
                          WHEN limited IS NOT NULL THEN limited ->> 'refusal'
-                         WHEN kind = 'reserve' AND amount > 0 AND a.open_holds >= (op ->> 'maxOpen')::int THEN 'too_many_open_generations'
+                         WHEN kind = 'reserve' AND runs AND a.open_holds >= (op ->> 'maxOpen')::int THEN 'too_many_open_generations'
                          WHEN taken.taken < amount THEN 'insufficient_credits'
-                         WHEN amount > 0 AND (op ->> 'refuseOnly')::boolean THEN 'would_hold'
+                         WHEN runs AND (op ->> 'refuseOnly')::boolean THEN 'would_hold'
                          ELSE 'applied' END;
           -- These refusals leave the key free; the others are journal rows and the key's answer for ever (rule 2).
           recorded := status NOT IN ('too_many_open_generations', 'would_hold');
@@ -539,7 +543,7 @@ BEGIN
             moves := taken.moves;
             reply := jsonb_build_object('amount', amount) || CASE WHEN op ? 'work' THEN '{}' ELSE jsonb_build_object('draws', taken.draws) END;
             detail := CASE WHEN op ? 'generation' THEN jsonb_build_object('generation', op -> 'generation' -> 'id') END;
-            IF amount > 0 THEN
+            IF runs THEN
               due := at + make_interval(secs => (op ->> 'ttlSeconds')::int);
               none := array_fill(0::bigint, ARRAY[cardinality(moves)]);
               h := ROW(a.account_id, op ->> 'holdId', op -> 'generation' ->> 'id', amount, amount, 0, 0, 0, 0, taken.numbers, taken.amounts, none, true, 0,
@@ -562,7 +566,7 @@ BEGIN
             END IF;
             IF op ? 'generation' THEN
               generations := generations || (op -> 'generation' || jsonb_build_object('account', a.account_id, 'key', op -> 'key', 'amount', amount,
-                'holdId', CASE WHEN amount > 0 THEN op -> 'holdId' END, 'draws', reply -> 'draws', 'workflowId', op -> 'workflowId', 'at', at));
+                'holdId', CASE WHEN runs THEN op -> 'holdId' END, 'draws', reply -> 'draws', 'workflowId', op -> 'workflowId', 'at', at));
             END IF;
           END IF;
         END IF;
@@ -884,10 +888,11 @@ BEGIN
 
       IF recorded THEN
         -- A hold uncounts what it gives back, in the period it was counted in: credits as they come, a use once, if nothing
-        -- was captured (rule 22).
+        -- was captured (rule 22), or where nothing could be, if nothing was delivered.
+        delivered := h.captured > 0 OR (h.amount = 0 AND (h.phases <> '{}' OR coalesce(op -> 'generation' ->> 'status', '') IN ('succeeded', 'partial')));
         FOR i IN 0..CASE WHEN kind IN ('reserve', 'charge') THEN 0 ELSE coalesce(jsonb_array_length(h.counts), 0) END - 1 LOOP
           r := h.counts -> i;
-          part := CASE WHEN r ->> 'of' = 'credits' THEN gave_back WHEN final AND h.captured = 0 THEN (r ->> 'units')::bigint ELSE 0 END;
+          part := CASE WHEN r ->> 'of' = 'credits' THEN gave_back WHEN final AND NOT delivered THEN (r ->> 'units')::bigint ELSE 0 END;
           CONTINUE WHEN part = 0;
           counts := counts || jsonb_build_object('counter', r -> 'counter', 'period', r -> 'period', 'units', -part);
         END LOOP;
@@ -994,7 +999,9 @@ BEGIN
             reply := reply || jsonb_build_object('after', ledger.hold_state(h) || jsonb_build_object('draws', h.work -> 'draws'));
           END IF;
           IF op ? 'generation' AND kind IN ('capture', 'release') AND h.generation_id IS NOT NULL THEN
-            r := jsonb_build_object('account', a.account_id, 'id', h.generation_id, 'at', at);
+            -- What failed after something of it was captured was delivered in part, whoever ended it.
+            r := jsonb_build_object('account', a.account_id, 'id', h.generation_id, 'at', at)
+              || CASE WHEN op -> 'generation' ->> 'status' = 'failed' AND (h.captured > 0 OR h.phases <> '{}') THEN '{"status": "partial"}'::jsonb ELSE '{}' END;
               ends := ends || jsonb_build_object(a.account_id || ' ' || h.generation_id,
                 coalesce(ends -> (a.account_id || ' ' || h.generation_id), '{}') || (op -> 'generation') || r);
           END IF;
@@ -1134,9 +1141,9 @@ BEGIN
     INSERT INTO ledger.generations (account_id, generation_id, hold_id, key, status, action, model, params, ordered, member,
         project, feature, parent, metadata, provider, quoted, draws, catalog_version, workflow_id, temporal_url, deadline_at,
         created_at, finished_at, outputs)
-    SELECT g.account, g.id, g."holdId", g.key, CASE WHEN g.amount > 0 THEN 'running' ELSE 'succeeded' END, g.action, g.model, g.params,
+    SELECT g.account, g.id, g."holdId", g.key, CASE WHEN g."holdId" IS NULL THEN 'succeeded' ELSE 'running' END, g.action, g.model, g.params,
         g.ordered, g.member, g.project, g.feature, g.parent, nullif(g.metadata, 'null'), g.provider, g.amount, g.draws, g."catalogVersion",
-        CASE WHEN g.amount > 0 THEN g."workflowId" END, g."temporalUrl", g."deadlineAt", g.at, CASE WHEN g.amount = 0 THEN g.at END, '[]'
+        CASE WHEN g."holdId" IS NOT NULL THEN g."workflowId" END, g."temporalUrl", g."deadlineAt", g.at, CASE WHEN g."holdId" IS NULL THEN g.at END, '[]'
       FROM jsonb_to_recordset(generations) g (account text, id text, "holdId" text, key text, amount bigint, action text, model text, params jsonb,
         ordered int, member text, project text, feature text, parent text, metadata jsonb, provider jsonb, draws jsonb,
         "catalogVersion" int, "workflowId" text, "temporalUrl" text, "deadlineAt" timestamptz, at timestamptz);

@@ -137,7 +137,8 @@ BEGIN
            coalesce(sum(m.released), 0)::bigint, coalesce(sum(m.forfeited), 0)::bigint, coalesce(sum(m.refunded), 0)::bigint,
            coalesce(array_agg(j.detail ->> 'phase' ORDER BY j.seq) FILTER (WHERE j.kind = 'capture' AND j.detail ? 'phase'), '{}'),
            count(*) FILTER (WHERE j.kind IN ('release', 'charge') OR (j.kind = 'capture' AND (j.detail ->> 'final')::boolean))::int,
-           coalesce(jsonb_agg(jsonb_build_object('at', j.at, 'milli', j.detail -> 'amount', 'reason', j.reason) ORDER BY j.seq) FILTER (WHERE j.kind = 'refund'), '[]')
+           coalesce(jsonb_agg(jsonb_build_object('at', j.at, 'milli', j.detail -> 'amount', 'reason', j.reason) ORDER BY j.seq) FILTER (WHERE j.kind = 'refund'), '[]'),
+           coalesce(array_agg(coalesce(m.captured, 0)::bigint ORDER BY j.seq) FILTER (WHERE j.kind = 'capture' AND j.detail ? 'phase'), '{}')
       FROM %1$s j
      CROSS JOIN LATERAL (
        SELECT sum(milli) FILTER (WHERE source = 'available' AND target IN ('held', 'spent')) AS amount,
@@ -187,7 +188,8 @@ BEGIN
   INSERT INTO ledger.opening_holds AS o SELECT * FROM ledger.opening_holds_of(name::regclass)
   ON CONFLICT (account_id, hold_id) DO UPDATE SET amount = o.amount + excluded.amount, held = o.held + excluded.held, captured = o.captured + excluded.captured,
     released = o.released + excluded.released, forfeited = o.forfeited + excluded.forfeited, refunded = o.refunded + excluded.refunded,
-    phases = o.phases || excluded.phases, closings = o.closings + excluded.closings, refunds = o.refunds || excluded.refunds;
+    phases = o.phases || excluded.phases,
+    phases_milli = o.phases_milli || array_fill(NULL::bigint, ARRAY[cardinality(o.phases) - cardinality(o.phases_milli)]) || excluded.phases_milli, closings = o.closings + excluded.closings, refunds = o.refunds || excluded.refunds;
   INSERT INTO ledger.archives (month, rows, sha256, file) VALUES (p_month, p_rows, p_sha256, p_file);
   FOR attempt IN 1..p_attempts LOOP
     BEGIN
