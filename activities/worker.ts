@@ -4,7 +4,8 @@ import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/wo
 import { pino } from 'pino';
 import { type Database, openDatabase } from '../db/connection';
 import { createEngine } from '../db/engine';
-import { assertCompatible } from '../db/migrate';
+import { startFence } from '../db/fence';
+import { assertCompatible } from '../db/schemaVersion';
 import { ensurePartitions, keepPartitionsAhead } from '../db/partitions';
 import { parseSettings, type Settings } from '../domain/settings';
 import {
@@ -34,7 +35,7 @@ const ACCOUNTS_AT_ONCE = {
 } as const;
 
 export interface WorkerProcess {
-  /** Resolves when the workers have stopped, rejects when one failed. */
+  /** Resolves when the workers have stopped, rejects when one failed, or when a newer release shut this one out. */
   done: Promise<void>;
   shutdown: () => void;
 }
@@ -111,6 +112,21 @@ export async function startWorkers({
   ]);
   await ensureSweep({ client, taskQueue, everySeconds: settings.sweepSeconds });
   const endPartitions = keepPartitionsAhead({ pool: database.pool, log });
+  const shutdown = () => {
+    for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
+  };
+  const fence = startFence({
+    database,
+    everySeconds: settings.schemaCheckSeconds,
+    onFenced(reason) {
+      log.error(
+        { err: reason },
+        'a newer release has shut this worker out: it ends what it has begun, and stops',
+      );
+      shutdown();
+    },
+    onError: (error) => log.warn({ err: error }, 'the schema could not be looked at'),
+  });
   log.info({ namespace, taskQueue }, 'polling');
 
   const run = async () => {
@@ -118,16 +134,14 @@ export async function startWorkers({
       await Promise.all(workers.map((worker) => worker.run()));
     } finally {
       endPartitions();
+      fence.end();
       await connection.close();
       await clientConnection.close();
     }
+    const reason = fence.reason();
+    if (reason !== null) throw reason;
   };
-  return {
-    done: run(),
-    shutdown: () => {
-      for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
-    },
-  };
+  return { done: run(), shutdown };
 }
 
 async function main(): Promise<void> {

@@ -2,7 +2,9 @@ import express from 'express';
 import helmet from 'helmet';
 import type { Logger } from 'pino';
 import { findApiKeySecret } from '../db/apiKeys';
+import type { CatalogStore } from '../db/catalogs';
 import type { Database } from '../db/connection';
+import type { Fence } from '../db/fence';
 import { countOverdueHolds } from '../db/overdueHolds';
 import { monthsAhead } from '../db/partitions';
 import { createAuthenticate } from './authenticate';
@@ -11,6 +13,7 @@ import { CONTENT_SECURITY, docsPages } from './docs';
 import { healthRoutes, type ReadinessCheck } from './health';
 import { createMetrics } from './metrics';
 import { openApiRoute } from './openapi';
+import { ProblemError } from './problems';
 import { requestLog } from './requestLog';
 import type { Route } from './route';
 import { createRouter, nothingThere, sendProblem } from './router';
@@ -18,18 +21,30 @@ import { createRouter, nothingThere, sendProblem } from './router';
 export interface AppDeps {
   settings: { adminKey: string; corsOrigins: readonly string[] };
   db: Database;
+  catalogs: Pick<CatalogStore, 'refused'>;
   /** The table of `createRoutes`. */
   routes: readonly Route[];
   readiness: readonly ReadinessCheck[];
+  /** Whether this process may still work. */
+  fence: Pick<Fence, 'reason'>;
   logger: Logger;
 }
 
 /** The whole HTTP side, in the order in which a request meets it. */
-export function createApp({ settings, db, routes, readiness, logger }: AppDeps): express.Express {
+export function createApp({
+  settings,
+  db,
+  catalogs,
+  routes,
+  readiness,
+  fence,
+  logger,
+}: AppDeps): express.Express {
   const metrics = createMetrics({
     pool: db.pool,
     monthsAhead: () => monthsAhead(db.pool),
     overdueHolds: () => countOverdueHolds(db.knex),
+    refusedCatalogs: () => catalogs.refused(Date.now()),
   });
   const authenticate = createAuthenticate({
     adminKey: settings.adminKey,
@@ -45,8 +60,20 @@ export function createApp({ settings, db, routes, readiness, logger }: AppDeps):
   app.use(helmet({ contentSecurityPolicy: CONTENT_SECURITY }));
   app.use(cors(settings.corsOrigins));
   app.use(docsPages());
+  app.use('/v1', refuseWhenFenced(fence));
   app.use(createRouter({ routes: [...table, openApiRoute(table)], authenticate, knex: db.knex }));
   app.use(nothingThere);
   app.use(sendProblem);
   return app;
+}
+
+/** Reads too: an account that is looked at is settled first, and settling writes. */
+function refuseWhenFenced(fence: Pick<Fence, 'reason'>): express.RequestHandler {
+  return (_request, _response, next) => {
+    const reason = fence.reason();
+    if (reason === null) return next();
+    const detail =
+      'This process is of an older release than the database needs; nothing was done. Send the same request again: another answers it.';
+    next(new ProblemError('unavailable', { detail, cause: reason }));
+  };
 }

@@ -1,4 +1,5 @@
 import { isGrpcServiceError } from '@temporalio/client';
+import { metReplacement } from '../db/replacedFunctions';
 import { ProblemError } from './problems';
 
 /** What may be thrown below a route, as the problem it is. Anything not known here is `internal`. */
@@ -95,7 +96,7 @@ function isTemporal(error: unknown): boolean {
 
 function isUnavailable(error: unknown): boolean {
   if (isTemporal(error)) return true;
-  if (memberOf(error, 'name') === 'LedgerContended') return true;
+  if (memberOf(error, 'name') === 'LedgerContended' || metReplacement(error)) return true;
   const code = memberOf(error, 'code');
   const message = memberOf(error, 'message');
   return (

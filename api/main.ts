@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { Client, Connection } from '@temporalio/client';
 import { openDatabase } from '../db/connection';
 import { createEngine } from '../db/engine';
-import { assertCompatible } from '../db/migrate';
+import { startFence } from '../db/fence';
+import { assertCompatible } from '../db/schemaVersion';
 import { parseSettings } from '../domain/settings';
 import {
   connectionOptions,
@@ -60,9 +61,20 @@ async function main(): Promise<void> {
   const startAdvance = (clock: string) => ringClock({ client, clock, taskQueue: temporal.taskQueue });
   const starter = createGenerationStarter({ client, connection, taskQueue: temporal.taskQueue });
   const quoting = createQuoting({ db, ledger, catalogs });
+  const fence = startFence({
+    database: db,
+    everySeconds: settings.schemaCheckSeconds,
+    onFenced: (reason) =>
+      logger.error(
+        { err: reason },
+        'a newer release has shut this API out: it is not ready, and refuses every request',
+      ),
+    onError: (error) => logger.warn({ err: error }, 'the schema could not be looked at'),
+  });
   const app = createApp({
     settings: { adminKey, corsOrigins: settings.corsOrigins },
     db,
+    catalogs,
     routes: createRoutes({
       ...{ db, ledger, catalogs, reservations, leases },
       ...{ starter, quoting, ring, startAdvance },
@@ -72,6 +84,7 @@ async function main(): Promise<void> {
       { name: 'schema', check: () => assertCompatible(db) },
       { name: 'temporal', check: () => client.workflowService.getSystemInfo({}) },
     ],
+    fence,
     logger,
   });
 
@@ -79,6 +92,8 @@ async function main(): Promise<void> {
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   await once(server, 'listening');
   logger.info({ port: settings.port }, 'api is listening');
+  for (const refused of await catalogs.refused(Date.now()))
+    logger.warn(refused, 'a catalog version that would not be published today');
 
   const stop = async () => {
     server.close();
@@ -87,6 +102,7 @@ async function main(): Promise<void> {
     const drained = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
     await once(server, 'close');
     clearTimeout(drained);
+    fence.end();
     await connection.close();
     await db.close();
   };

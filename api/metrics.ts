@@ -18,9 +18,11 @@ export interface MetricsDeps {
   monthsAhead: () => Promise<number>;
   /** Open holds whose work takes longer than it may (db/overdueHolds.ts). */
   overdueHolds: () => Promise<number>;
+  /** Catalog versions in force, or to come, that publishing would refuse today (db/catalogs.ts). */
+  refusedCatalogs: () => Promise<readonly { readable: boolean }[]>;
 }
 
-export function createMetrics({ pool, monthsAhead, overdueHolds }: MetricsDeps): Metrics {
+export function createMetrics({ pool, monthsAhead, overdueHolds, refusedCatalogs }: MetricsDeps): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
 
@@ -58,6 +60,19 @@ export function createMetrics({ pool, monthsAhead, overdueHolds }: MetricsDeps):
     registers: [registry],
     async collect() {
       overdue.set(await overdueHolds().catch(() => Number.NaN));
+    },
+  });
+  const catalogs = new Gauge({
+    name: 'holdfast_refused_catalog_versions',
+    help: 'Catalog versions in force, or to come, that publishing would refuse today; those that are not even `readable` stop their accounts. NaN: not known.',
+    labelNames: ['readable'],
+    registers: [registry],
+    async collect() {
+      const refused = await refusedCatalogs().catch(() => null);
+      for (const readable of [true, false]) {
+        const found = refused?.filter((one) => one.readable === readable).length;
+        catalogs.set({ readable: String(readable) }, found ?? Number.NaN);
+      }
     },
   });
 

@@ -1,5 +1,6 @@
 import type { Knex } from 'knex';
 import { LedgerOverloaded } from './batches';
+import { throughReplacement } from './replacedFunctions';
 import type { KeptText } from './requestKeys';
 
 /**
@@ -54,9 +55,9 @@ export function createAccountKeys(knex: Knex, { maxWaiting = MAX_WAITING } = {})
   const inTurn = createTurns(maxWaiting);
 
   async function claim({ hash, ...id }: AccountKey & { hash: string }): Promise<Claim> {
-    const { rows } = await knex.raw<{ rows: (AnswerRow & { known: Claim['known'] })[] }>(
-      'SELECT * FROM ledger.claim_key(:account, :key, :hash)',
-      { ...inLedger(id), hash },
+    const sql = 'SELECT * FROM ledger.claim_key(:account, :key, :hash)';
+    const { rows } = await throughReplacement(() =>
+      knex.raw<{ rows: (AnswerRow & { known: Claim['known'] })[] }>(sql, { ...inLedger(id), hash }),
     );
     const [row] = rows;
     if (row === undefined) throw new Error('ledger.claim_key answered nothing');
@@ -84,16 +85,16 @@ export function createAccountKeys(knex: Knex, { maxWaiting = MAX_WAITING } = {})
     },
     claim: (request) => inTurn(request.account, () => claim(request)),
     async keep({ status, answer, hash, ...id }) {
-      const { rows } = await knex.raw<{ rows: AnswerRow[] }>(
-        'SELECT * FROM ledger.keep_answer(:account, :key, :hash, :status, :answer)',
-        { ...inLedger(id), hash, status, answer },
+      const sql = 'SELECT * FROM ledger.keep_answer(:account, :key, :hash, :status, :answer)';
+      const { rows } = await throughReplacement(() =>
+        knex.raw<{ rows: AnswerRow[] }>(sql, { ...inLedger(id), hash, status, answer }),
       );
       const kept = rows[0] === undefined ? null : textOf(rows[0]);
       if (kept === null) throw new Error('the answer of a key was kept that nobody had claimed');
       return kept;
     },
     async free(id) {
-      await knex.raw('SELECT ledger.free_key(:account, :key)', inLedger(id));
+      await throughReplacement(() => knex.raw('SELECT ledger.free_key(:account, :key)', inLedger(id)));
     },
   };
 }

@@ -3,6 +3,7 @@ import { type Instant, type Snapshot, toMs } from '../domain/account';
 import type { Settlement } from '../domain/settle';
 import { type Lanes, mayBeOneRequests } from './lanes';
 import type { ApplyResult } from './operations';
+import { throughReplacement } from './replacedFunctions';
 
 /**
  * Carries accounts along their test clocks (rule 23): many at once, each to the instant it is due at, and settled
@@ -32,11 +33,13 @@ export function createCarrier({
 }: CarrierDeps): (stops: readonly Stop[]) => Promise<Carried[]> {
   /** A clock that is further already stays there: another process carries this account, too. */
   async function moveClocks(stops: readonly Stop[]): Promise<Snapshot[]> {
-    const { rows } = await pool.query<{ value: Snapshot[] }>({
-      name: 'ledger_move_clocks',
-      text: 'SELECT ledger.move_clocks($1) AS value',
-      values: [JSON.stringify(stops)],
-    });
+    const move = () =>
+      pool.query<{ value: Snapshot[] }>({
+        name: 'ledger_move_clocks',
+        text: 'SELECT ledger.move_clocks($1) AS value',
+        values: [JSON.stringify(stops)],
+      });
+    const { rows } = await throughReplacement(move);
     return rows[0]?.value ?? []; // the shape is what ledger.snapshot builds
   }
 

@@ -1,17 +1,28 @@
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
-import path from 'node:path';
+import { readFileSync } from 'node:fs';
 import type { Knex } from 'knex';
 import type { Pool } from 'pg';
 import { type Instant, toMs } from '../domain/account';
 import { type Catalog, freePlan, planOf } from '../domain/catalog';
-import { parseCatalog } from '../domain/parseCatalog';
+import { parseCatalog, readStoredCatalog } from '../domain/parseCatalog';
 import { canonicalJson } from '../domain/ids';
 
 export interface CatalogVersion {
   catalog: Catalog;
   version: number;
   effectiveAt: Instant;
+  /** `shipped`, or the id of the key; null: before this was kept. */
+  publishedBy: string | null;
+}
+
+/** A stored version that publishing would refuse today. */
+export interface RefusedVersion {
+  catalog: string;
+  version: number;
+  /** False: it has not even the shape of a catalog, and whoever needs it fails. */
+  readable: boolean;
+  /** What would be refused. */
+  message: string;
 }
 
 export interface Scheduled {
@@ -24,8 +35,10 @@ export interface CatalogStore {
   inForce(catalog: string, atMs: number): Promise<CatalogVersion>;
   /** One version, for ever the same. Undefined: there is none. */
   version(catalog: string, version: number): Promise<CatalogVersion | undefined>;
-  /** Every catalog's version in force at the instant. */
+  /** Every catalog's version in force at the instant, without those that cannot be read: `refused` has them. */
   list(atMs: number): Promise<CatalogVersion[]>;
+  /** Of the versions that are in force or will be, those that publishing would refuse today. */
+  refused(atMs: number): Promise<RefusedVersion[]>;
   /** The versions that come into force after an instant, in their order. */
   scheduled(catalog: string, atMs: number): Promise<Scheduled[]>;
   /** When a version that is published already takes the plan away; null: none does. */
@@ -35,6 +48,11 @@ export interface CatalogStore {
 /** No account can be on a catalog that does not exist, so this is a broken database, not bad input. */
 export class UnknownCatalog extends Error {
   override readonly name = 'UnknownCatalog';
+}
+
+/** A stored version has not the shape of a catalog: no binary ever published it so, and a repaired one must be published. */
+export class UnreadableCatalog extends Error {
+  override readonly name = 'UnreadableCatalog';
 }
 
 /** A catalog without a plan that accounts are on would take their credits away. */
@@ -49,6 +67,7 @@ interface CatalogRow {
   catalog: string;
   version: number;
   effective_at: string;
+  published_by: string | null;
 }
 
 /** A catalog's versions: all of them, and in their order those that are ever in force. */
@@ -65,6 +84,7 @@ export function createCatalogStore({ pool }: { pool: Pool }): CatalogStore {
   // A version never changes, so a parsed one is kept; only the list of versions is read again. What is being read is
   // kept, too: whoever asks meanwhile waits for it, and hundreds of accounts that are settled together ask once.
   const bodies = new Map<string, Promise<Catalog>>();
+  const checked = new Map<string, RefusedVersion | null>();
   let listing: { catalogs: Promise<Map<string, Versions>>; sinceMs: number } | null = null;
 
   function listed(): Promise<Map<string, Versions>> {
@@ -79,7 +99,7 @@ export function createCatalogStore({ pool }: { pool: Pool }): CatalogStore {
   }
 
   async function readList(): Promise<Map<string, Versions>> {
-    const sql = `SELECT catalog, version, to_json(effective_at) #>> '{}' AS effective_at
+    const sql = `SELECT catalog, version, to_json(effective_at) #>> '{}' AS effective_at, published_by
                    FROM holdfast.catalogs ORDER BY catalog, version`;
     const { rows } = await pool.query<CatalogRow>(sql);
     const ids = [...new Set(rows.map((row) => row.catalog))];
@@ -94,13 +114,42 @@ export function createCatalogStore({ pool }: { pool: Pool }): CatalogStore {
       bodies.set(id, body);
       body.catch(() => bodies.delete(id));
     }
-    return { catalog: await body, version: row.version, effectiveAt: row.effective_at };
+    const { version, effective_at: effectiveAt, published_by: publishedBy } = row;
+    return { catalog: await body, version, effectiveAt, publishedBy };
   }
 
   async function readBody({ catalog, version }: CatalogRow, id: string): Promise<Catalog> {
     const sql = 'SELECT body FROM holdfast.catalogs WHERE catalog = $1 AND version = $2';
     const { rows } = await pool.query<{ body: unknown }>(sql, [catalog, version]);
     return readStored(rows[0]?.body, id);
+  }
+
+  async function loadIfReadable(row: CatalogRow): Promise<CatalogVersion[]> {
+    try {
+      return [await load(row)];
+    } catch (error) {
+      if (error instanceof UnreadableCatalog) return [];
+      throw error;
+    }
+  }
+
+  /** What publishing would refuse of one version; null: nothing. Versions never change, and so each is checked once. */
+  async function check(row: CatalogRow): Promise<RefusedVersion | null> {
+    const id = `${row.catalog}@${row.version}`;
+    const known = checked.get(id);
+    if (known !== undefined) return known;
+    const [found] = await loadIfReadable(row);
+    const parsed = found === undefined ? null : parseCatalog(found.catalog);
+    const { catalog, version } = row;
+    const refused = (message: string) => ({ catalog, version, readable: found !== undefined, message });
+    const answer =
+      parsed === null
+        ? refused('it has not the shape of a catalog')
+        : parsed.ok
+          ? null
+          : refused(describe(parsed.errors));
+    checked.set(id, answer);
+    return answer;
   }
 
   async function laterThan(catalog: string, atMs: number): Promise<CatalogRow[]> {
@@ -120,7 +169,17 @@ export function createCatalogStore({ pool }: { pool: Pool }): CatalogStore {
     },
     async list(atMs) {
       const all = [...(await listed()).values()];
-      return Promise.all(all.flatMap((versions) => inForceAt(versions, atMs) ?? []).map(load));
+      const rows = all.flatMap((versions) => inForceAt(versions, atMs) ?? []);
+      return (await Promise.all(rows.map(loadIfReadable))).flat();
+    },
+    async refused(atMs) {
+      const ids = [...(await listed()).keys()];
+      const rows = await Promise.all(
+        ids.map(async (id) =>
+          [inForceAt((await listed()).get(id), atMs) ?? [], await laterThan(id, atMs)].flat(),
+        ),
+      );
+      return (await Promise.all(rows.flat().map(check))).filter((one) => one !== null);
     },
     async scheduled(catalog, atMs) {
       const later = await laterThan(catalog, atMs);
@@ -163,27 +222,25 @@ export interface Published {
 interface Publication {
   catalog: Catalog;
   effectiveAt?: Instant | undefined;
-  /** Also where an older version said the same, and not only the newest. */
-  unlessEverSaid?: boolean;
+  /** `shipped`, or the id of a key. */
+  publishedBy?: string;
+  /** Only where the catalog has no version at all. */
+  onlyFirst?: boolean;
 }
 
 /** Publishes a catalog as a new version unless the newest already says the same. Throws PlanInUse. */
 export async function publishCatalog(
   knex: Knex,
-  { catalog, effectiveAt, unlessEverSaid = false }: Publication,
+  { catalog, effectiveAt, publishedBy, onlyFirst = false }: Publication,
 ): Promise<Published> {
   const id = catalog.catalog;
-  const hash = createHash('sha256').update(canonicalJson(catalog)).digest('hex');
+  const hash = catalogHash(catalog);
   return knex.transaction(async (trx) => {
     // Two processes that start at once publish one after the other.
     await trx.raw('SELECT pg_advisory_xact_lock(hashtextextended(?, 0))', [`holdfast catalog ${id}`]);
-    const versions = await trx('holdfast.catalogs')
-      .where({ catalog: id })
-      .orderBy('version', 'desc')
-      .select<{ version: number; hash: string }[]>('version', 'hash');
-    const [newest] = versions;
-    const said = newest?.hash === hash || (unlessEverSaid && versions.some((one) => one.hash === hash));
-    if (newest !== undefined && said) return { catalog: id, version: newest.version, changed: false };
+    const newest = await newestVersion(trx, id);
+    if (newest !== undefined && (onlyFirst || newest.hash === hash))
+      return { catalog: id, version: newest.version, changed: false };
     const [inUse] = await plansLeftOut(trx, catalog);
     if (inUse !== undefined) throw new PlanInUse(inUse);
     const version = (newest?.version ?? 0) + 1;
@@ -193,15 +250,21 @@ export async function publishCatalog(
       body: JSON.stringify(catalog),
       hash,
       effective_at: effectiveAt ?? (newest === undefined ? '-infinity' : trx.raw('clock_timestamp()')),
+      published_by: publishedBy ?? null,
     });
     return { catalog: id, version, changed: true };
   });
 }
 
+/** What two catalogs that say the same have in common, whatever the order of their fields. */
+export function catalogHash(catalog: Catalog): string {
+  return createHash('sha256').update(canonicalJson(catalog)).digest('hex');
+}
+
 /** Plans that accounts are on, or will be, and the catalog no longer has, as sentences that say what to do. */
 export async function plansLeftOut(knex: Knex, { catalog, plans }: Catalog): Promise<string[]> {
-  const before = await newestVersion(knex, catalog);
-  const free = before === undefined ? undefined : freePlan(before.catalog).plan;
+  const before = (await newestVersion(knex, catalog))?.catalog ?? null;
+  const free = before === null ? undefined : freePlan(before).plan;
   if (free !== undefined && !plans.some(({ plan }) => plan === free))
     return [`keep plan ${free}: who opens an account, or cancels, comes to be on it`];
   const rows = await knex
@@ -228,29 +291,21 @@ export async function plansLeftOut(knex: Knex, { catalog, plans }: Catalog): Pro
 }
 
 /** The newest version of a catalog, in force or not yet; undefined where there is none. */
-export async function newestVersion(
-  knex: Knex,
-  catalog: string,
-): Promise<{ catalog: Catalog; version: number } | undefined> {
+export async function newestVersion(knex: Knex, catalog: string): Promise<NewestVersion | undefined> {
   const row = await knex('holdfast.catalogs')
     .where({ catalog })
     .orderBy('version', 'desc')
-    .first<{ version: number; body: unknown } | undefined>('version', 'body');
+    .first<{ version: number; hash: string; body: unknown } | undefined>('version', 'hash', 'body');
   if (row === undefined) return undefined;
-  return { catalog: readStored(row.body, `${catalog}@${row.version}`), version: row.version };
+  const parsed = readStoredCatalog(row.body);
+  return { catalog: parsed.ok ? parsed.catalog : null, version: row.version, hash: row.hash };
 }
 
-/**
- * Publishes every `*.json` of a folder. Throws, before anything is written, if one of them is not valid. A file
- * that was published before stays superseded by what an administrator published since.
- */
-export async function loadCatalogs({ knex }: { knex: Knex }, directory: string): Promise<Published[]> {
-  const files = readdirSync(directory).filter((name) => name.endsWith('.json'));
-  const catalogs = files.toSorted().map((name) => readCatalog(path.join(directory, name)));
-  const published = [];
-  for (const catalog of catalogs)
-    published.push(await publishCatalog(knex, { catalog, unlessEverSaid: true }));
-  return published;
+export interface NewestVersion {
+  /** Null: it cannot be read, and what is published in its place is compared with nothing. */
+  catalog: Catalog | null;
+  version: number;
+  hash: string;
 }
 
 /** Reads and checks one catalog file. Errors name the file and the path inside it. */
@@ -270,8 +325,11 @@ function readJson(file: string): unknown {
 }
 
 function readStored(body: unknown, id: string): Catalog {
-  const parsed = parseCatalog(body);
-  if (!parsed.ok) throw new UnknownCatalog(`stored catalog ${id} is not valid: ${describe(parsed.errors)}`);
+  const parsed = readStoredCatalog(body);
+  if (!parsed.ok)
+    throw new UnreadableCatalog(
+      `stored catalog ${id} cannot be read: ${describe(parsed.errors)}; publish a repaired version (POST /v1/catalogs)`,
+    );
   return parsed.catalog;
 }
 

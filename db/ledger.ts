@@ -6,6 +6,7 @@ import { type Carried, createCarrier, type Stop } from './carrier';
 import type { CatalogStore, CatalogVersion } from './catalogs';
 import { createLanes, type LanesOptions } from './lanes';
 import type { ApplyRequest, ApplyResult, Operation, Reply } from './operations';
+import { throughReplacement } from './replacedFunctions';
 
 /** How to make an operation from the account as it is, for those that gates and prices decide; null withdraws. */
 export type Build = (context: { snapshot: Snapshot; catalog: CatalogVersion }) => Operation | null;
@@ -115,7 +116,7 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
     return results;
   }
 
-  const lanes = createLanes({ send, ...batching });
+  const lanes = createLanes({ send: (requests) => throughReplacement(() => send(requests)), ...batching });
   const batches = createBatches({
     ...batching,
     lanes,
@@ -127,7 +128,8 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
   });
 
   async function one<T>(name: string, text: string, values: unknown[]): Promise<T | null> {
-    const { rows } = await pool.query<{ value: T | null }>({ name, text, values });
+    const ask = () => pool.query<{ value: T | null }>({ name, text, values });
+    const { rows } = await throughReplacement(ask);
     return rows[0]?.value ?? null; // the shape is what 0005 builds; its tests hold both ends together
   }
 
@@ -262,7 +264,7 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
       return rows[0] ?? null;
     },
     async moveClock(account, to) {
-      await pool.query('SELECT ledger.move_clock($1, $2)', [account, to]);
+      await throughReplacement(() => pool.query('SELECT ledger.move_clock($1, $2)', [account, to]));
     },
     async assertHoldOpen(account, holdId) {
       const sql = 'SELECT ledger.assert_hold_open($1, $2) AS value';

@@ -1,15 +1,21 @@
-import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import path from 'node:path';
 import type { Knex } from 'knex';
-import { type Database, openDatabase } from './connection';
+import type { PoolClient } from 'pg';
+import { openDatabase } from './connection';
+import { watchingHolders } from './lockHolders';
+import {
+  type FunctionFiles,
+  type MigrationFile,
+  migrationsDirectory,
+  readFunctions,
+  readMigrations,
+} from './migrationFiles';
+import { IncompatibleSchema, otherFunctions, refuseNewerSchema, type StoredFunctions } from './schemaVersion';
 
 /**
- * Numbered plain SQL files, run through knex, each in one transaction. The first line of a file says which
- * binaries may run once it is applied: `-- min_compatible: 3` needs one that knows migration 3. They make tables.
- * Functions and views hold no data: they lie in `functions/` beside them, each in one place, and are put in anew, all
- * in one transaction, after the migrations whenever they differ. A release that changes one adds a migration too, so
- * that an older binary leaves it alone.
+ * Numbered plain SQL files make the tables, run through knex. The first line of a file says which binaries may run once it
+ * is applied: `-- min_compatible: 3` needs one that knows migration 3. Functions and views hold no data: they lie in
+ * `functions/` beside them, each in one place, under one number for all, and a higher number replaces a lower one. What is
+ * pending of both goes in with one transaction, so that nobody ever meets new tables under old functions.
  */
 
 export interface MigrateOptions {
@@ -17,61 +23,30 @@ export interface MigrateOptions {
   url: string;
   directory?: string;
   log?: (line: string) => void;
+  /** How long it is tried to get a lock that others hold. */
+  lockWaitMs?: number;
 }
 
-interface MigrationFile {
-  name: string;
-  number: number;
-  minCompatible: number;
-  sql: string;
+/** A migration or a function that the database refused, or a schema that this release must not touch: nothing was changed. */
+export class MigrationFailed extends Error {
+  override readonly name = 'MigrationFailed';
 }
 
-/** Migrations of an other, newer binary: this one must not run. */
-export class IncompatibleSchema extends Error {
-  override readonly name = 'IncompatibleSchema';
-}
+const DEFAULT_LOCK_WAIT_MS = 60_000;
 
-/** The same place from the sources and from dist/. */
-export function migrationsDirectory(): string {
-  const found = [
-    path.join(__dirname, 'migrations'),
-    path.join(__dirname, '..', '..', 'db', 'migrations'),
-  ].find(existsSync);
-  if (found === undefined) throw new Error('db/migrations is missing from this installation');
-  return found;
-}
+/** Who waits for a lock makes those behind wait too, whose own wait ends after 3 s; a pause lets them through. */
+const LOCK_TIMEOUT = '2s';
+const PAUSE_MS = 1_000;
 
-/** The functions as one text, in the order of their files; null if a directory has none. */
-function readFunctions(directory: string): { sql: string; digest: string } | null {
-  const place = path.join(directory, 'functions');
-  if (!existsSync(place)) return null;
-  const names = readdirSync(place).filter((name) => name.endsWith('.sql'));
-  const sql = names
-    .toSorted()
-    .map((name) => readFileSync(path.join(place, name), 'utf8'))
-    .join('\n');
-  return { sql, digest: createHash('sha256').update(sql).digest('hex') };
-}
-
-function readMigrations(directory: string): MigrationFile[] {
-  const names = readdirSync(directory).filter((name) => name.endsWith('.sql'));
-  return names.toSorted().map((name, index) => {
-    const sql = readFileSync(path.join(directory, name), 'utf8');
-    const number = Number(/^(\d{4})_[a-z0-9_]+\.sql$/.exec(name)?.[1] ?? Number.NaN);
-    const minCompatible = Number(
-      /^-- min_compatible: (\d+)$/m.exec(sql.split('\n')[0] ?? '')?.[1] ?? Number.NaN,
-    );
-    if (number !== index + 1) throw new Error(`${name}: migrations are numbered 0001, 0002, … without gaps`);
-    if (Number.isNaN(minCompatible))
-      throw new Error(`${name}: the first line must be "-- min_compatible: <number>"`);
-    return { name, number, minCompatible, sql };
-  });
-}
+/** lock_not_available, and deadlock_detected: somebody else was at work; it may go well the next time. */
+const LOCKED = new Set(['55P03', '40P01']);
 
 /** Applies what is missing and returns its names. Several processes may do so at once; one does the work. */
-export async function migrate({ url, directory, log = () => undefined }: MigrateOptions): Promise<string[]> {
+export async function migrate(options: MigrateOptions): Promise<string[]> {
+  const { url, directory, log = () => undefined, lockWaitMs = DEFAULT_LOCK_WAIT_MS } = options;
   const place = directory ?? migrationsDirectory();
   const files = readMigrations(place);
+  const functions = readFunctions(place);
   const database = openDatabase({
     url,
     role: null,
@@ -84,35 +59,88 @@ export async function migrate({ url, directory, log = () => undefined }: Migrate
   try {
     await guard.query('SET statement_timeout = 0; SET lock_timeout = 0');
     await guard.query("SELECT pg_advisory_lock(hashtextextended('holdfast migrations', 0))");
-    await database.knex.raw('CREATE SCHEMA IF NOT EXISTS holdfast');
-    await database.knex.raw(
-      'CREATE TABLE IF NOT EXISTS holdfast.schema_compatibility (number int PRIMARY KEY, name text NOT NULL, min_compatible int NOT NULL)',
+    return await untilUnlocked({ lockWaitMs, log }, (onHolders) =>
+      putIn(database.knex, { files, functions, guard, log, onHolders }),
     );
-    await database.knex.raw(
-      'CREATE TABLE IF NOT EXISTS holdfast.schema_functions (one boolean PRIMARY KEY DEFAULT true CHECK (one), migrations int NOT NULL, digest text NOT NULL)',
-    );
-    // Everyone who may look into the schema may know how new it is; the application's role is not made yet.
-    await database.knex.raw(
-      'GRANT SELECT ON holdfast.schema_compatibility, holdfast.schema_functions TO PUBLIC',
-    );
-    await refuseNewerSchema(database.knex, files.length);
-    const applied: string[] = [];
-    for (;;) {
-      // One at a time, each in a transaction of its own: `latest` would run all of them in one.
-      const [, names] = (await database.knex.migrate.up(knexConfig(files))) as [number, string[]]; // knex types it any
-      if (names.length === 0) break;
-      for (const name of names) log(`applied ${name}`);
-      applied.push(...names);
-    }
-    if (await putFunctions(database.knex, { place, known: files.length })) log('put in the functions');
-    return applied;
   } finally {
     guard.release(true);
     await database.close();
   }
 }
 
-function knexConfig(files: readonly MigrationFile[]): Knex.MigratorConfig {
+/** What is in the database, and whose. Everyone who may look into the schema may know how new it is. */
+const BOOKS = `
+  CREATE SCHEMA IF NOT EXISTS holdfast;
+  CREATE TABLE IF NOT EXISTS holdfast.schema_compatibility (number int PRIMARY KEY, name text NOT NULL, min_compatible int NOT NULL);
+  CREATE TABLE IF NOT EXISTS holdfast.schema_functions (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one), migrations int NOT NULL, digest text NOT NULL);
+  DO $$ BEGIN -- asked first, because the question takes no lock
+    IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'holdfast.schema_functions'::regclass AND attname = 'number') THEN
+      ALTER TABLE holdfast.schema_compatibility ADD COLUMN sha256 text;
+      ALTER TABLE holdfast.schema_functions ADD COLUMN number int;
+    END IF;
+  END $$;
+  GRANT SELECT ON holdfast.schema_compatibility, holdfast.schema_functions TO PUBLIC`;
+
+interface StoredMigration {
+  number: number;
+  name: string;
+  sha256: string | null;
+}
+
+/** Throws if a migration that was applied is not the file that bears its number today. */
+async function refuseOthers(knex: Knex, files: readonly MigrationFile[]): Promise<StoredMigration[]> {
+  const stored = await knex('holdfast.schema_compatibility')
+    .orderBy('number')
+    .select<StoredMigration[]>('number', 'name', 'sha256');
+  for (const { number, name, sha256 } of stored) {
+    const file = files[number - 1];
+    if (file === undefined) continue; // a newer release's, which lets this one run
+    if (file.name === name && (sha256 === null || sha256 === file.sha256)) continue;
+    throw new MigrationFailed(
+      `${file.name} is not what was applied to this database as ${name}: a migration is never changed once it was applied. ` +
+        'Use the release that was, or put the change into a new migration; nothing was changed.',
+    );
+  }
+  return stored;
+}
+
+interface PutIn {
+  files: MigrationFile[];
+  functions: FunctionFiles | null;
+  guard: PoolClient;
+  log: (line: string) => void;
+  onHolders: (holders: string) => void;
+}
+
+/** All that is pending, or nothing. */
+async function putIn(knex: Knex, options: PutIn): Promise<string[]> {
+  const { files, functions, guard, log, onHolders } = options;
+  const done = await knex.transaction(async (trx) => {
+    await trx.raw('SET LOCAL statement_timeout = 0');
+    await trx.raw("SELECT set_config('lock_timeout', ?, true)", [LOCK_TIMEOUT]);
+    // A long statement of a killed process would go on and keep its locks; Windows cannot notice.
+    await trx.raw(
+      "SELECT set_config('client_connection_check_interval', '500ms', true) WHERE version() ~* 'linux|darwin'",
+    );
+    const session = await trx.raw<{ rows: { pid: number }[] }>('SELECT pg_backend_pid() AS pid');
+    const work = async () => {
+      await trx.raw(BOOKS);
+      await refuseNewerSchema(trx, files.length);
+      const stored = await refuseOthers(trx, files);
+      const [, applied] = (await trx.migrate.latest(knexConfig(files))) as [number, string[]]; // knex types it any
+      const put = functions !== null && (await putFunctions(trx, { functions, known: files.length }));
+      await keepDigests(trx, { files, stored });
+      return { applied, put };
+    };
+    return watchingHolders({ watcher: guard, pid: session.rows[0]?.pid ?? 0 }, work, onHolders);
+  });
+  for (const name of done.applied) log(`applied ${name}`);
+  if (done.put) log(`put in the functions, number ${functions?.number}`);
+  return done.applied;
+}
+
+function knexConfig(files: MigrationFile[]): Knex.MigratorConfig {
   return {
     schemaName: 'holdfast',
     tableName: 'migrations',
@@ -123,17 +151,13 @@ function knexConfig(files: readonly MigrationFile[]): Knex.MigratorConfig {
       getMigration: (file: MigrationFile) =>
         Promise.resolve({
           up: async (trx: Knex) => {
-            await trx.raw('SET LOCAL statement_timeout = 0');
-            // A long statement of a killed process would go on and keep its locks; Windows cannot notice.
-            await trx.raw(
-              "SELECT set_config('client_connection_check_interval', '500ms', true) WHERE version() ~* 'linux|darwin'",
-            );
-            await trx.raw(escapeBindings(file.sql));
-            const { number, name, minCompatible } = file;
+            await run(trx, file);
+            const { number, name, minCompatible, sha256 } = file;
             await trx('holdfast.schema_compatibility').insert({
               number,
               name,
               min_compatible: minCompatible,
+              sha256,
             });
           },
           down: () => Promise.reject(new Error('migrations go forward only; restore a backup instead')),
@@ -142,66 +166,83 @@ function knexConfig(files: readonly MigrationFile[]): Knex.MigratorConfig {
   };
 }
 
-/** Puts the functions in if they differ; false if not, or if a newer binary has put in its own. */
+/** Puts the functions in if their number is higher than that of those in the database; false if it is not. */
 async function putFunctions(
-  knex: Knex,
-  { place, known }: { place: string; known: number },
+  trx: Knex,
+  { functions, known }: { functions: FunctionFiles; known: number },
 ): Promise<boolean> {
-  const functions = readFunctions(place);
-  if (functions === null) return false;
-  const { sql, digest } = functions;
-  return knex.transaction(async (trx) => {
-    const stored = await trx('holdfast.schema_functions').first<StoredFunctions | undefined>();
-    if (stored !== undefined && (stored.migrations > known || stored.digest === digest)) return false;
-    await trx.raw('SET LOCAL statement_timeout = 0');
-    await trx.raw(escapeBindings(sql));
-    await trx('holdfast.schema_functions').insert({ migrations: known, digest }).onConflict('one').merge();
-    return true;
-  });
+  const { number, digest, files } = functions;
+  const stored = await trx('holdfast.schema_functions').first<StoredFunctions | undefined>();
+  const before = stored?.number ?? 0;
+  if (before === number && stored?.digest !== digest) throw new IncompatibleSchema(otherFunctions(number));
+  if (before >= number) return false;
+  for (const file of files) await run(trx, { ...file, name: `functions/${file.name}` });
+  await trx('holdfast.schema_functions')
+    .insert({ migrations: known, digest, number })
+    .onConflict('one')
+    .merge();
+  return true;
 }
 
-interface StoredFunctions {
-  migrations: number;
-  digest: string;
+/** Migrations applied before digests were kept are taken to be today's files, once: migration 0014 mends the one that was not. */
+async function keepDigests(
+  trx: Knex,
+  { files, stored }: { files: readonly MigrationFile[]; stored: readonly StoredMigration[] },
+): Promise<void> {
+  for (const { number } of stored.filter((one) => one.sha256 === null)) {
+    const sha256 = files[number - 1]?.sha256;
+    if (sha256 !== undefined) await trx('holdfast.schema_compatibility').where({ number }).update({ sha256 });
+  }
+}
+
+/** Tries again while others hold the locks that are wanted; then says who they are. */
+async function untilUnlocked<T>(
+  { lockWaitMs, log }: { lockWaitMs: number; log: (line: string) => void },
+  attempt: (onHolders: (holders: string) => void) => Promise<T>,
+): Promise<T> {
+  const untilMs = Date.now() + lockWaitMs;
+  let told = '';
+  for (;;) {
+    let holders = '';
+    try {
+      return await attempt((seen) => (holders = seen));
+    } catch (error) {
+      const code: unknown = Reflect.get(Object(error) as object, 'code');
+      if (!(typeof code === 'string' && LOCKED.has(code))) throw error;
+      if (Date.now() > untilMs)
+        throw new MigrationFailed(
+          `A lock was not to be had within ${lockWaitMs / 1000} s. It is held by ${holders || 'somebody who let go of it meanwhile'}. ` +
+            'End that (SELECT pg_terminate_backend(<pid>)) or wait for it, then run this again; nothing was changed.',
+          { cause: error },
+        );
+      if (holders !== '' && holders !== told) log(`waiting for ${holders}`);
+      told = holders;
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    }
+  }
+}
+
+/** Runs one file. What the database says of it is told without the file's text, which knex puts before it. */
+async function run(trx: Knex, { name, sql }: { name: string; sql: string }): Promise<void> {
+  try {
+    await trx.raw(escapeBindings(sql));
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    const { code, detail, hint, position } = error as Error & Record<string, unknown>; // as pg gives them, if it was pg
+    if (typeof code === 'string' && LOCKED.has(code)) throw error;
+    const line =
+      typeof position === 'string' ? `, line ${sql.slice(0, Number(position)).split('\n').length}` : '';
+    const more = [detail, hint].filter((text) => typeof text === 'string').map((text) => `\n  ${text}`);
+    const reason = error.message.startsWith(sql)
+      ? error.message.slice(sql.length + ' - '.length)
+      : error.message;
+    throw new MigrationFailed(`${name}${line}: ${reason}${more.join('')}\n  Nothing was changed.`, {
+      cause: error,
+    });
+  }
 }
 
 /** knex reads `?` as a place for a value, also inside plain SQL where it is the jsonb operator. */
 function escapeBindings(sql: string): string {
   return sql.replaceAll('?', '\\?');
-}
-
-/** Throws if a binary that knows this many migrations must not run on the database. */
-async function refuseNewerSchema(knex: Knex, known: number): Promise<void> {
-  const newest = await knex('holdfast.schema_compatibility')
-    .max<{ needed: number | null }[]>('min_compatible as needed')
-    .first<{ needed: number | null } | undefined>();
-  if ((newest?.needed ?? 0) > known) {
-    throw new IncompatibleSchema(
-      `The database needs a newer Holdfast: one that knows migration ${newest?.needed}; this one knows ${known}. Update it.`,
-    );
-  }
-}
-
-/** For worker and API at their start: the schema is complete for this binary, and not too new for it. */
-export async function assertCompatible({ knex }: Pick<Database, 'knex'>): Promise<void> {
-  const files = readMigrations(migrationsDirectory());
-  const table = await knex.raw<{ rows: { found: string | null }[] }>(
-    "SELECT to_regclass('holdfast.schema_compatibility')::text AS found",
-  );
-  const applied =
-    table.rows[0]?.found == null
-      ? 0
-      : Number((await knex('holdfast.schema_compatibility').count('* as n').first())?.['n'] ?? 0);
-  if (applied < files.length) {
-    throw new IncompatibleSchema(
-      `The database has ${applied} of ${files.length} migrations. Run \`npm run migrate\` (node dist/db/setup.js) first.`,
-    );
-  }
-  const functions = await knex('holdfast.schema_functions').first<StoredFunctions | undefined>();
-  if ((functions?.migrations ?? 0) < files.length) {
-    throw new IncompatibleSchema(
-      'The functions in the database are older than its migrations. Run `npm run migrate` (node dist/db/setup.js) first.',
-    );
-  }
-  await refuseNewerSchema(knex, files.length);
 }

@@ -176,6 +176,8 @@ async function setUp(env) {
   for (const stream of [running.stdout, running.stderr]) stream.on('data', (chunk) => (said += chunk));
   const [code] = await once(running, 'close');
   if (code !== 0) throw new Error(`Setting up the database failed.\n${said}`);
+  const expected = /^(applied |put in the functions|catalog \S+: version \d+( published|, unchanged)$)/;
+  for (const line of said.split('\n')) if (line !== '' && !expected.test(line)) step(line);
 }
 
 function runNode({ name, entry, env, ready }) {

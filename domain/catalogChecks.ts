@@ -1,4 +1,5 @@
 import type { Action, Catalog, Phase, Pipeline } from './catalog';
+import { WORK_FOR_NOTHING } from './catalogSchema';
 import { providerProblem } from './providers';
 import { checkModel, checkOptions, mustDiffer } from './rateChecks';
 
@@ -127,6 +128,13 @@ function checkPipeline({ catalog, action, pipeline, path, report }: Place & { pi
     what: 'id',
     values: pipeline.phases.map((one) => one.phase),
   });
+  // A phase may cost nothing, but not all of them together.
+  const free = new Set(catalog.actions.filter((one) => one.free).map((one) => one.action));
+  if (
+    (pipeline.holdAtLeast ?? 0) === 0 &&
+    pipeline.phases.every((one) => one.credits === 0 || (one.action !== undefined && free.has(one.action)))
+  )
+    report([...at, 'phases'], `what they cost together ${WORK_FOR_NOTHING}`);
   pipeline.phases.forEach((phase, n) =>
     checkPhase({ catalog, pipeline, phase, path: [...at, 'phases', n], report }),
   );

@@ -6,7 +6,7 @@ import { isoDurationSeconds } from './duration';
 /**
  * The shape of a catalog file: what each field may hold. `docs/catalogs.md` explains the fields, and
  * `docs/catalog.schema.json` is made from this file. A field that is added has a default, so that every version
- * that was ever stored can still be read.
+ * that was ever stored can still be read; limits may become stricter, because stored versions are read without them.
  */
 
 export const catalogId = z
@@ -114,9 +114,13 @@ const option = z.strictObject({
 
 const options = z.record(optionName, option).default({});
 
+/** What free work would need, a place in limits and quotas beside its price, is not there yet. */
+export const WORK_FOR_NOTHING =
+  'must be more than 0; what costs nothing and needs no work is an action with `"free": true` and no models, and work that a plan includes cannot be told yet';
+
 const rate = z.strictObject({
   params: z.record(optionName, optionValue).default({}),
-  credits: credits.describe('For one output, or for one second of one output'),
+  credits: credits.gt(0, WORK_FOR_NOTHING).describe('For one output, or for one second of one output'),
   per: z.enum(['output', 'second']).default('output'),
   minimumPlan: id.optional(),
   approximate: z.boolean().optional(),

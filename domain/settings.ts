@@ -47,6 +47,9 @@ const environment = z.object({
   HOLDFAST_SWEEP_SECONDS: count(86_400)
     .default(60)
     .describe('How often what nobody else saw to is looked for'),
+  HOLDFAST_SCHEMA_CHECK_SECONDS: count(3_600)
+    .default(30)
+    .describe('How often a running process looks whether a newer release has shut it out'),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 });
 
@@ -71,6 +74,7 @@ export interface Settings {
   timerJitterMs: number;
   quietMs: number;
   sweepSeconds: number;
+  schemaCheckSeconds: number;
   logLevel: string;
 }
 
@@ -107,6 +111,7 @@ export function parseSettings(env: Readonly<Record<string, string | undefined>>)
     timerJitterMs: data.HOLDFAST_TIMER_JITTER_SECONDS * 1000,
     quietMs: data.HOLDFAST_QUIET_SECONDS * 1000,
     sweepSeconds: data.HOLDFAST_SWEEP_SECONDS,
+    schemaCheckSeconds: data.HOLDFAST_SCHEMA_CHECK_SECONDS,
     logLevel: data.LOG_LEVEL,
   };
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import {
+  catalogHash,
   type CatalogStore,
   type CatalogVersion,
   LIST_TTL_MS,
@@ -7,12 +8,13 @@ import {
   PlanInUse,
   plansLeftOut,
   publishCatalog,
+  UnknownCatalog,
+  UnreadableCatalog,
 } from '../../db/catalogs';
 import type { Database } from '../../db/connection';
 import type { Catalog } from '../../domain/catalog';
 import { catalogChanges } from '../../domain/catalogDiff';
 import { CatalogShape } from '../../domain/catalogSchema';
-import { canonicalJson } from '../../domain/ids';
 import { parseCatalog } from '../../domain/parseCatalog';
 import { listFields, listOf, page } from '../pagination';
 import { type FieldError, ProblemError } from '../problems';
@@ -33,6 +35,10 @@ const catalogEntry = z
     catalog: z.string(),
     label: z.string(),
     version: z.number(),
+    publishedBy: z
+      .string()
+      .nullable()
+      .describe('The id of the key, or `shipped` if it came with a release; null if it was not noted yet'),
     scheduled: z.array(scheduled).describe('Versions that are published, and come into force later'),
   })
   .describe(
@@ -76,8 +82,9 @@ export function catalogRoutes({ db, catalogs }: CatalogRouteDeps): Route[] {
     }));
   }
 
-  async function show({ catalog, version }: CatalogVersion): Promise<z.output<typeof catalogEntry>> {
-    return { ...catalog, version, scheduled: await scheduledFrom(catalog.catalog, Date.now()) };
+  async function show(found: CatalogVersion): Promise<z.output<typeof catalogEntry>> {
+    const { catalog, version, publishedBy } = found;
+    return { ...catalog, version, publishedBy, scheduled: await scheduledFrom(catalog.catalog, Date.now()) };
   }
 
   return [
@@ -107,11 +114,10 @@ export function catalogRoutes({ db, catalogs }: CatalogRouteDeps): Route[] {
       params: z.strictObject({ catalog: z.string().max(64) }),
       responses: { 200: catalogEntry },
     }).handle(async ({ params }) => {
-      const found = (await catalogs.list(Date.now())).find(
-        ({ catalog }) => catalog.catalog === params.catalog,
-      );
-      if (found === undefined)
+      const found = await catalogs.inForce(params.catalog, Date.now()).catch((error: unknown) => {
+        if (!(error instanceof UnknownCatalog)) throw error;
         throw new ProblemError('not_found', { detail: `There is no catalog ${params.catalog}.` });
+      });
       return { status: 200, body: await show(found) };
     }),
     route({
@@ -130,7 +136,7 @@ export function catalogRoutes({ db, catalogs }: CatalogRouteDeps): Route[] {
       errors: [],
       body: newCatalog,
       responses: { 200: publication, 201: publication },
-    }).handle(async ({ body }) => {
+    }).handle(async ({ body, caller }) => {
       const { effectiveAt, dryRun, ...fields } = body;
       const parsed = parseCatalog(fields);
       if (!parsed.ok) throw wrongCatalog(parsed.errors);
@@ -138,7 +144,7 @@ export function catalogRoutes({ db, catalogs }: CatalogRouteDeps): Route[] {
       const newest = await newestVersion(db.knex, catalog.catalog);
       const atMs = effectiveAt?.getTime() ?? Date.now();
       // What customers would see change is what is in force by then, not what is scheduled after it.
-      const before = newest === undefined ? null : (await catalogs.inForce(catalog.catalog, atMs)).catalog;
+      const before = newest === undefined ? null : await inForce(catalogs, catalog.catalog, atMs);
       const changes = catalogChanges(before, catalog);
       const supersedes = await scheduledFrom(catalog.catalog, atMs);
       const at = effectiveAt?.toISOString();
@@ -150,19 +156,32 @@ export function catalogRoutes({ db, catalogs }: CatalogRouteDeps): Route[] {
       if (dryRun) {
         const [leftOut] = await plansLeftOut(db.knex, catalog);
         if (leftOut !== undefined) throw wrongCatalog([{ path: 'plans', message: leftOut }]);
-        const changed = canonicalJson(newest?.catalog) !== canonicalJson(catalog);
+        const changed = newest?.hash !== catalogHash(catalog);
         const version = (newest?.version ?? 0) + (changed ? 1 : 0);
         return { status: 200, body: answerOf({ version, changed }) };
       }
-      const published = await publish(db, { catalog, effectiveAt: at });
+      const published = await publish(db, { catalog, effectiveAt: at, publishedBy: caller.keyId });
       const answer = answerOf(published);
       return published.changed ? { status: 201, body: answer } : { status: 200, body: answer };
     }),
   ];
 }
 
+/** Null: it cannot be read, which is why another is published. */
+async function inForce(catalogs: CatalogStore, id: string, atMs: number): Promise<Catalog | null> {
+  try {
+    return (await catalogs.inForce(id, atMs)).catalog;
+  } catch (error) {
+    if (error instanceof UnreadableCatalog) return null;
+    throw error;
+  }
+}
+
 /** Outside the request's own transaction, so that it can be waited for: saying the same twice is one version. */
-async function publish({ knex }: Database, options: { catalog: Catalog; effectiveAt: string | undefined }) {
+async function publish(
+  { knex }: Database,
+  options: { catalog: Catalog; effectiveAt: string | undefined; publishedBy: string },
+) {
   try {
     const published = await publishCatalog(knex, options);
     if (published.changed) await new Promise((resolve) => setTimeout(resolve, LIST_TTL_MS));

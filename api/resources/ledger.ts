@@ -50,13 +50,14 @@ interface StoredAdjustment {
   at: Instant;
   amount: MilliCredits;
   available: MilliCredits;
-  facts: { v: 1; bucket: string };
+  /** Missing in what the first releases kept: they had the bucket from the request, which is the same by its hash. */
+  facts?: { v: 1; bucket: string };
 }
 
 export function ledgerRoutes({ db, ledger, catalogs }: LedgerRouteDeps): Route[] {
-  async function replay({ account, key }: KeyedRequest): Promise<TextAnswer | null> {
+  async function replay({ account, key, body }: KeyedRequest): Promise<TextAnswer | null> {
     const known = await ledger.answerTo(account, `req:${key}`);
-    return known === null ? null : { ...renderAdjustment(account, known.answer), replayed: true };
+    return known === null ? null : { ...renderAdjustment(account, known.answer, body), replayed: true };
   }
 
   return [
@@ -154,7 +155,7 @@ export function ledgerRoutes({ db, ledger, catalogs }: LedgerRouteDeps): Route[]
           detail: `Bucket ${bucket.bucket} has fewer credits available than this would take.`,
         });
       }
-      return { ...renderAdjustment(params.id, reply.answer), replayed: reply.replayed };
+      return { ...renderAdjustment(params.id, reply.answer, body), replayed: reply.replayed };
     }),
     route({
       method: 'GET',
@@ -172,11 +173,11 @@ export function ledgerRoutes({ db, ledger, catalogs }: LedgerRouteDeps): Route[]
 }
 
 /** The same bytes every time. */
-function renderAdjustment(account: string, text: string): TextAnswer {
+function renderAdjustment(account: string, text: string, request: unknown): TextAnswer {
   const { facts, amount, seq, at, available } = JSON.parse(text) as StoredAdjustment; // ledger.apply wrote it
   const body: z.output<typeof adjustment> = {
     account,
-    bucket: facts.bucket,
+    bucket: facts?.bucket ?? String(Reflect.get(Object(request) as object, 'bucket')),
     credits: toCredits(amount),
     seq,
     at: new Date(toMs(at)).toISOString(),

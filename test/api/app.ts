@@ -5,7 +5,9 @@ import { createApp } from '../../api/app';
 import type { ReadinessCheck } from '../../api/health';
 import { createLogger } from '../../api/logger';
 import type { Route } from '../../api/route';
+import { createCatalogStore } from '../../db/catalogs';
 import type { Database } from '../../db/connection';
+import type { Fence } from '../../db/fence';
 
 /** An app on a free port of this machine, for tests of the HTTP side. */
 
@@ -41,11 +43,13 @@ export async function startApp({
   routes,
   readiness = [],
   corsOrigins = [],
+  fence = { reason: () => null },
 }: {
   db: Database;
   routes: readonly Route[];
   readiness?: readonly ReadinessCheck[];
   corsOrigins?: readonly string[];
+  fence?: Pick<Fence, 'reason'>;
 }): Promise<TestApp> {
   const logLines: Record<string, unknown>[] = [];
   const destination = new Writable({
@@ -55,7 +59,15 @@ export async function startApp({
     },
   });
   const logger = createLogger({ name: 'test', level: 'info' }, destination);
-  const app = createApp({ settings: { adminKey: ADMIN_KEY, corsOrigins }, db, routes, readiness, logger });
+  const app = createApp({
+    settings: { adminKey: ADMIN_KEY, corsOrigins },
+    db,
+    catalogs: createCatalogStore(db),
+    routes,
+    readiness,
+    fence,
+    logger,
+  });
   const server = app.listen(0, '127.0.0.1');
   await once(server, 'listening');
   // A server that listens on TCP has an address with a port.

@@ -17,7 +17,15 @@ const pool = { totalCount: 0, idleCount: 0, waitingCount: 0 };
 const none = () => Promise.resolve(0);
 const everything = [
   ...routes,
-  ...healthRoutes({ readiness: [], metrics: createMetrics({ pool, monthsAhead: none, overdueHolds: none }) }),
+  ...healthRoutes({
+    readiness: [],
+    metrics: createMetrics({
+      pool,
+      monthsAhead: none,
+      overdueHolds: none,
+      refusedCatalogs: () => Promise.resolve([]),
+    }),
+  }),
 ];
 const document = openApiDocument([...everything, openApiRoute(everything)]);
 

@@ -32,6 +32,11 @@ export async function startWhole(options?: { patient: boolean }): Promise<Whole>
   const database = await testDatabase(options);
   const file = path.join(__dirname, '..', 'support', 'catalogs', 'working-day.json');
   await publishCatalog(database.db.knex, { catalog: readCatalog(file) });
+  return startWholeOn(database);
+}
+
+/** The same on a database that has its catalogs already. */
+export async function startWholeOn(database: TestDatabase): Promise<Whole> {
   const cancelled: string[] = [];
   let listens = true;
   const ring = (account: string) => {

@@ -1,29 +1,29 @@
 import { execFile } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync, readdirSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { Client } from 'pg';
 import { openDatabase } from '../../db/connection';
-import { assertCompatible, IncompatibleSchema, migrate, migrationsDirectory } from '../../db/migrate';
-import { patiently, testDatabase } from '../support/database';
+import { migrate } from '../../db/migrate';
+import { migrationsDirectory, readFunctions, readNumbers } from '../../db/migrationFiles';
+import { assertCompatible, IncompatibleSchema } from '../../db/schemaVersion';
+import { type EmptyDatabase, emptyDatabase, patiently, query, testDatabase } from '../support/database';
 import { eventually } from '../support/engine';
 
 /** Tiny migrations of the test's own, on databases that start empty. */
 
 let url: string;
 let directory: string;
-let name: string;
+let empty: EmptyDatabase;
 
 beforeEach(async () => {
-  name = `empty_${randomBytes(6).toString('hex')}`;
-  await query(adminUrl(), `CREATE DATABASE ${name}`);
-  url = Object.assign(new URL(adminUrl()), { pathname: `/${name}` }).toString();
+  empty = await emptyDatabase();
+  ({ url } = empty);
   directory = mkdtempSync(path.join(os.tmpdir(), 'holdfast-migrations-'));
 });
 afterEach(async () => {
   rmSync(directory, { recursive: true });
-  await query(adminUrl(), `DROP DATABASE ${name} WITH (FORCE)`);
+  await empty.close();
 });
 
 test('migrations are applied in the order of their numbers, each once', async () => {
@@ -43,14 +43,57 @@ test('several processes that start at once do the work once', async () => {
   expect(await query(url, 'SELECT n FROM steps')).toEqual([{ n: 1 }]);
 });
 
-test('a migration that fails leaves nothing of itself, keeps those before it, and can be mended', async () => {
+test('a migration that fails leaves nothing of itself nor of those before it, and can be mended', async () => {
   file('0001_good.sql', 'CREATE TABLE good (n int)');
-  file('0002_bad.sql', 'CREATE TABLE half (n int); SELECT 1 / 0');
+  await migrate({ url, directory });
+  file('0002_also_good.sql', 'CREATE TABLE also_good (n int)');
+  file('0003_bad.sql', 'CREATE TABLE half (n int); SELECT 1 / 0');
   await expect(migrate({ url, directory })).rejects.toThrow(/division by zero/);
   expect(await tables()).toEqual(['good']);
-  file('0002_bad.sql', 'CREATE TABLE whole (n int)');
-  expect(await migrate({ url, directory })).toEqual(['0002_bad.sql']);
-  expect(await tables()).toEqual(['good', 'whole']);
+  file('0003_bad.sql', 'CREATE TABLE whole (n int)');
+  expect(await migrate({ url, directory })).toEqual(['0002_also_good.sql', '0003_bad.sql']);
+  expect(await tables()).toEqual(['also_good', 'good', 'whole']);
+});
+
+test('what the database refuses is told with file, line and reason, and without the file’s text', async () => {
+  file(
+    '0001_bad.sql',
+    "CREATE TABLE t (n int);\nINSERT INTO t VALUES (1);\nSELECT 'what nobody wants to read' FROM nowhere",
+  );
+  const error: unknown = await migrate({ url, directory }).catch((caught: unknown) => caught);
+  expect(String(error)).toBe(
+    'MigrationFailed: 0001_bad.sql, line 4: relation "nowhere" does not exist\n  Nothing was changed.',
+  );
+});
+
+test('a migration that was changed after it was applied is refused, by name, and one whose name changed too', async () => {
+  file('0001_first.sql', 'CREATE TABLE steps (n int)');
+  await migrate({ url, directory });
+  file('0001_first.sql', 'CREATE TABLE steps (n bigint)');
+  await expect(migrate({ url, directory })).rejects.toThrow(/0001_first\.sql is not what was applied/);
+  rmSync(path.join(directory, '0001_first.sql'));
+  file('0001_other.sql', 'CREATE TABLE steps (n int)');
+  await expect(migrate({ url, directory })).rejects.toThrow(
+    /0001_other\.sql is not what was applied .* as 0001_first\.sql/,
+  );
+});
+
+test('a checkout with other line ends has the same digests', async () => {
+  file('0001_first.sql', 'CREATE TABLE steps\n(n int)');
+  await migrate({ url, directory });
+  const text = readFileSync(path.join(directory, '0001_first.sql'), 'utf8');
+  writeFileSync(path.join(directory, '0001_first.sql'), text.replaceAll('\n', '\r\n'));
+  expect(await migrate({ url, directory })).toEqual([]);
+});
+
+test('a database from before digests were kept gets those of today’s files, once', async () => {
+  file('0001_first.sql', 'CREATE TABLE steps (n int)');
+  await migrate({ url, directory });
+  await query(url, 'ALTER TABLE holdfast.schema_compatibility DROP COLUMN sha256');
+  await query(url, 'ALTER TABLE holdfast.schema_functions DROP COLUMN number');
+  await migrate({ url, directory });
+  file('0001_first.sql', 'CREATE TABLE steps (n bigint)');
+  await expect(migrate({ url, directory })).rejects.toThrow(/is not what was applied/);
 });
 
 test('a migration killed half-way does not block the next start', async () => {
@@ -88,19 +131,22 @@ test.each([
 });
 
 describe('the functions beside the migrations', () => {
-  const answer = (text: string) => {
-    mkdirSync(path.join(directory, 'functions'), { recursive: true });
+  const answer = (number: number, text: string) => {
+    const place = path.join(directory, 'functions');
+    mkdirSync(place, { recursive: true });
+    const numbers = Array.from({ length: number }, (_, n) => [String(n + 1), 'a digest']);
+    writeFileSync(path.join(place, 'numbers.json'), JSON.stringify(Object.fromEntries(numbers)));
     const sql = `DROP FUNCTION IF EXISTS answer; CREATE FUNCTION answer() RETURNS text LANGUAGE sql AS $$ SELECT '${text}' $$;`;
-    writeFileSync(path.join(directory, 'functions', '1_answer.sql'), sql);
+    writeFileSync(path.join(place, '1_answer.sql'), sql);
   };
   const answered = () => query(url, 'SELECT answer() AS text');
 
-  test('are put in after them, and again whenever they differ', async () => {
+  test('are put in after them, and again whenever their number is higher', async () => {
     file('0001_first.sql', 'CREATE TABLE steps (n int)');
-    answer('first');
+    answer(1, 'first');
     await migrate({ url, directory });
     expect(await answered()).toEqual([{ text: 'first' }]);
-    answer('second');
+    answer(2, 'second');
     expect(await migrate({ url, directory })).toEqual([]);
     expect(await answered()).toEqual([{ text: 'second' }]);
     const lines: string[] = [];
@@ -108,27 +154,80 @@ describe('the functions beside the migrations', () => {
     expect(lines).toEqual([]);
   });
 
-  test('of a newer binary are left alone by an older one that may still run', async () => {
+  test('of a newer binary are never put back by an older one, though both know the same migrations', async () => {
     file('0001_first.sql', 'SELECT 1');
-    file('0002_second.sql', 'SELECT 1', 1);
-    answer('newer');
+    answer(2, 'newer');
     await migrate({ url, directory });
-    rmSync(path.join(directory, '0002_second.sql'));
-    answer('older');
+    answer(1, 'older');
     await migrate({ url, directory });
     expect(await answered()).toEqual([{ text: 'newer' }]);
   });
 
-  test('that fail leave the ones before, and are tried again', async () => {
+  test('that are others under the same number are refused, and it is said what to do', async () => {
     file('0001_first.sql', 'SELECT 1');
-    answer('good');
+    answer(1, 'one');
     await migrate({ url, directory });
-    answer("half' $$; SELECT 1 / 0; --");
-    await expect(migrate({ url, directory })).rejects.toThrow(/division by zero/);
+    answer(1, 'other');
+    await expect(migrate({ url, directory })).rejects.toThrow(/both have number 1.*numberFunctions/);
+    expect(await answered()).toEqual([{ text: 'one' }]);
+  });
+
+  test('that fail leave the ones before, and the tables too: both go in together or not at all', async () => {
+    file('0001_first.sql', 'SELECT 1');
+    answer(1, 'good');
+    await migrate({ url, directory });
+    file('0002_second.sql', 'CREATE TABLE newer (n int)');
+    answer(2, "half' $$; SELECT 1 / 0; --");
+    await expect(migrate({ url, directory })).rejects.toThrow(/functions\/1_answer\.sql: division by zero/);
     expect(await answered()).toEqual([{ text: 'good' }]);
-    answer('mended');
+    expect(await tables()).toEqual([]);
+    answer(2, 'mended');
     await migrate({ url, directory });
     expect(await answered()).toEqual([{ text: 'mended' }]);
+    expect(await tables()).toEqual(['newer']);
+  });
+
+  test('of this release bear the last of the numbers that were given', () => {
+    const numbers = readNumbers(path.join(migrationsDirectory(), 'functions'));
+    const functions = readFunctions(migrationsDirectory());
+    // If this fails, the functions were changed: `node dev/numberFunctions.mjs` gives them the next number.
+    expect(functions?.digest).toBe(numbers[functions?.number ?? 0]);
+  });
+});
+
+describe('locks that others hold', () => {
+  let reader: Client;
+  beforeEach(async () => {
+    file('0001_first.sql', 'CREATE TABLE steps (n int)');
+    await migrate({ url, directory });
+    file('0002_second.sql', 'ALTER TABLE steps ADD COLUMN m int');
+    reader = new Client({ connectionString: url, application_name: 'monthly report' });
+    await reader.connect();
+    await reader.query('BEGIN; SELECT * FROM steps');
+  });
+  afterEach(() => reader.end());
+
+  test('are waited for: a reader that takes its time makes nothing fail', async () => {
+    const lines: string[] = [];
+    const migrated = migrate({ url, directory, log: (line) => lines.push(line) });
+    await eventually(
+      () => Promise.resolve(lines),
+      (said) => said.length > 0,
+    );
+    await reader.query('COMMIT');
+    expect(await migrated).toEqual(['0002_second.sql']);
+    expect(lines[0]).toMatch(
+      /^waiting for pid \d+ \(application monthly report, query started .*SELECT \* FROM steps\)$/,
+    );
+  });
+
+  test('are told with their holder when it takes too long, and nothing was changed', async () => {
+    const migrated = migrate({ url, directory, lockWaitMs: 1 });
+    await expect(migrated).rejects.toThrow(
+      /It is held by pid \d+ \(application monthly report, .*pg_terminate_backend/,
+    );
+    await reader.query('COMMIT');
+    expect(await migrate({ url, directory })).toEqual(['0002_second.sql']);
   });
 });
 
@@ -171,6 +270,23 @@ test('worker and API accept the schema of their own migrations, and refuse one t
   }
 });
 
+test('worker and API refuse functions older than their own, and others under the same number', async () => {
+  const database = await testDatabase();
+  const { db, owner } = database;
+  try {
+    await owner.knex('holdfast.schema_functions').update({ digest: 'another' });
+    await expect(assertCompatible(db)).rejects.toThrow(/not this build's, though both have number/);
+    await owner.knex('holdfast.schema_functions').update({ number: 1 });
+    await expect(assertCompatible(db)).rejects.toThrow(
+      /older than this release's: number 1 of \d+\. Run `npm run migrate`/,
+    );
+    await owner.knex('holdfast.schema_functions').update({ number: 9999 });
+    await assertCompatible(db);
+  } finally {
+    await database.close();
+  }
+});
+
 test('the migrations are found from the sources', () => {
   expect(migrationsDirectory()).toBe(path.join(__dirname, '..', '..', 'db', 'migrations'));
 });
@@ -183,51 +299,6 @@ async function tables(): Promise<string[]> {
   const rows = await query(url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1");
   return rows.map(({ tablename }) => String(tablename));
 }
-
-function adminUrl(): string {
-  const found = process.env['HOLDFAST_TEST_DATABASE_URL'];
-  if (found === undefined)
-    throw new Error('HOLDFAST_TEST_DATABASE_URL is not set: jest runs without its global set-up');
-  return found;
-}
-
-async function query(at: string, sql: string): Promise<Record<string, unknown>[]> {
-  const client = new Client({ connectionString: at });
-  await client.connect();
-  try {
-    return (await client.query<Record<string, unknown>>(sql)).rows;
-  } finally {
-    await client.end();
-  }
-}
-
-test('answers that the versions before 0011 kept are moved, but for those whose key was an operation’s too', async () => {
-  const from = migrationsDirectory();
-  const before = readdirSync(from).filter((file) => /^00(0|10)/.test(file));
-  for (const file of before) cpSync(path.join(from, file), path.join(directory, file));
-  await migrate({ url, directory });
-  await query(
-    url,
-    `INSERT INTO holdfast.request_keys (api_key, key, request_hash, status, answer)
-     SELECT owner, key, repeat('a', 64), 200, 'said' FROM (VALUES ('account:a1', 'one'), ('account:a1', 'two'), ('ak_1', 'one')) v (owner, key)`,
-  );
-  await query(url, `INSERT INTO ledger.op_keys VALUES ('a1', 'req:two', repeat('b', 64), 1, '{}')`);
-  cpSync(from, directory, { recursive: true });
-  await migrate({ url, directory });
-  expect(
-    await query(
-      url,
-      "SELECT account_id, key, convert_from(answer, 'UTF8') AS answer FROM ledger.kept_answers",
-    ),
-  ).toEqual([{ account_id: 'a1', key: 'req:one', answer: 'said' }]);
-  expect(await query(url, 'SELECT api_key FROM holdfast.request_keys')).toEqual([{ api_key: 'ak_1' }]);
-  await expect(
-    query(
-      url,
-      "INSERT INTO holdfast.request_keys (api_key, key, request_hash) VALUES ('account:a1', 'x', repeat('a', 64))",
-    ),
-  ).rejects.toThrow('check constraint');
-});
 
 test('what failed before work_without_credits though something of it was captured is partial from then on', async () => {
   const from = migrationsDirectory();

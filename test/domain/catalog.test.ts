@@ -117,6 +117,12 @@ describe('a catalog', () => {
     ['packs but no bucket for them', 'buckets.2.bucket', 'packs', 'packs: packs need a bucket called pack'],
     ['a negative amount', 'buckets.0.amount', -1, 'buckets.0.amount: Too small'],
     ['a fourth decimal', 'buckets.0.amount', 0.0001, 'buckets.0.amount: must have at most three decimals'],
+    [
+      'a rate that comes to 0',
+      'actions.0.models.0.rates.0.credits',
+      0,
+      'actions.0.models.0.rates.0.credits: must be more than 0; what costs nothing and needs no work is an action with `"free": true`',
+    ],
     ['a pack of nothing', 'packs.0.credits', 0, 'packs.0.credits: must be more than 0'],
     ['a currency of two letters', 'currency', 'US', 'currency: must be a currency such as USD'],
     [

@@ -176,6 +176,12 @@ describe('a pipeline', () => {
       'pipeline: the default options must have a price in every phase',
     ],
     [
+      'costs something in all, though a phase may cost nothing',
+      { ...phase({ credits: 0 }), holdAtLeast: 0 },
+      {},
+      'pipeline.phases: what they cost together must be more than 0',
+    ],
+    [
       'costs no more than one operation may move',
       { phases: ['a', 'b'].map((id) => ({ phase: id, label: id, credits: 600_000_000 })) },
       {},

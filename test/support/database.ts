@@ -16,12 +16,21 @@ export interface TestDatabase {
  * slow machine may take; those of processes that are given its `url` do not.
  */
 export async function testDatabase({ patient = false } = {}): Promise<TestDatabase> {
-  const adminUrl = process.env['HOLDFAST_TEST_DATABASE_URL'];
-  if (adminUrl === undefined)
-    throw new Error('HOLDFAST_TEST_DATABASE_URL is not set: jest runs without its global set-up');
+  const adminUrl = adminUrlOfTests();
   const name = `test_${randomBytes(6).toString('hex')}`;
-  await asAdmin(adminUrl, `CREATE DATABASE ${name} TEMPLATE holdfast_template`);
+  await query(adminUrl, `CREATE DATABASE ${name} TEMPLATE holdfast_template`);
   const url = Object.assign(new URL(adminUrl), { pathname: `/${name}` }).toString();
+  return connected({ url, patient, drop: () => query(adminUrl, `DROP DATABASE ${name} WITH (FORCE)`) });
+}
+
+/** A database that is there, as a test uses it. */
+export function connected(options: {
+  url: string;
+  patient?: boolean;
+  /** Closing it ends with this. */
+  drop: () => Promise<unknown>;
+}): TestDatabase {
+  const { url, patient = false, drop } = options;
   const quiet = () => undefined; // dropping the database breaks idle connections, which is no failure
   const own = patient ? patiently(url) : url;
   const db = openDatabase({ url: own, max: 10, onError: quiet });
@@ -40,7 +49,25 @@ export async function testDatabase({ patient = false } = {}): Promise<TestDataba
     url,
     async close() {
       await Promise.all([db.close(), owner.close()]);
-      await asAdmin(adminUrl, `DROP DATABASE ${name} WITH (FORCE)`);
+      await drop();
+    },
+  };
+}
+
+export interface EmptyDatabase {
+  url: string;
+  close(): Promise<void>;
+}
+
+/** A database of the test's own that nothing was put into. */
+export async function emptyDatabase(): Promise<EmptyDatabase> {
+  const adminUrl = adminUrlOfTests();
+  const name = `empty_${randomBytes(6).toString('hex')}`;
+  await query(adminUrl, `CREATE DATABASE ${name}`);
+  return {
+    url: Object.assign(new URL(adminUrl), { pathname: `/${name}` }).toString(),
+    close: async () => {
+      await query(adminUrl, `DROP DATABASE ${name} WITH (FORCE)`);
     },
   };
 }
@@ -54,12 +81,20 @@ export function patiently(url: string): string {
   return patient.toString();
 }
 
-async function asAdmin(url: string, sql: string): Promise<void> {
+/** One statement, or several, in a session of its own. */
+export async function query(url: string, sql: string): Promise<Record<string, unknown>[]> {
   const client = new Client({ connectionString: url });
   await client.connect();
   try {
-    await client.query(sql);
+    return (await client.query<Record<string, unknown>>(sql)).rows;
   } finally {
     await client.end();
   }
+}
+
+function adminUrlOfTests(): string {
+  const found = process.env['HOLDFAST_TEST_DATABASE_URL'];
+  if (found === undefined)
+    throw new Error('HOLDFAST_TEST_DATABASE_URL is not set: jest runs without its global set-up');
+  return found;
 }

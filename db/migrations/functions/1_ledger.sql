@@ -10,17 +10,17 @@
 -- an exception means a bug or a broken request, and nothing is written. Timestamps come from clock_timestamp()
 -- after the lock, never from now(), which is when waiting began.
 
--- What is in this directory is put in as a whole whenever it has changed (db/migrate.ts), so each function is written down
--- once. Everything of an older version goes first.
+-- What is in this directory is put in as a whole whenever its number is higher (db/migrate.ts), so each function is written down
+-- once. What is ours alone goes first; what others may build on (3_past.sql) is replaced, so that their views and grants stay.
 DO $$
 DECLARE
   f regprocedure;
 BEGIN
-  FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'ledger'::regnamespace AND prorettype <> 'trigger'::regtype LOOP
+  FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'ledger'::regnamespace AND prorettype <> 'trigger'::regtype
+              AND proname NOT IN ('due_moves', 'seq_before', 'lots_before', 'totals_before', 'statement') LOOP
     EXECUTE format('DROP FUNCTION %s', f);
   END LOOP;
 END $$;
-DROP VIEW IF EXISTS ledger.lines, ledger.events;
 DROP TYPE IF EXISTS ledger.account, ledger.lot, ledger.hold, ledger.entry, ledger.answer;
 
 -- What a call works on, as plain rows: a table's own row type drags its constraints along wherever it is unpacked,

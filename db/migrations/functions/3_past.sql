@@ -6,10 +6,13 @@
 --
 -- Instants are the account's own (`at`), and ends of ranges are exclusive: "before" a microsecond past an instant is
 -- at that instant, with everything that happened there. The functions run with their caller's rights.
+--
+-- Others build on what is in here (docs/accounting.md), so it is replaced and never dropped: columns are added at the end, and
+-- what a function takes and answers stays. A release that cannot keep to that gives the new one a new name.
 
 -- Double entry. Customer credits are what the operator owes, so they grow on the credit side: a move debits the book
 -- it leaves and credits the book it enters. Debt is no book: nothing moves when it arises, see journal.debt_after.
-CREATE VIEW ledger.lines AS
+CREATE OR REPLACE VIEW ledger.lines AS
   SELECT j.account_id, j.seq, m.n::int AS move, s.side, b.book,
          CASE s.side WHEN 'debit' THEN m.milli ELSE 0 END AS debit_milli,
          CASE s.side WHEN 'credit' THEN m.milli ELSE 0 END AS credit_milli,
@@ -30,7 +33,7 @@ CREATE VIEW ledger.lines AS
 -- What somebody may want to be told of, in the journal's order: what came, what ended, what was taken back, what is about to
 -- end, a balance that is low or empty, a change of plan. Returns of a hold are the generation's affair and no event.
 --   milli   credits it is about; of a balance, what is left
-CREATE VIEW ledger.events AS
+CREATE OR REPLACE VIEW ledger.events AS
   SELECT j.account_id, j.seq, j.at, j.recorded_at, e.type, e.milli, e.detail
     FROM ledger.journal j
    CROSS JOIN LATERAL (
@@ -52,7 +55,7 @@ CREATE VIEW ledger.events AS
 -- What the next operation will find over and write, at the instants it will write it (rule 11): leases end, what they
 -- held goes back to lots that live and repays debt first, and lots expire with what is in them by then. So a reader is
 -- exact at such a boundary though nobody has touched the account since. Callers bound `at`: this goes on for ever.
-CREATE FUNCTION ledger.due_moves(p_account text)
+CREATE OR REPLACE FUNCTION ledger.due_moves(p_account text)
 RETURNS TABLE (at timestamptz, kind text, hold_id text, lot int, source ledger.part, target ledger.part, milli bigint)
 LANGUAGE sql STABLE AS $$
   WITH back AS (
@@ -83,7 +86,7 @@ $$;
 -- The number of the last row before an instant; 0: there is none. Journal time follows the numbers, which have no gaps
 -- (invariants 2 and 10), so it is found by halves, however long the history. The past of an account begins behind its opening:
 -- before that there is only the archive, and nobody is told a wrong past (SQLSTATE HF001).
-CREATE FUNCTION ledger.seq_before(p_account text, p_before timestamptz) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION ledger.seq_before(p_account text, p_before timestamptz) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
 DECLARE
   o      record;
   low    bigint; -- lies before the instant, or is 0
@@ -110,7 +113,7 @@ BEGIN
 END $$;
 
 -- Each lot as it was before an instant, by the moves until then: those there were, and those that were due.
-CREATE FUNCTION ledger.lots_before(p_account text, p_before timestamptz)
+CREATE OR REPLACE FUNCTION ledger.lots_before(p_account text, p_before timestamptz)
 RETURNS TABLE (lot int, bucket text, rank smallint, effective_at timestamptz, expires_at timestamptz, source text, over boolean,
                granted bigint, available bigint, held bigint, frozen bigint, spent bigint, expired bigint, revoked bigint)
 LANGUAGE sql STABLE AS $$
@@ -138,7 +141,7 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- The account's totals before an instant: those of its last row until then, and what was due by then.
-CREATE FUNCTION ledger.totals_before(p_account text, p_before timestamptz, OUT available bigint, OUT held bigint, OUT debt bigint)
+CREATE OR REPLACE FUNCTION ledger.totals_before(p_account text, p_before timestamptz, OUT available bigint, OUT held bigint, OUT debt bigint)
 LANGUAGE sql STABLE AS $$
   SELECT coalesce(j.available_after, o.available, 0) + d.available, coalesce(j.held_after, o.held, 0) + d.held, coalesce(j.debt_after, o.debt, 0) - d.repaid
     FROM (SELECT coalesce(sum(m.milli * ((m.target = 'available')::int - (m.source = 'available')::int)), 0)::bigint AS available,
@@ -155,7 +158,7 @@ $$;
 --   held      the change of what is held, likewise: what a running generation holds is not available, and not yet spent
 --   lots      what became of `available` lot by lot: [{lot, bucket, milli}]
 -- A repayment is what debt took of credits that came in: its own line, so that a grant shows what was granted.
-CREATE FUNCTION ledger.statement(p_account text, p_from timestamptz, p_before timestamptz)
+CREATE OR REPLACE FUNCTION ledger.statement(p_account text, p_from timestamptz, p_before timestamptz)
 RETURNS TABLE (at timestamptz, kind text, credits bigint, held bigint, generation_id text, hold_id text, action text, model text,
                member text, lots jsonb, key text, reason text)
 LANGUAGE sql STABLE AS $$
