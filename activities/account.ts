@@ -23,7 +23,7 @@ const INBOX_WITHIN_MS = 10_000;
 /** Purchases that an account's workflow shows. */
 const SHOWN_PURCHASES = 10;
 
-/** Neither the shortest timer nor clock differences may make a busy loop of a boundary that is just ahead. */
+/** The shortest timer must not make a busy loop of a boundary that is just ahead. */
 const SHORTEST_SLEEP_MS = 1_000;
 
 export function createAccountActivities({
@@ -47,8 +47,8 @@ export function createAccountActivities({
     async settleAccount({ account }) {
       const settled = await ledger.settle(account, { touch: false });
       if (settled === null) return { sleepMs: null, quietMs };
-      const { plan, wakeAt, onTestClock } = settled;
-      const untilMs = toMs(wakeAt) - Date.now();
+      const { plan, wakeAt, now, onTestClock } = settled;
+      const untilMs = toMs(wakeAt) - toMs(now);
       if (untilMs === Number.POSITIVE_INFINITY) return { sleepMs: null, quietMs, plan, nextAt: null };
       const nextAt = new Date(toMs(wakeAt)).toISOString();
       // A test clock moves by being told to, and whoever moves it settles; timers would run on real time.

@@ -1,5 +1,7 @@
+import { activityInfo } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { Knex } from 'knex';
+import { TAKE_WITHIN_MS } from '../db/databaseClock';
 import { capture, release, type WorkTerms } from '../db/endings';
 import { findGeneration, untilDeadlineMs } from '../db/generations';
 import { wasCutWithin } from '../db/holds';
@@ -45,7 +47,7 @@ export function createGenerationActivities(deps: GenerationDeps): LedgerActiviti
     },
 
     async decideLate(request) {
-      // The key is read before `reserveBefore` is judged: what was cut in time is found, and nothing new is.
+      // The key is read before it is judged what is too late: what was cut in time is found, and nothing new is.
       const reserved = await reserve(request);
       if (reserved.kind !== 'answered' || reserved.work === null) return reserved;
       const { account, holdId } = reserved.work;
@@ -84,9 +86,9 @@ export function createGenerationActivities(deps: GenerationDeps): LedgerActiviti
     },
   };
 
-  async function reserve({ input, workflowId, reserveBefore }: ReserveRequest): Promise<Reserved> {
+  async function reserve({ input, workflowId, waitedMs }: ReserveRequest): Promise<Reserved> {
     const generation = verifiedId(input, workflowId);
-    const outcome = await reservations.reserve({ input, reserveBefore, workflowId });
+    const outcome = await reservations.reserve({ input, arrivedMs: arrivalOf(waitedMs), workflowId });
     if (outcome.kind === 'unknown_account') throw invalid(`There is no account ${input.account}.`);
     if (outcome.kind === 'conflict')
       throw invalid('This key was used with another request; use a new key.', 'idempotency_conflict');
@@ -102,7 +104,7 @@ export function createGenerationActivities(deps: GenerationDeps): LedgerActiviti
   }
 
   /** Gives back what a reservation that nobody waits for any more may have taken after all. */
-  async function giveUp({ input, workflowId }: Omit<ReserveRequest, 'reserveBefore'>): Promise<void> {
+  async function giveUp({ input, workflowId }: Omit<ReserveRequest, 'waitedMs'>): Promise<void> {
     // Only the hold of this very workflow: another one's is none of its business.
     const holdId = holdIdOf(verifiedId(input, workflowId));
     const message = 'The reservation was not decided in time; nothing was started.';
@@ -135,6 +137,17 @@ export function createGenerationActivities(deps: GenerationDeps): LedgerActiviti
     if (answer.status !== 'applied') return 'refused';
     return (await endOf({ account: answer.facts.generation.account, generation })).status;
   }
+}
+
+/**
+ * When a run began, in this process' monotonic milliseconds: before it came here it waited by the server's clock, and since then
+ * by this machine's. Of both only spans are used: neither is the clock that decides. A regular activity comes when nobody waits
+ * any more, and may hold nothing anew.
+ */
+function arrivalOf(waitedMs: number): number {
+  const { isLocal, scheduledTimestampMs } = activityInfo();
+  const waitedHereMs = isLocal ? Math.max(0, Date.now() - scheduledTimestampMs) : TAKE_WITHIN_MS;
+  return performance.now() - waitedMs - waitedHereMs;
 }
 
 /** Rule 6: whoever starts this workflow by hand must have derived its id from account and key. */

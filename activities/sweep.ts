@@ -2,11 +2,12 @@ import type { Client } from '@temporalio/client';
 import type { Knex } from 'knex';
 import type { Pool } from 'pg';
 import { runQuickAudit } from '../db/audit/quick';
+import { databaseNowMs } from '../db/databaseClock';
 import { createInboxWork, type Drained } from '../db/inboxWork';
 import type { Ledger } from '../db/ledger';
 import { type ItemKey, raiseItem, resolveItem } from '../db/operationsItems';
 import { raiseOverdueHolds } from '../db/overdueHolds';
-import { databaseNowMs, overdueAccounts, overLeases, ownedHolds, undrainedAccounts } from '../db/sweep';
+import { overdueAccounts, overLeases, ownedHolds, undrainedAccounts } from '../db/sweep';
 import { raiseWaitingPurchases } from '../db/waitingPurchases';
 import { toMs } from '../domain/account';
 import { createOwners, type OwnersDeps } from './owners';
@@ -152,7 +153,7 @@ export function createSweepActivities({
     async findOrphans({ after, known }) {
       if (after === null) await raiseOverdueHolds(knex, { limit: HOLDS_PAGE });
       const found = await ownedHolds(knex, { after, limit: HOLDS_PAGE });
-      const owners = createOwners({ client, ...ages }, { known, nowMs: await databaseNowMs(knex) });
+      const owners = createOwners({ client, ...ages }, { known, nowMs: await databaseNowMs(pool) });
       // A workflow cannot have closed that long ago before there was a hold.
       const old = found.filter(({ ageMs }) => ageMs >= Math.min(ages.closedForMs, ages.unknownFromMs));
       const verdicts = await fewAtOnce(old, (hold) => owners.verdictOn(hold));
@@ -170,7 +171,7 @@ export function createSweepActivities({
     },
 
     async freeHolds({ orphans, known }) {
-      const owners = createOwners({ client, ...ages }, { known, nowMs: await databaseNowMs(knex) });
+      const owners = createOwners({ client, ...ages }, { known, nowMs: await databaseNowMs(pool) });
       const freed = await fewAtOnce(orphans, async (orphan) => {
         // Others were looked at since; somebody may have started the workflow again meanwhile.
         return (await owners.verdictOn(orphan)) === 'gone' && free(orphan);

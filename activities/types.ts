@@ -34,7 +34,8 @@ export interface Work {
 export interface ReserveRequest {
   input: GenerationInput;
   workflowId: string;
-  reserveBefore: string;
+  /** How long the run has been there when it asks, by the server's clock. */
+  waitedMs: number;
 }
 
 export type Reserved =

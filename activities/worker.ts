@@ -3,8 +3,10 @@ import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { pino } from 'pino';
 import { type Database, openDatabase } from '../db/connection';
+import { watchSkew } from '../db/clockSkew';
 import { createEngine } from '../db/engine';
 import { startFence } from '../db/fence';
+import { loggedError } from '../db/loggedError';
 import { assertCompatible } from '../db/schemaVersion';
 import { ensurePartitions, keepPartitionsAhead } from '../db/partitions';
 import { parseSettings, type Settings } from '../domain/settings';
@@ -127,6 +129,7 @@ export async function startWorkers({
     },
     onError: (error) => log.warn({ err: error }, 'the schema could not be looked at'),
   });
+  const skew = await watchSkew({ pool: database.pool, kind: 'worker', log });
   log.info({ namespace, taskQueue }, 'polling');
 
   const run = async () => {
@@ -135,6 +138,7 @@ export async function startWorkers({
     } finally {
       endPartitions();
       fence.end();
+      skew.stop();
       await connection.close();
       await clientConnection.close();
     }
@@ -146,7 +150,7 @@ export async function startWorkers({
 
 async function main(): Promise<void> {
   const settings = parseSettings(process.env);
-  const log = pino({ name: 'worker', level: settings.logLevel });
+  const log = pino({ name: 'worker', level: settings.logLevel, serializers: { err: loggedError } });
   Runtime.install({
     logger: new DefaultLogger('INFO', ({ level, message, meta }) => {
       const line = { ...meta };

@@ -3,6 +3,7 @@ import helmet from 'helmet';
 import type { Logger } from 'pino';
 import { findApiKeySecret } from '../db/apiKeys';
 import type { CatalogStore } from '../db/catalogs';
+import type { ProcessSkew } from '../db/clockSkew';
 import type { Database } from '../db/connection';
 import type { Fence } from '../db/fence';
 import { countOverdueHolds } from '../db/overdueHolds';
@@ -27,6 +28,8 @@ export interface AppDeps {
   readiness: readonly ReadinessCheck[];
   /** Whether this process may still work. */
   fence: Pick<Fence, 'reason'>;
+  /** How far the clocks of all processes are from the database's, as last measured. */
+  skews: () => readonly ProcessSkew[];
   logger: Logger;
 }
 
@@ -38,6 +41,7 @@ export function createApp({
   routes,
   readiness,
   fence,
+  skews,
   logger,
 }: AppDeps): express.Express {
   const metrics = createMetrics({
@@ -45,6 +49,7 @@ export function createApp({
     monthsAhead: () => monthsAhead(db.pool),
     overdueHolds: () => countOverdueHolds(db.knex),
     refusedCatalogs: () => catalogs.refused(Date.now()),
+    skews,
   });
   const authenticate = createAuthenticate({
     adminKey: settings.adminKey,

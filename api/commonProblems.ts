@@ -1,5 +1,6 @@
 import type { TestClock } from '../db/testClocks';
 import { REFUSALS, type Refusal } from '../domain/refusals';
+import { problemOf } from './failures';
 import { ProblemError, type ProblemFacts } from './problems';
 
 /** Refusals that several resources give in the same words. */
@@ -12,6 +13,15 @@ export function keyConflict(): ProblemError {
   return new ProblemError('idempotency_conflict', {
     detail: 'This Idempotency-Key was used with another request; use a new one.',
   });
+}
+
+/** For `catch`: where the database or Temporal was lost on the way, `said` tells what may be true of the credits (rule 35). */
+export function lostOnTheWay(said: string): (error: unknown) => never {
+  return (error) => {
+    if (error instanceof ProblemError || problemOf(error).code !== 'unavailable') throw error;
+    const detail = `The database or Temporal cannot be used just now. ${said}`;
+    throw new ProblemError('unavailable', { detail, cause: error });
+  };
 }
 
 /** What the schema of a field cannot know, such as what time it is. */

@@ -32,7 +32,7 @@ const NETWORK_UNAVAILABLE = new Set([
 
 /** pg and knex give these no code. */
 const UNAVAILABLE_MESSAGE =
-  /^(Connection terminated|timeout exceeded when trying to connect|timeout expired|Client has encountered a connection error|Knex: Timeout acquiring a connection)/;
+  /^(Connection terminated|timeout exceeded when trying to connect|timeout expired|Client has encountered a connection error|Client was closed and is not queryable|Knex: Timeout acquiring a connection)/;
 
 export function problemOf(error: unknown): ProblemError {
   if (error instanceof ProblemError) return error;
@@ -94,15 +94,17 @@ function isTemporal(error: unknown): boolean {
   return false;
 }
 
+/** Whoever wraps an error keeps it as the cause: what matters is what went wrong at the bottom. */
 function isUnavailable(error: unknown): boolean {
   if (isTemporal(error)) return true;
-  if (memberOf(error, 'name') === 'LedgerContended' || metReplacement(error)) return true;
-  const code = memberOf(error, 'code');
-  const message = memberOf(error, 'message');
-  return (
-    (typeof code === 'string' && (DATABASE_UNAVAILABLE.has(code) || NETWORK_UNAVAILABLE.has(code))) ||
-    (typeof message === 'string' && UNAVAILABLE_MESSAGE.test(message))
-  );
+  for (let cause = error; cause !== null && typeof cause === 'object'; cause = memberOf(cause, 'cause')) {
+    const [name, code, message] = ['name', 'code', 'message'].map((member) => memberOf(cause, member));
+    if (name === 'LedgerContended' || metReplacement(cause)) return true;
+    if (typeof code === 'string' && (DATABASE_UNAVAILABLE.has(code) || NETWORK_UNAVAILABLE.has(code)))
+      return true;
+    if (typeof message === 'string' && UNAVAILABLE_MESSAGE.test(message)) return true;
+  }
+  return false;
 }
 
 function memberOf(error: unknown, name: string): unknown {

@@ -7,10 +7,11 @@ import { type Route, route } from './route';
 /** For load balancers and Prometheus: open routes, no key. */
 
 export interface ReadinessCheck {
-  /** As it is shown: `database`, `temporal`, `schema`. */
+  /** As it is shown: `database`, `temporal`, `schema`, `skew`. */
   name: string;
-  /** Rejects when the API could not serve requests. */
+  /** Rejects when the API could not serve requests; or, where it only `degrades`, when somebody should look. */
   check: () => Promise<unknown>;
+  degrades?: true;
 }
 
 const CHECK_TIMEOUT_MS = 2000;
@@ -40,22 +41,25 @@ export function healthRoutes({
       path: '/readyz',
       summary: 'Whether requests can be served',
       description:
-        'Asks the database, its schema version and Temporal. While one of them fails: 503 with the same `checks`.',
+        'Asks the database, its schema version and Temporal. While one of them fails: 503 with the same `checks`. `degraded`: ' +
+        'requests are served, and somebody should look; `skew` fails while the clock of an API or a worker is more than 2 s ' +
+        'from the database’s.',
       tag: 'Health',
       scope: 'none',
       account: 'shared',
       errors: ['unavailable'],
-      responses: { 200: z.object({ status: z.literal('ready'), checks: checkResults }) },
+      responses: { 200: z.object({ status: z.enum(['ready', 'degraded']), checks: checkResults }) },
     }).handle(async ({ logger }) => {
       const checks = await runChecks(readiness, logger);
-      const failing = Object.keys(checks).filter((name) => checks[name] === 'failing');
-      if (failing.length > 0) {
+      const failing = readiness.filter(({ name }) => checks[name] === 'failing');
+      const fatal = failing.filter(({ degrades }) => degrades !== true);
+      if (fatal.length > 0) {
         throw new ProblemError('unavailable', {
-          detail: `Not ready: ${failing.join(', ')}.`,
+          detail: `Not ready: ${fatal.map(({ name }) => name).join(', ')}.`,
           extensions: { checks },
         });
       }
-      return { status: 200, body: { status: 'ready', checks } };
+      return { status: 200, body: { status: failing.length === 0 ? 'ready' : 'degraded', checks } };
     }),
     route({
       method: 'GET',

@@ -1,4 +1,5 @@
 import { type DestinationStream, type Logger, pino } from 'pino';
+import { loggedError } from '../db/loggedError';
 
 /** JSON lines. What could let somebody in is removed wherever it appears at the usual places. */
 const SECRETS = [
@@ -22,6 +23,7 @@ export function createLogger(
     name,
     level,
     redact: { paths: SECRETS, censor: '[redacted]' },
+    serializers: { err: loggedError },
     timestamp: pino.stdTimeFunctions.isoTime,
   };
   return destination === undefined ? pino(options) : pino(options, destination);

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { Client, Connection } from '@temporalio/client';
+import { watchSkew } from '../db/clockSkew';
 import { openDatabase } from '../db/connection';
 import { createEngine } from '../db/engine';
 import { startFence } from '../db/fence';
@@ -71,6 +72,7 @@ async function main(): Promise<void> {
       ),
     onError: (error) => logger.warn({ err: error }, 'the schema could not be looked at'),
   });
+  const skew = await watchSkew({ pool: db.pool, kind: 'api', log: logger });
   const app = createApp({
     settings: { adminKey, corsOrigins: settings.corsOrigins },
     db,
@@ -83,8 +85,10 @@ async function main(): Promise<void> {
       { name: 'database', check: () => db.pool.query('SELECT 1') },
       { name: 'schema', check: () => assertCompatible(db) },
       { name: 'temporal', check: () => client.workflowService.getSystemInfo({}) },
+      { name: 'skew', check: skew.check, degrades: true },
     ],
     fence,
+    skews: skew.processes,
     logger,
   });
 
@@ -103,6 +107,7 @@ async function main(): Promise<void> {
     await once(server, 'close');
     clearTimeout(drained);
     fence.end();
+    skew.stop();
     await connection.close();
     await db.close();
   };

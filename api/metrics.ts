@@ -1,5 +1,6 @@
 import type { Pool } from 'pg';
 import { collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { ProcessSkew } from '../db/clockSkew';
 
 /** Numbers for Prometheus. A registry per app, so that several apps in one process do not collide. */
 
@@ -20,9 +21,17 @@ export interface MetricsDeps {
   overdueHolds: () => Promise<number>;
   /** Catalog versions in force, or to come, that publishing would refuse today (db/catalogs.ts). */
   refusedCatalogs: () => Promise<readonly { readable: boolean }[]>;
+  /** As last measured (db/clockSkew.ts). */
+  skews: () => readonly ProcessSkew[];
 }
 
-export function createMetrics({ pool, monthsAhead, overdueHolds, refusedCatalogs }: MetricsDeps): Metrics {
+export function createMetrics({
+  pool,
+  monthsAhead,
+  overdueHolds,
+  refusedCatalogs,
+  skews,
+}: MetricsDeps): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
 
@@ -73,6 +82,16 @@ export function createMetrics({ pool, monthsAhead, overdueHolds, refusedCatalogs
         const found = refused?.filter((one) => one.readable === readable).length;
         catalogs.set({ readable: String(readable) }, found ?? Number.NaN);
       }
+    },
+  });
+  const skew = new Gauge({
+    name: 'holdfast_clock_skew_seconds',
+    help: 'How far the clock of each API and worker process is ahead of the database’s. Beyond 2 either way: synchronise it.',
+    labelNames: ['kind', 'process'],
+    registers: [registry],
+    collect() {
+      skew.reset(); // of processes that are gone
+      for (const { kind, process, seconds } of skews()) skew.set({ kind, process }, seconds);
     },
   });
 

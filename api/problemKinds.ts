@@ -242,7 +242,7 @@ export const PROBLEMS = {
     status: 409,
     title: 'More than was captured',
     retryable: false,
-    meaning: 'A refund gives back at most what the generation captured and has not been refunded.',
+    meaning: 'A refund gives back at most what was captured and has not been refunded.',
   },
   quote_expired: {
     status: 410,

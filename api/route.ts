@@ -40,7 +40,8 @@ export type AccountOf = 'shared' | 'all' | ((request: RawRequest) => string | nu
 /** What a handler gets beside the validated parts of the request. */
 export interface BareContext {
   requestId: string;
-  receivedAt: Date;
+  /** When it came in, in monotonic milliseconds of this process. */
+  arrivedMs: number;
   caller: Caller;
   logger: Logger;
   /** Aborted when the client goes away before it was answered. */

@@ -111,7 +111,12 @@ async function answer({ route, request, response, authenticate, knex, keys }: Ar
   } catch (error) {
     // What was refused was looked at after the key was: meanwhile the key may have been used, also by this very request.
     if (route.keptAs !== 'facts' || !(error instanceof ProblemError)) throw error;
-    const replayed = await earlier();
+    const replayed = await earlier().catch((cause: unknown) => {
+      // It cannot be looked at: what is said of the credits by a 503 is true all the same, what a refusal says may not be.
+      if (error.code !== 'unavailable' || problemOf(cause).code !== 'unavailable') throw cause;
+      facts.logger.warn({ err: cause }, 'the key could not be looked at again');
+      return null;
+    });
     if (replayed === null) throw error;
     return replayed;
   }
@@ -129,12 +134,12 @@ async function perform(accepted: Accepted): Promise<TextAnswer> {
   const { route, raw, facts, request, response, authenticated, knex, keys, key, hash } = accepted;
   const { caller } = authenticated;
   const run = route.accept(raw);
-  const { id: requestId, receivedAt, logger } = facts;
+  const { id: requestId, arrivedMs, logger } = facts;
   const signal = leaving(response);
   if (route.csv === true) response.vary('Accept');
   const context: BareContext = {
     requestId,
-    receivedAt,
+    arrivedMs,
     caller,
     logger,
     signal,

@@ -37,9 +37,8 @@ export function ledgerPairs({ databaseUrl, accounts, clients, atEnd }: PairOptio
     const workflowId = generationId(account, key);
     const holdId = holdIdOf(workflowId);
     const request = { ...ORDER, provider: { ...ORDER.provider } };
-    const reserveBefore = new Date(Date.now() + 8_000).toISOString();
     const input = { account, key, request, mayChooseProvider: true };
-    const reserved = await reservations.reserve({ input, reserveBefore, workflowId });
+    const reserved = await reservations.reserve({ input, arrivedMs: performance.now(), workflowId });
     if (reserved.kind !== 'answered' || !reserved.holdOpen)
       throw new Error(`the reservation ended as ${reserved.kind}`);
     const captured = await ledger.run(account, {

@@ -88,8 +88,8 @@ export function createCatalogStore({ pool }: { pool: Pool }): CatalogStore {
   let listing: { catalogs: Promise<Map<string, Versions>>; sinceMs: number } | null = null;
 
   function listed(): Promise<Map<string, Versions>> {
-    if (listing === null || Date.now() - listing.sinceMs > LIST_TTL_MS) {
-      const begun = { catalogs: readList(), sinceMs: Date.now() };
+    if (listing === null || performance.now() - listing.sinceMs > LIST_TTL_MS) {
+      const begun = { catalogs: readList(), sinceMs: performance.now() };
       listing = begun;
       begun.catalogs.catch(() => {
         if (listing === begun) listing = null; // a failure is not kept

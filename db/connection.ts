@@ -61,13 +61,18 @@ export function openDatabase(options: DatabaseOptions): Database {
   };
   const pool = new Pool({ ...connection, max });
   pool.on('error', onError);
+  // A connection that somebody has taken out of the pool is not the pool's to listen to. When it breaks, the statement under way
+  // fails, and whoever took it hears of that; without a listener the process would end.
+  pool.on('connect', (client) => client.on('error', () => undefined));
   const knex = createKnex({
     client: 'pg',
     connection,
     pool: { min: 0, max },
     acquireConnectionTimeout: 5_000,
+    compileSqlOnError: false,
     log: { warn: (message) => onError(knexError(message)), error: (message) => onError(knexError(message)) },
   });
+  knex.on('query-error', withoutStatement);
   return {
     pool,
     knex,
@@ -75,6 +80,15 @@ export function openDatabase(options: DatabaseOptions): Database {
       await Promise.all([pool.end(), knex.destroy()]);
     },
   };
+}
+
+/**
+ * knex puts the statement before the message of a query's error. It helps nobody who reads a log, an operations item or a
+ * workflow's history, and what the database says is then no longer where the message begins.
+ */
+function withoutStatement(error: Error, { sql }: { sql: string }): void {
+  const statement = `${sql} - `;
+  if (error.message.startsWith(statement)) error.message = error.message.slice(statement.length);
 }
 
 /** What knex would print on its own: broken connections above all. It hands over text, or whatever it caught. */

@@ -142,19 +142,25 @@ export async function wasUndone(
   return row !== undefined;
 }
 
-/** Moves a running generation's deadline and progress. False if it is not running or its deadline has passed. */
+/**
+ * Moves a running generation's progress, and its deadline to so long from now by the database's clock, which judges it. False
+ * if it is not running or its deadline has passed.
+ */
 export async function heartbeat(
   knex: Knex,
-  beat: { account: string; id: string; progress?: number | undefined; deadlineAt?: Date | undefined },
+  beat: { account: string; id: string; progress?: number | undefined; extendSeconds?: number | undefined },
 ): Promise<boolean> {
-  const { account, id, progress, deadlineAt } = beat;
+  const { account, id, progress, extendSeconds } = beat;
   const moved = await knex('ledger.generations')
     .where({ account_id: account, generation_id: id, status: 'running' })
     .whereRaw('(deadline_at IS NULL OR deadline_at > clock_timestamp())')
     .update({
       // Unchanged columns keep their value; knex leaves undefined ones out.
       progress: progress ?? knex.ref('progress'),
-      deadline_at: deadlineAt ?? knex.ref('deadline_at'),
+      deadline_at:
+        extendSeconds === undefined
+          ? knex.ref('deadline_at')
+          : knex.raw('clock_timestamp() + make_interval(secs => ?)', [extendSeconds]),
     });
   return moved === 1;
 }

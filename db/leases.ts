@@ -9,6 +9,7 @@ import type { Refusal } from '../domain/refusals';
 import { decide, type QuoteTerms, type ReservationRequest } from '../domain/reservation';
 import { hasSubscription } from '../domain/settle';
 import type { CatalogStore, CatalogVersion } from './catalogs';
+import { type ClockReading, reserveBefore } from './databaseClock';
 import type { Ledger } from './ledger';
 import type {
   ChargeOperation,
@@ -34,8 +35,8 @@ export interface TakeRequest {
   account: string;
   key: string;
   hash: string;
-  /** Nothing may be written after this instant, on the database's clock (rule 8). */
-  reserveBefore: Instant;
+  /** When it came in, in monotonic milliseconds of this process: from then on credits may be taken for a while (rule 8). Null: however late. */
+  arrivedMs: number | null;
   /** Of a hold. */
   ttlSeconds?: number | undefined;
   what: { credits: MilliCredits } | { quote: string; confirm?: boolean | undefined } | ReservationRequest;
@@ -97,14 +98,14 @@ export function createLeases({
       const { account } = request;
       const found = await quoted(request);
       let taking: Taking | null = null;
-      const reply = await ledger.run(account, ({ snapshot, catalog }) => {
+      const reply = await ledger.run(account, ({ snapshot, reading, catalog }) => {
         taking = takingOf({
           request,
           snapshot,
           terms: found?.catalog ?? catalog,
           quote: found?.quote ?? null,
         });
-        return taking.kind === 'takes' ? operationOf(request, snapshot, taking) : null;
+        return taking.kind === 'takes' ? operationOf(request, { snapshot, reading, taking }) : null;
       });
       return outcomeOf(reply, taking);
     },
@@ -234,10 +235,10 @@ function namesOf({ member, project, feature, metadata }: TakeRequest): HeldWork 
 
 function operationOf(
   request: TakeRequest,
-  snapshot: Snapshot,
-  taking: Extract<Taking, { kind: 'takes' }>,
+  known: { snapshot: Snapshot; reading: ClockReading; taking: Extract<Taking, { kind: 'takes' }> },
 ): LeaseOperation | ChargeOperation {
-  const { account, key, hash, kind, reserveBefore, ttlSeconds, lateWork } = request;
+  const { account, key, hash, kind, arrivedMs, ttlSeconds, lateWork } = request;
+  const { snapshot, reading, taking } = known;
   const { amount, excluded, catalogVersion, maxOpen, paywall, work, gated, counts } = taking;
   const until = countsUntil(counts);
   const holdId = lateWork?.holdId ?? holdIdOf(generationId(account, key));
@@ -253,7 +254,7 @@ function operationOf(
     ...(gated ? { refusal: 'plan_required' as const } : {}),
     ...(counts.length === 0 ? {} : { counts }),
     ...(until === null ? {} : { countsUntil: until }),
-    reserveBefore,
+    reserveBefore: arrivedMs === null ? 'infinity' : reserveBefore(reading, { arrivedMs }),
     work,
     ...(lateWork === undefined ? {} : { actor: lateWork.actor, reason: lateWork.reason }),
   };

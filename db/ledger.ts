@@ -4,12 +4,19 @@ import { moves, type Settlement, settle } from '../domain/settle';
 import { type BatchesOptions, createBatches, LedgerContended, MAX_ATTEMPTS } from './batches';
 import { type Carried, createCarrier, type Stop } from './carrier';
 import type { CatalogStore, CatalogVersion } from './catalogs';
+import { type ClockReading, onDatabaseClock } from './databaseClock';
 import { createLanes, type LanesOptions } from './lanes';
-import type { ApplyRequest, ApplyResult, Operation, Reply } from './operations';
+import type { ApplyRequest, ApplyResult, Operation, Reply, TimedSnapshot } from './operations';
 import { throughReplacement } from './replacedFunctions';
 
 /** How to make an operation from the account as it is, for those that gates and prices decide; null withdraws. */
-export type Build = (context: { snapshot: Snapshot; catalog: CatalogVersion }) => Operation | null;
+export type Build = (context: Known & { catalog: CatalogVersion }) => Operation | null;
+
+/** An account as it was read, and what time it was then. */
+export interface Known {
+  snapshot: Snapshot;
+  reading: ClockReading;
+}
 
 type Aspect = 'plan' | 'holds' | 'grants';
 
@@ -22,9 +29,11 @@ export interface Ledger {
   settle(
     account: string,
     options: { touch: boolean },
-  ): Promise<{ wakeAt: Instant; onTestClock: boolean; plan: string } | null>;
+  ): Promise<{ wakeAt: Instant; now: Instant; onTestClock: boolean; plan: string } | null>;
   /** Rules and totals as they are written, not settled first. */
   snapshot(account: string): Promise<Snapshot | null>;
+  /** The same, with the database's clock. */
+  read(account: string): Promise<Known | null>;
   /**
    * As they are now, in what is asked about: `plan`, a change that was due is written down first; `holds`, what has ended;
    * `grants`, all that came by itself. Looking is not being there: it grants nothing free (rules 18, 21).
@@ -32,6 +41,11 @@ export interface Ledger {
   current(account: string, aspect: Aspect): Promise<Snapshot | null>;
   /** What a key was answered, before anything else is looked at (rule 1). */
   answerTo(account: string, key: string): Promise<{ hash: string; answer: string } | null>;
+  /**
+   * Whether it is certain that a request holds nothing: by the database's clock it could take something only before now, and
+   * its key has no answer. Throws where the account is locked for longer than a second.
+   */
+  nothingHeld(request: { account: string; key: string; reserveBefore: Instant }): Promise<boolean>;
   /** The balance with its lots, settled first when something is due (rule 11). */
   balance(account: string): Promise<BalanceSnapshot | null>;
   /** For accounts on a test clock only; the clock never goes back. */
@@ -71,6 +85,10 @@ export interface LedgerDeps {
 const MAX_CACHED_SNAPSHOTS = 10_000;
 const SNAPSHOT_TTL_MS = 60_000;
 
+function heardNow(snapshot: TimedSnapshot): Known {
+  return { snapshot, reading: { databaseMs: toMs(snapshot.clock), heardMs: performance.now() } };
+}
+
 /** The earliest instant that something not settled yet may belong to; after a change of rules, when it was to wake next. */
 function dueSince({ now, nextDueAt, wakeAt }: Snapshot): number {
   const [dueMs, wakeMs] = [toMs(nextDueAt), toMs(wakeAt)];
@@ -80,28 +98,38 @@ function dueSince({ now, nextDueAt, wakeAt }: Snapshot): number {
 export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps): Ledger {
   // Rules change rarely and the database checks their version under the lock, so a cached snapshot saves a
   // round trip and can never decide anything that no longer holds: a stale one is answered with a fresh one.
-  const cached = new Map<string, { snapshot: Snapshot; readMs: number }>();
+  const cached = new Map<string, Known>();
 
-  function remember(snapshot: Snapshot): Snapshot {
-    cached.delete(snapshot.account);
-    if (snapshot.onTestClock) return snapshot; // its `now` stands still and then jumps: always read it
-    cached.set(snapshot.account, { snapshot, readMs: Date.now() });
+  function remember(known: Known): Known {
+    const { account, onTestClock } = known.snapshot;
+    cached.delete(account);
+    if (onTestClock) return known; // its `now` stands still and then jumps: always read it
+    cached.set(account, known);
     if (cached.size > MAX_CACHED_SNAPSHOTS) {
       const [oldest] = cached.keys();
       if (oldest !== undefined) cached.delete(oldest);
     }
-    return snapshot;
+    return known;
+  }
+
+  async function read(account: string): Promise<Known | null> {
+    const text = 'SELECT ledger.snapshot($1) AS value';
+    const found = await one<TimedSnapshot>('ledger_snapshot', text, [account]);
+    return found === null ? null : remember(heardNow(found));
   }
 
   async function snapshot(account: string): Promise<Snapshot | null> {
-    const found = await one<Snapshot>('ledger_snapshot', 'SELECT ledger.snapshot($1) AS value', [account]);
-    return found === null ? null : remember(found);
+    return (await read(account))?.snapshot ?? null;
   }
 
-  async function recent(account: string): Promise<Snapshot | null> {
+  async function recent(account: string): Promise<Known | null> {
     const known = cached.get(account);
-    if (known === undefined || Date.now() - known.readMs > SNAPSHOT_TTL_MS) return snapshot(account);
-    return { ...known.snapshot, now: new Date().toISOString() };
+    if (known === undefined || performance.now() - known.reading.heardMs > SNAPSHOT_TTL_MS)
+      return read(account);
+    const { snapshot: then, reading } = known;
+    // Journal time may be ahead of the clock, and no account's time runs backwards.
+    const nowMs = Math.max(toMs(then.now), onDatabaseClock(reading, performance.now()));
+    return { snapshot: { ...then, now: new Date(nowMs).toISOString() }, reading };
   }
 
   async function send(requests: readonly ApplyRequest[]): Promise<ApplyResult[]> {
@@ -122,7 +150,8 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
     lanes,
     due: (known) => due(known, true),
     onResult(account, result) {
-      if (result.result === 'settle_required' || result.result === 'stale') remember(result.snapshot);
+      if (result.result === 'settle_required' || result.result === 'stale')
+        remember(heardNow(result.snapshot));
       if (result.result === 'ok' && result.ring === true) ring(account);
     },
   });
@@ -138,8 +167,9 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
     let known = await recent(account);
     let fresh = false;
     for (let attempt = 0; attempt < MAX_ATTEMPTS && known !== null; attempt += 1) {
-      const catalog = await catalogs.inForce(known.rules.catalog, toMs(known.now));
-      const next = operation({ snapshot: known, catalog });
+      const { rules, now } = known.snapshot;
+      const catalog = await catalogs.inForce(rules.catalog, toMs(now));
+      const next = operation({ ...known, catalog });
       if (next !== null) {
         const reply = await submit(account, next);
         if (reply?.status !== 'stale') return reply;
@@ -148,7 +178,7 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
       }
       // Rules moved meanwhile; or it was withdrawn, and no check of the database's stands behind that decision,
       // so it is made again on what is true now.
-      known = await snapshot(account);
+      known = await read(account);
       fresh = true;
     }
     if (known === null) return null;
@@ -159,7 +189,8 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
 
   async function submit(account: string, operation: Operation): Promise<Reply | null> {
     const reply = await batches.submit(account, operation);
-    if (operation.op === 'rules') cached.delete(account);
+    // A machine that was suspended does not know for how long, and so not what time it is: it reads the clock anew.
+    if (operation.op === 'rules' || reply?.status === 'too_late') cached.delete(account);
     return reply;
   }
 
@@ -188,7 +219,7 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
       const result = await lanes.call(account, () => ({ account, operations: [], settlement }));
       if (result.result === 'unknown_account') return null;
       if (result.result !== 'ok') {
-        known = remember(result.snapshot);
+        known = remember(heardNow(result.snapshot)).snapshot;
         continue;
       }
       if (result.ring === true) ring(account);
@@ -197,8 +228,8 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
         settled === null ||
         (settlement.until === null && (!touch || toMs(settled.nextDueAt) > toMs(settled.now)));
       if (settled !== null && done) {
-        const { wakeAt, onTestClock, rules } = settled;
-        return { wakeAt, onTestClock, plan: rules.plan };
+        const { wakeAt, now, onTestClock, rules } = settled;
+        return { wakeAt, now, onTestClock, plan: rules.plan };
       }
       known = settled;
     }
@@ -240,6 +271,7 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
 
   return {
     snapshot,
+    read,
     current,
     run,
     balance,
@@ -262,6 +294,10 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
         values: [account, key],
       });
       return rows[0] ?? null;
+    },
+    async nothingHeld({ account, key, reserveBefore }) {
+      const sql = 'SELECT ledger.nothing_held($1, $2, $3) AS value';
+      return (await one<boolean>('ledger_nothing_held', sql, [account, key, reserveBefore])) === true;
     },
     async moveClock(account, to) {
       await throughReplacement(() => pool.query('SELECT ledger.move_clock($1, $2)', [account, to]));

@@ -61,6 +61,8 @@ export interface ReserveOperation extends TakeOperation {
   op: 'reserve';
   maxOpen: number;
   overdueSeconds: number;
+  /** Work the pipeline does itself has a deadline this long after the decision, in real time (rule 23). */
+  deadlineSeconds?: number;
   /** Hold nothing: the caller has no workflow to own it and expects a refusal. */
   refuseOnly: boolean;
   /** A workflow does it, under a hold also where it comes to 0; false: a free action, which ends at once. */
@@ -137,7 +139,11 @@ export interface RefundOperation extends Keyed {
   op: 'refund';
   holdId: string;
   amount?: MilliCredits;
-  spendableSeconds: number;
+  /** Until when credits of expired lots are spendable. One of the two: an instant that somebody chose, or so long from now. */
+  expiresAt?: Instant;
+  spendableSeconds?: number;
+  /** Only if no generation owns the hold. */
+  leased?: true;
 }
 
 export interface GrantOperation extends Keyed {
@@ -250,6 +256,8 @@ export type ReplyStatus =
   | 'hold_alive'
   | 'exceeds_hold'
   | 'refund_exceeds_captured'
+  /** An instant was named for credits that would return to a lot with an end of its own. */
+  | 'lot_lives'
   | 'adjustment_exceeds_available'
   | 'already_expired'
   | 'already_frozen'
@@ -291,9 +299,12 @@ export interface Reply {
   repaid?: MilliCredits;
 }
 
+/** As ledger.snapshot makes it: with the database's own clock, whatever the account's. */
+export type TimedSnapshot = Snapshot & { clock: Instant };
+
 export type ApplyResult =
   | { result: 'unknown_account' }
-  | { result: 'settle_required' | 'stale'; snapshot: Snapshot }
+  | { result: 'settle_required' | 'stale'; snapshot: TimedSnapshot }
   | {
       result: 'ok';
       at: Instant;

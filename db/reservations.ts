@@ -12,8 +12,9 @@ import { type Decision, decide, type QuoteTerms } from '../domain/reservation';
 import { hasSubscription } from '../domain/settle';
 import type { GenerationInput } from '../workflows/contract';
 import type { CatalogStore, CatalogVersion } from './catalogs';
+import { type Arrival, reserveBefore } from './databaseClock';
 import { holdNow } from './holds';
-import type { Ledger } from './ledger';
+import type { Known, Ledger } from './ledger';
 import type { KeptRefusal, ReserveOperation } from './operations';
 import { findQuote } from './quotes';
 
@@ -22,13 +23,13 @@ import { findQuote } from './quotes';
 export interface Reservations {
   reserve(options: ReserveOptions): Promise<ReserveOutcome>;
   /** What `reserve` would decide before the lock, without writing. Null: no such account. */
-  preview(input: GenerationInput): Promise<{ decision: Decision; snapshot: Snapshot } | null>;
+  preview(input: GenerationInput): Promise<({ decision: Decision } & Known) | null>;
 }
 
 export interface ReserveOptions {
   input: GenerationInput;
-  /** The instant after which nothing may be written any more, on the database's clock (rule 8). */
-  reserveBefore: string;
+  /** When this process heard of it. It and the input's `receivedAt`: the earlier one begins the time in which credits may be held (rule 8). */
+  arrivedMs: number;
   /** The workflow that will own the hold. Null: nothing may be held, so only refusals and free actions come of it. */
   workflowId: string | null;
 }
@@ -111,20 +112,22 @@ export function createReservations(deps: ReservationDeps): Reservations {
 
   async function preview(input: GenerationInput) {
     const found = await quoted(input);
-    const snapshot = await ledger.snapshot(input.account);
-    if (snapshot === null) return null;
+    const known = await ledger.read(input.account);
+    if (known === null) return null;
+    const { snapshot } = known;
     const terms = found?.catalog ?? (await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now)));
-    return { decision: decideOn({ input, snapshot, terms, quote: found?.quote ?? null }), snapshot };
+    return { ...known, decision: decideOn({ input, snapshot, terms, quote: found?.quote ?? null }) };
   }
 
-  async function reserve({ input, reserveBefore, workflowId }: ReserveOptions): Promise<ReserveOutcome> {
-    const { account, key } = input;
+  async function reserve({ input, arrivedMs, workflowId }: ReserveOptions): Promise<ReserveOutcome> {
+    const { account, key, receivedAt } = input;
+    const arrival: Arrival = { arrivedMs, receivedAt };
     const found = await quoted(input);
     const hash = generationHash(input);
     const temporalUrl = workflowId === null ? null : deps.temporalUrl(workflowId);
     const decisions: Decision[] = [];
 
-    const reply = await ledger.run(account, ({ snapshot, catalog }) => {
+    const reply = await ledger.run(account, ({ snapshot, reading, catalog }) => {
       const terms = found?.catalog ?? catalog;
       const decision = decideOn({ input, snapshot, terms, quote: found?.quote ?? null });
       decisions.push(decision);
@@ -137,7 +140,7 @@ export function createReservations(deps: ReservationDeps): Reservations {
         facts,
         decision,
         snapshot,
-        reserveBefore,
+        reserveBefore: reserveBefore(reading, arrival),
         workflowId,
         namespaceId,
         catalog: terms.catalog,
@@ -237,7 +240,7 @@ function factsOf(options: {
       ordered: priced.outputs,
       metadata: request.metadata ?? null,
       provider,
-      deadlineAt: deadlineOf(provider),
+      deadlineAt: null, // made with the decision, from `deadlineSeconds`
       workflowId,
       temporalUrl,
       catalogVersion: decision.catalogVersion,
@@ -271,11 +274,10 @@ export function paywallFacts(options: {
   };
 }
 
-/** Work done by the pipeline itself has a deadline in real time, also for accounts on a test clock (rule 23). */
-function deadlineOf(provider: Record<string, unknown>): string | null {
+/** Work done by the pipeline itself has a deadline; the database makes an instant of it, as it makes those that heartbeats move it to. */
+function deadlineOf(provider: Record<string, unknown>): { deadlineSeconds: number } | null {
   const { type, deadlineSeconds } = provider;
-  if (type !== 'external' || typeof deadlineSeconds !== 'number') return null;
-  return new Date(Date.now() + deadlineSeconds * 1000).toISOString();
+  return type === 'external' && typeof deadlineSeconds === 'number' ? { deadlineSeconds } : null;
 }
 
 function reserveOperation(options: {
@@ -311,6 +313,7 @@ function reserveOperation(options: {
     refuseOnly: workflowId === null,
     runs: !decision.priced.free,
     overdueSeconds: facts.maxDurationSeconds,
+    ...deadlineOf(facts.generation.provider),
     workflowId,
     namespaceId,
     generation: facts.generation,

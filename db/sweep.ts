@@ -100,13 +100,3 @@ export async function ownedHolds(
     overdue: knex.raw('h.overdue_at < coalesce(a.clock_at, clock_timestamp())'),
   });
 }
-
-/** The clock that ages are told by: one for all workers. */
-export async function databaseNowMs(knex: Knex): Promise<number> {
-  const { rows } = await knex.raw<{ rows: { ms: number }[] }>(
-    'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS ms',
-  );
-  const [row] = rows;
-  if (row === undefined) throw new Error('the database did not say what time it is');
-  return row.ms;
-}

@@ -89,6 +89,7 @@ export interface Ending {
 
 export interface Snapshot {
   account: string;
+  /** The account's own clock: the database's, or a test clock's. */
   now: Instant;
   onTestClock: boolean;
   seq: number;

@@ -42,7 +42,7 @@ export const SIGNALS = { cancel: 'cancel', providerReport: 'providerReport', rin
 export const RESERVE_UPDATE_ID = 'reserve';
 
 export const FAILURES = {
-  /** The database could not decide before `reserveBefore`; nothing is held; the same key may be tried again. */
+  /** The database could not decide within 8 seconds; what may have been held is given back; the same key may be tried again. */
   undecided: 'HoldfastUndecided',
   /** Refused in a way that does not use the key up; `details[0]` is the refusal. */
   refused: 'HoldfastRefused',
@@ -83,7 +83,7 @@ export interface GenerationInput {
   /** The caller's idempotency key; the workflow's id must be `gen_<account>.<sha256(key)[0..32]>`. */
   key: string;
   request: GenerationRequest;
-  /** When the API received the request (RFC 3339). Absent for a plain start: then the workflow's own start. */
+  /** When the API received the request (RFC 3339, on the database's clock). It counts where it is before the workflow's own start. */
   receivedAt?: string;
   /** Whether the caller may choose a provider though the catalog does not allow it (an admin key). */
   mayChooseProvider?: boolean;

@@ -24,9 +24,6 @@ import { onlyTheReport, readCancel, wasTakenUnchecked } from './reports';
 import { tellEnded, tellRunning } from './telling';
 import { type Outcome, undone } from './work';
 
-/** After this long nobody waits for the answer any more, and nothing may be held for them (rule 8). */
-const RESERVE_WITHIN_MS = 8_000;
-
 /**
  * One generation: its price is held, the work is done, what was delivered is captured and the rest given back.
  * The hold lives exactly as long as this workflow does.
@@ -143,12 +140,11 @@ async function keepLate(work: Work, mailbox: Mailbox): Promise<void> {
 /** Rules 7 and 8: in the main path, so that a plain start works too, and never minutes after they left. */
 async function reserve(input: GenerationInput): Promise<Extract<Reserved, { kind: 'answered' }>> {
   const { workflowId, startTime } = workflowInfo();
-  const receivedMs = input.receivedAt === undefined ? startTime.getTime() : Date.parse(input.receivedAt);
-  const reserveBefore = new Date(receivedMs + RESERVE_WITHIN_MS).toISOString();
-  const request = { input, workflowId, reserveBefore };
+  // Between two instants of the server's clock: it may be hours off the database's, which decides.
+  const asked = () => ({ input, workflowId, waitedMs: Math.max(0, Date.now() - startTime.getTime()) });
   const reserved = await CancellationScope.nonCancellable(() =>
     // A run that continues another has its hold already, and waits for it as long as for any other step.
-    input.continued === undefined ? reserveInTime(request) : surely((ledger) => ledger.reserve(request)),
+    input.continued === undefined ? reserveInTime(asked) : surely((ledger) => ledger.reserve(asked())),
   );
   if (reserved.kind === 'answered') return reserved;
   if (reserved.kind === 'refused') {
@@ -166,18 +162,18 @@ async function reserve(input: GenerationInput): Promise<Extract<Reserved, { kind
   });
 }
 
-async function reserveInTime(request: ReserveRequest): Promise<Reserved> {
+async function reserveInTime(asked: () => ReserveRequest): Promise<Reserved> {
   let reserved: Reserved;
   try {
-    reserved = await reserving.reserve(request);
+    reserved = await reserving.reserve(asked());
   } catch (error) {
     if (isInvalid(error)) throw error;
     reserved = { kind: 'too_late' };
   }
   if (reserved.kind !== 'too_late') return reserved;
   // Whether the last attempt came through is not known: it is asked for once more, for however long that takes.
-  if (patched(PATCHES.lateReservationsGoOn)) return surely((ledger) => ledger.decideLate(request));
-  await surely((ledger) => ledger.releaseUndecided(request));
+  if (patched(PATCHES.lateReservationsGoOn)) return surely((ledger) => ledger.decideLate(asked()));
+  await surely((ledger) => ledger.releaseUndecided(asked()));
   return reserved;
 }
 

@@ -16,7 +16,7 @@ import { accountTaskQueue, FAILURES, providerTaskQueue } from './contract';
 
 /** Activities by policy. How long and how often is decided here and nowhere else. */
 
-/** The reservation: fast or not at all. The database's own check of `reserveBefore` is what counts. */
+/** The reservation: fast or not at all. The database's own check of what is too late is what counts. */
 export const reserving = proxyLocalActivities<Pick<LedgerActivities, 'reserve'>>({
   startToCloseTimeout: '4s',
   scheduleToCloseTimeout: '9s',

@@ -6,6 +6,7 @@ import { readBalanceBefore } from '../../db/pastBalance';
 import type { CatalogStore } from '../../db/catalogs';
 import type { Database } from '../../db/connection';
 import { readCounters } from '../../db/counters';
+import { databaseNowMs } from '../../db/databaseClock';
 import type { Ledger } from '../../db/ledger';
 import type { RulesOperation } from '../../db/operations';
 import { lockTestClock, type TestClock } from '../../db/testClocks';
@@ -64,7 +65,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
       if (body.testClock !== undefined && !caller.scopes.has('admin'))
         throw adminOnly('Only a key with scope `admin` may set a test clock.');
       const clock = body.testClock === undefined ? null : await standing(transaction, body.testClock);
-      const nowMs = clock?.now.getTime() ?? Date.now();
+      const nowMs = clock?.now.getTime() ?? (await databaseNowMs(db.pool));
       const known = (await catalogs.list(nowMs)).find(({ catalog }) => catalog.catalog === body.catalog);
       if (known === undefined)
         throw new ProblemError('unknown_catalog', { detail: `There is no catalog ${body.catalog}.` });

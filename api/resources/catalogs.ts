@@ -12,6 +12,7 @@ import {
   UnreadableCatalog,
 } from '../../db/catalogs';
 import type { Database } from '../../db/connection';
+import { databaseNowMs } from '../../db/databaseClock';
 import type { Catalog } from '../../domain/catalog';
 import { catalogChanges } from '../../domain/catalogDiff';
 import { CatalogShape } from '../../domain/catalogSchema';
@@ -84,7 +85,8 @@ export function catalogRoutes({ db, catalogs }: CatalogRouteDeps): Route[] {
 
   async function show(found: CatalogVersion): Promise<z.output<typeof catalogEntry>> {
     const { catalog, version, publishedBy } = found;
-    return { ...catalog, version, publishedBy, scheduled: await scheduledFrom(catalog.catalog, Date.now()) };
+    const scheduled = await scheduledFrom(catalog.catalog, await databaseNowMs(db.pool));
+    return { ...catalog, version, publishedBy, scheduled };
   }
 
   return [
@@ -97,7 +99,7 @@ export function catalogRoutes({ db, catalogs }: CatalogRouteDeps): Route[] {
       query: z.strictObject(listFields(byCatalog)),
       responses: { 200: listOf(catalogEntry) },
     }).handle(async ({ query: { limit, cursor } }) => {
-      const all = (await catalogs.list(Date.now())).toSorted((a, b) =>
+      const all = (await catalogs.list(await databaseNowMs(db.pool))).toSorted((a, b) =>
         a.catalog.catalog < b.catalog.catalog ? -1 : 1,
       );
       const rows = all.filter(({ catalog }) => cursor === undefined || catalog.catalog > cursor.catalog);
@@ -114,7 +116,8 @@ export function catalogRoutes({ db, catalogs }: CatalogRouteDeps): Route[] {
       params: z.strictObject({ catalog: z.string().max(64) }),
       responses: { 200: catalogEntry },
     }).handle(async ({ params }) => {
-      const found = await catalogs.inForce(params.catalog, Date.now()).catch((error: unknown) => {
+      const nowMs = await databaseNowMs(db.pool);
+      const found = await catalogs.inForce(params.catalog, nowMs).catch((error: unknown) => {
         if (!(error instanceof UnknownCatalog)) throw error;
         throw new ProblemError('not_found', { detail: `There is no catalog ${params.catalog}.` });
       });
@@ -142,7 +145,7 @@ export function catalogRoutes({ db, catalogs }: CatalogRouteDeps): Route[] {
       if (!parsed.ok) throw wrongCatalog(parsed.errors);
       const { catalog } = parsed;
       const newest = await newestVersion(db.knex, catalog.catalog);
-      const atMs = effectiveAt?.getTime() ?? Date.now();
+      const atMs = effectiveAt?.getTime() ?? (await databaseNowMs(db.pool));
       // What customers would see change is what is in force by then, not what is scheduled after it.
       const before = newest === undefined ? null : await inForce(catalogs, catalog.catalog, atMs);
       const changes = catalogChanges(before, catalog);

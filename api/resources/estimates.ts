@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import type { CatalogStore } from '../../db/catalogs';
+import type { Database } from '../../db/connection';
+import { databaseNowMs } from '../../db/databaseClock';
 import { type EstimateItem, estimate } from '../../domain/estimates';
 import { ProblemError } from '../problems';
 import { type Route, route } from '../route';
@@ -79,7 +81,7 @@ const answer = z
   })
   .meta({ id: 'Estimate' });
 
-export function estimateRoutes({ catalogs }: { catalogs: CatalogStore }): Route[] {
+export function estimateRoutes({ db, catalogs }: { db: Database; catalogs: CatalogStore }): Route[] {
   return [
     route({
       method: 'POST',
@@ -94,7 +96,8 @@ export function estimateRoutes({ catalogs }: { catalogs: CatalogStore }): Route[
       body: request,
       responses: { 200: answer },
     }).handle(async ({ body }) => {
-      const found = (await catalogs.list(Date.now())).find(({ catalog }) => catalog.catalog === body.catalog);
+      const inForce = await catalogs.list(await databaseNowMs(db.pool));
+      const found = inForce.find(({ catalog }) => catalog.catalog === body.catalog);
       if (found === undefined)
         throw new ProblemError('unknown_catalog', { detail: `There is no catalog ${body.catalog}.` });
       const { catalog, version } = found;

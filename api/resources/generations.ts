@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { CatalogStore } from '../../db/catalogs';
 import type { Database } from '../../db/connection';
+import { onDatabaseClock, reserveBefore } from '../../db/databaseClock';
 import { findGeneration, listGenerations, wasUndone } from '../../db/generations';
 import type { Ledger } from '../../db/ledger';
 import { generationHash, type Reservations } from '../../db/reservations';
@@ -8,8 +9,9 @@ import { type GenerationFacts, generationBody } from '../../domain/generation';
 import { accountOf, generationId } from '../../domain/ids';
 import type { Refusal } from '../../domain/refusals';
 import type { GenerationInput } from '../../workflows/contract';
-import { keyConflict, refusalFacts, unknownAccount } from '../commonProblems';
+import { keyConflict, lostOnTheWay, refusalFacts, unknownAccount } from '../commonProblems';
 import { renderAnswer } from '../answers';
+import { problemOf } from '../failures';
 import type { GenerationStarter } from '../generationStarter';
 import { listFields, listOf, page } from '../pagination';
 import { type Patience, pollUntil } from '../polling';
@@ -30,9 +32,11 @@ export interface GenerationRouteDeps {
 }
 
 const TAG = 'Generations';
-/** After this nobody may be charged any more for a request that came in now (rule 8). */
-const RESERVE_WITHIN_MS = 8_000;
 const POLL_MS = 150;
+const NOTHING_HELD =
+  'The reservation could not be decided in time; nothing is held. Send the same request again.';
+const MAY_BE_HELD = 'The credits may be held: send the same request again, with the same Idempotency-Key.';
+const NOT_DECIDED = `The reservation was not decided in time. ${MAY_BE_HELD}`;
 
 export function generationRoutes(deps: GenerationRouteDeps): Route[] {
   const { db, ledger, catalogs } = deps;
@@ -88,19 +92,18 @@ export function generationRoutes(deps: GenerationRouteDeps): Route[] {
       ],
       body: newGeneration,
       responses: { 201: generation },
-    }).handle(async ({ body, key, hash, caller, receivedAt }) => {
+    }).handle(async ({ body, key, hash, caller, arrivedMs }) => {
       const { account, ...request } = body;
       const input: GenerationInput = {
         account,
         key,
         // zod's optional fields are absent or set, never undefined: they come from JSON
         request: request as GenerationInput['request'],
-        receivedAt: receivedAt.toISOString(),
         mayChooseProvider: caller.scopes.has('admin'),
       };
       if (generationHash(input) !== hash)
         throw new Error('the request and its workflow would not share one hash');
-      return begin(deps, input);
+      return begin(deps, { input, arrivedMs }).catch(lostOnTheWay(MAY_BE_HELD));
     }),
     route({
       method: 'GET',
@@ -155,18 +158,22 @@ export function generationRoutes(deps: GenerationRouteDeps): Route[] {
  * Plain refusals and free actions are decided by one ledger call; only what will hold credits starts a
  * workflow, so that a loop of refused calls does not flood Temporal (rule 10).
  */
-async function begin(deps: GenerationRouteDeps, input: GenerationInput): Promise<TextAnswer> {
+async function begin(
+  deps: GenerationRouteDeps,
+  { input: asked, arrivedMs }: { input: GenerationInput; arrivedMs: number },
+): Promise<TextAnswer> {
   const { reservations, starter, catalogs } = deps;
-  const seen = await reservations.preview(input);
-  if (seen === null) throw unknownAccount(input.account);
-  const { decision, snapshot } = seen;
+  const seen = await reservations.preview(asked);
+  if (seen === null) throw unknownAccount(asked.account);
+  const { decision, snapshot, reading } = seen;
+  const receivedAt = new Date(onDatabaseClock(reading, arrivedMs)).toISOString();
+  const input = { ...asked, receivedAt };
   if (decision.kind === 'refused') return refuse(deps, { input, refusal: decision.refusal });
 
   const price = decision.priced.ceilingMilli;
   const settled = Date.parse(snapshot.now) < Date.parse(snapshot.nextDueAt);
   if (decision.priced.free || decision.gate !== null || (settled && snapshot.available < price)) {
-    const reserveBefore = new Date(Date.now() + RESERVE_WITHIN_MS).toISOString();
-    const outcome = await reservations.reserve({ input, reserveBefore, workflowId: null });
+    const outcome = await reservations.reserve({ input, arrivedMs, workflowId: null });
     if (outcome.kind === 'conflict') throw keyConflict();
     if (outcome.kind === 'refused') return refuse(deps, { input, refusal: outcome.refusal });
     if (outcome.kind === 'answered') {
@@ -191,7 +198,22 @@ async function begin(deps: GenerationRouteDeps, input: GenerationInput): Promise
       { detail, ...(path === undefined ? {} : { errors: [{ path, message: detail }] }) },
     );
   }
-  throw new ProblemError('unavailable', { detail: 'The reservation could not be decided in time.' });
+  throw await undecided(deps, { ...input, reserveBefore: reserveBefore(reading, { arrivedMs }) });
+}
+
+/** Rule 35: what is true of the credits where nobody can say yet, or ever could, what was decided. */
+async function undecided(
+  { ledger }: GenerationRouteDeps,
+  { account, key, reserveBefore: before }: { account: string; key: string; reserveBefore: string },
+): Promise<ProblemError> {
+  try {
+    const request = { account, key: `req:${key}`, reserveBefore: before };
+    if (await ledger.nothingHeld(request)) return new ProblemError('unavailable', { detail: NOTHING_HELD });
+  } catch (cause) {
+    if (problemOf(cause).code !== 'unavailable') throw cause;
+    return new ProblemError('unavailable', { detail: NOT_DECIDED, cause });
+  }
+  return new ProblemError('unavailable', { detail: NOT_DECIDED });
 }
 
 async function refuse(

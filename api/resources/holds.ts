@@ -7,13 +7,14 @@ import type { Ledger } from '../../db/ledger';
 import type { Operation, Reply } from '../../db/operations';
 import { milli, toCredits } from '../../domain/credits';
 import { accountOf } from '../../domain/ids';
-import { keyConflict, refusalFacts, unknownAccount } from '../commonProblems';
+import { keyConflict, lostOnTheWay, refusalFacts, unknownAccount } from '../commonProblems';
 import { ProblemError } from '../problems';
 import { accountFrom, type KeyedRequest, type Route, route, type TextAnswer } from '../route';
 import { accountId, callerName, carriedId, creditsIn, metadata } from '../schemas';
 import { optionValues } from './generationSchemas';
 import { hold, renderTake, showHold } from './holdBodies';
 import type { Quoting } from './quoting';
+import { refund, refundOperation, refundRefusal } from './refunds';
 
 /** Holds and charges without a workflow, for callers that orchestrate themselves and for actions too small for one. */
 
@@ -27,8 +28,8 @@ export interface HoldRouteDeps {
 
 const TAG = 'Holds and charges';
 const MAX_TTL_SECONDS = 86_400;
-/** After this nobody may be charged any more for a request that came in now (rule 8). */
-const TAKE_WITHIN_MS = 8_000;
+const MAY_BE_TAKEN =
+  'The credits may have been taken: send the same request again, with the same Idempotency-Key.';
 
 const what = {
   account: accountId,
@@ -87,7 +88,7 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
 
   async function take(request: TakeRequest): Promise<TextAnswer> {
     const { account, member } = request;
-    const outcome = await leases.take(request);
+    const outcome = await leases.take(request).catch(lostOnTheWay(MAY_BE_TAKEN));
     switch (outcome.kind) {
       case 'answered': {
         const { text, replayed } = outcome;
@@ -116,7 +117,9 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
         throw new ProblemError('invalid_request', { detail: message, errors: [{ path: 'action', message }] });
       }
       default: // too_late
-        throw new ProblemError('unavailable', { detail: 'The credits could not be taken in time.' });
+        throw new ProblemError('unavailable', {
+          detail: 'The credits could not be taken in time; none were. Send the same request again.',
+        });
     }
   }
 
@@ -141,6 +144,18 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
     params: z.strictObject({ id: carriedId }),
     responses: { 200: hold },
   } as const;
+  const ofRefund = {
+    ...ofHold,
+    scope: 'admin',
+    idempotency: 'required',
+    description:
+      'Of a hold or of a charge, its id says which. Without `credits` all that was captured and not refunded yet. Usage, quotas in ' +
+      'credits and limits follow. Refused for the hold of a generation: refund the generation.',
+    errors: ['unknown_hold', 'hold_has_workflow', 'refund_exceeds_captured'],
+    body: refund,
+  } as const;
+  const refunded = (id: string, options: Omit<Parameters<typeof refundOperation>[0], 'holdId'>) =>
+    change(id, { ...refundOperation({ ...options, holdId: id }), leased: true });
   const HOLD_ERRORS = ['unknown_hold', 'hold_expired', 'hold_closed', 'hold_has_workflow'] as const;
 
   return [
@@ -164,8 +179,8 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
         .refine(oneOfThree, SAY_WHAT)
         .refine(onlyWithAction, PARAMS_OF_WHAT),
       responses: { 201: hold },
-    }).handle(({ body, key, hash, receivedAt }) =>
-      take({ ...taken(body, receivedAt), kind: 'hold', key, hash, ttlSeconds: body.ttlSeconds }),
+    }).handle(({ body, key, hash, arrivedMs }) =>
+      take({ ...taken(body), arrivedMs, kind: 'hold', key, hash, ttlSeconds: body.ttlSeconds }),
     ),
     route({
       method: 'POST',
@@ -182,8 +197,8 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
       errors: TAKE_ERRORS,
       body: z.strictObject(what).refine(oneOfThree, SAY_WHAT).refine(onlyWithAction, PARAMS_OF_WHAT),
       responses: { 201: hold },
-    }).handle(({ body, key, hash, receivedAt }) =>
-      take({ ...taken(body, receivedAt), kind: 'charge', key, hash }),
+    }).handle(({ body, key, hash, arrivedMs }) =>
+      take({ ...taken(body), arrivedMs, kind: 'charge', key, hash }),
     ),
     route({
       method: 'GET',
@@ -273,10 +288,24 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
         ttlSeconds: body.ttlSeconds,
       }),
     ),
+    route({
+      ...ofRefund,
+      path: '/v1/holds/{id}/refund',
+      summary: 'Give captured credits of a hold back',
+    }).handle(({ params: { id }, body, key, hash, caller }) =>
+      refunded(id, { key, hash, actor: caller.keyId, asked: body }),
+    ),
+    route({
+      ...ofRefund,
+      path: '/v1/charges/{id}/refund',
+      summary: 'Give charged credits back',
+    }).handle(({ params: { id }, body, key, hash, caller }) =>
+      refunded(id, { key, hash, actor: caller.keyId, asked: body }),
+    ),
   ];
 }
 
-function taken(body: Taken, receivedAt: Date) {
+function taken(body: Taken) {
   const { account, quote, credits, action, model, params, confirm, member, project, feature } = body;
   const asked =
     credits !== undefined
@@ -291,7 +320,6 @@ function taken(body: Taken, receivedAt: Date) {
     project,
     feature,
     metadata: body.metadata,
-    reserveBefore: new Date(receivedAt.getTime() + TAKE_WITHIN_MS).toISOString(),
   };
 }
 
@@ -318,7 +346,10 @@ function refusalOf(id: string, operation: Operation, reply: Reply | null): Probl
       });
     case 'not_leased':
       return new ProblemError('hold_has_workflow', {
-        detail: 'This hold belongs to a generation: report to it, or cancel it.',
+        detail:
+          operation.op === 'refund'
+            ? 'This hold belongs to a generation: refund it with POST /v1/generations/{id}/refund.'
+            : 'This hold belongs to a generation: report to it, or cancel it.',
       });
     case 'phase_captured':
       return new ProblemError('phase_captured', { detail: 'This phase was captured already.' });
@@ -331,7 +362,7 @@ function refusalOf(id: string, operation: Operation, reply: Reply | null): Probl
     case 'hold_closed':
       return closedHold();
     default:
-      return unknownHold(id);
+      return refundRefusal(reply?.status) ?? unknownHold(id);
   }
 }
 

@@ -78,7 +78,7 @@ export function lateReportRoutes(deps: LateReportRouteDeps): Route[] {
           account,
           key,
           hash,
-          reserveBefore: 'infinity', // whoever corrects by hand waits for as long as any statement may take
+          arrivedMs: null, // whoever corrects by hand waits for as long as any statement may take
           what: { credits: asked },
           member: found.member ?? undefined,
           lateWork: await lateWorkOf(found, {

@@ -1,17 +1,16 @@
 import { z } from 'zod';
 import type { Database } from '../../db/connection';
 import type { Ledger } from '../../db/ledger';
-import { toMs } from '../../domain/account';
 import { holdIdOf } from '../../domain/ids';
 import type { CancelRequest } from '../../workflows/contract';
-import { invalidField, keyConflict } from '../commonProblems';
 import { problemOf } from '../failures';
 import type { GenerationStarter } from '../generationStarter';
 import { ProblemError } from '../problems';
 import { accountFrom, type Route, route } from '../route';
-import { carriedId, creditsIn, instantIn, reason } from '../schemas';
+import { carriedId, reason } from '../schemas';
 import { generation } from './generationSchemas';
 import { mustFind, shown, whenEnded } from './generations';
+import { exceedsCaptured, refund, refundOperation, refundRefusal } from './refunds';
 
 /** What people do to a generation: cancel it, give its credits back, free its hold. */
 
@@ -22,8 +21,6 @@ export interface RepairRouteDeps {
 }
 
 const TAG = 'Generations';
-/** An administrator's refund into a lot that has expired stays spendable this long, unless told otherwise (rule 14). */
-const REFUND_SPENDABLE_SECONDS = 30 * 86_400;
 const ENDED_SOON = { withinMs: 5_000, everyMs: 100 };
 
 export function repairRoutes(deps: RepairRouteDeps): Route[] {
@@ -35,22 +32,6 @@ export function repairRoutes(deps: RepairRouteDeps): Route[] {
     params: z.strictObject({ id: carriedId }),
     responses: { 200: generation },
   } as const;
-
-  /** How long a refund into an expired lot stays spendable, by the account's own clock, which the ledger adds it to. */
-  async function spendableFor(options: { account: string; key: string; until: Date | undefined }) {
-    const { account, key, until } = options;
-    if (until === undefined) return REFUND_SPENDABLE_SECONDS;
-    const snapshot = await ledger.snapshot(account);
-    if (snapshot === null) throw new Error(`account ${account} is gone, and its generation is not`);
-    const seconds = (until.getTime() - toMs(snapshot.now)) / 1000;
-    // A refund that was made under this key is only told of again.
-    if (seconds <= 0 && (await ledger.answerTo(account, `req:${key}`)) === null)
-      throw invalidField(
-        'expiresAt',
-        'Credits that are given back must be spendable: this lies in the past.',
-      );
-    return Math.max(0, seconds);
-  }
 
   return [
     route({
@@ -80,24 +61,15 @@ export function repairRoutes(deps: RepairRouteDeps): Route[] {
       idempotency: 'required',
       keptBy: 'account',
       errors: ['unknown_generation', 'refund_exceeds_captured'],
-      body: z.strictObject({ credits: creditsIn.optional(), reason, expiresAt: instantIn.optional() }),
+      body: refund,
     }).handle(async ({ params, body, key, hash, caller }) => {
       const found = await mustFind(db, params.id);
-      const spendableSeconds = await spendableFor({ account: found.account, key, until: body.expiresAt });
-      const reply = await ledger.run(found.account, {
-        op: 'refund',
-        key: `req:${key}`,
-        hash,
-        holdId: holdIdOf(found.id),
-        ...(body.credits === undefined ? {} : { amount: body.credits }),
-        spendableSeconds,
-        actor: caller.keyId,
-        reason: body.reason,
-      });
-      if (reply?.status === 'idempotency_conflict') throw keyConflict();
+      const holdId = holdIdOf(found.id);
+      const operation = refundOperation({ key, hash, holdId, actor: caller.keyId, asked: body });
+      const reply = await ledger.run(found.account, operation);
       if (reply?.status !== 'applied') {
-        const detail = 'A refund gives back at most what was captured and not refunded yet.';
-        throw new ProblemError('refund_exceeds_captured', { detail });
+        // What was free has no hold, and nothing was captured.
+        throw refundRefusal(reply?.status) ?? exceedsCaptured();
       }
       return { status: 200, body: shown(await mustFind(db, params.id)), replayed: reply.replayed };
     }),

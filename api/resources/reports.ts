@@ -93,9 +93,8 @@ export function reportRoutes(deps: ReportRouteDeps): Route[] {
     }).handle(async ({ params, body }) => {
       const found = mustBeExternal(await mustFind(db, params.id));
       const { progress, extendSeconds } = body;
-      const deadlineAt =
-        extendSeconds === undefined ? undefined : new Date(Date.now() + extendSeconds * 1000);
-      const alive = await heartbeat(db.knex, { account: found.account, id: found.id, progress, deadlineAt });
+      const { account, id } = found;
+      const alive = await heartbeat(db.knex, { account, id, progress, extendSeconds });
       if (!alive) throw ended(found.id, 'a heartbeat moves nothing any more');
       return { status: 200, body: shown(await mustFind(db, params.id)) };
     }),

@@ -6,6 +6,7 @@ import type { ReadinessCheck } from '../../api/health';
 import { createLogger } from '../../api/logger';
 import type { Route } from '../../api/route';
 import { createCatalogStore } from '../../db/catalogs';
+import type { ProcessSkew } from '../../db/clockSkew';
 import type { Database } from '../../db/connection';
 import type { Fence } from '../../db/fence';
 
@@ -42,12 +43,14 @@ export async function startApp({
   db,
   routes,
   readiness = [],
+  skews = () => [],
   corsOrigins = [],
   fence = { reason: () => null },
 }: {
   db: Database;
   routes: readonly Route[];
   readiness?: readonly ReadinessCheck[];
+  skews?: () => readonly ProcessSkew[];
   corsOrigins?: readonly string[];
   fence?: Pick<Fence, 'reason'>;
 }): Promise<TestApp> {
@@ -66,6 +69,7 @@ export async function startApp({
     routes,
     readiness,
     fence,
+    skews,
     logger,
   });
   const server = app.listen(0, '127.0.0.1');

@@ -24,6 +24,7 @@ const everything = [
       monthsAhead: none,
       overdueHolds: none,
       refusedCatalogs: () => Promise.resolve([]),
+      skews: () => [],
     }),
   }),
 ];

@@ -195,7 +195,7 @@ test('a change of plan is answered with the account as it was right after', asyn
   const first = await ofAccount('plan', { plan: 'ultimate' }, 'k1');
   expect(first.body['plan']).toBe('ultimate');
   await ofAccount('plan', { plan: 'free', when: 'now' }, 'k2');
-  await whole.engine.ledger.moveClock(account, '2026-03-11T10:00:00Z');
+  await whole.engine.ledger.moveClock(account, '2026-04-11T10:00:00Z');
   expectReplay(await ofAccount('plan', { plan: 'ultimate' }, 'k1'), first);
   expect((await whole.engine.ledger.snapshot(account))?.rules.plan).toBe('free');
 });
@@ -256,25 +256,31 @@ describe('a refund', () => {
     });
     return id;
   }
+  /** From the credits of a month that has ended since. */
+  async function capturedLastMonth(credits: number): Promise<string> {
+    const id = await captured(credits);
+    await whole.engine.ledger.moveClock(account, '2026-04-11T10:00:00Z');
+    return id;
+  }
   const refund = (id: string, body: object, key: string) =>
     post(`/v1/generations/${id}/refund`, { reason: 'a gift', ...body }, key);
 
   test('is answered with its first answer when its `expiresAt` has passed and more was refunded', async () => {
-    const id = await captured(10);
-    const body = { credits: 1, expiresAt: '2026-03-11T00:00:00.000Z' };
+    const id = await capturedLastMonth(10);
+    const body = { credits: 1, expiresAt: '2026-04-12T00:00:00.000Z' };
     const first = await refund(id, body, 'k1');
     expect([first.status, first.body['credits']]).toMatchObject([200, { captured: 9, refunded: 1 }]);
     await refund(id, { credits: 2 }, 'k2');
-    await whole.engine.ledger.moveClock(account, '2026-03-12T10:00:00Z');
+    await whole.engine.ledger.moveClock(account, '2026-04-12T10:00:00Z');
     expectReplay(await refund(id, body, 'k1'), first);
   });
 
   test('is made once also when it crashed before its answer, and is tried again after its `expiresAt`', async () => {
-    const id = await captured(10);
-    const body = { credits: 1, expiresAt: '2026-03-11T00:00:00.000Z' };
+    const id = await capturedLastMonth(10);
+    const body = { credits: 1, expiresAt: '2026-04-12T00:00:00.000Z' };
     await refund(id, body, 'k1');
     await forgetAnswer('k1');
-    await whole.engine.ledger.moveClock(account, '2026-03-12T10:00:00Z');
+    await whole.engine.ledger.moveClock(account, '2026-04-12T10:00:00Z');
     const again = await refund(id, body, 'k1');
     expect([again.status, again.body['credits']]).toMatchObject([200, { captured: 9, refunded: 1 }]);
   });

@@ -16,7 +16,7 @@ const facts = {
 
 const context: BareContext = {
   requestId: 'r',
-  receivedAt: new Date(),
+  arrivedMs: 0,
   caller: ANONYMOUS.caller,
   logger: pino({ level: 'silent' }),
   signal: new AbortController().signal,

@@ -78,7 +78,7 @@ test('is quoted, charged and reserved from, and a refusal of then is answered by
   };
   const reserved = await whole.engine.reservations.reserve({
     input,
-    reserveBefore: '2100-01-01T00:00:00Z',
+    arrivedMs: performance.now(),
     workflowId: 'w',
   });
   expect(reserved).toMatchObject({ kind: 'answered', holdOpen: true });

@@ -5,6 +5,7 @@ import { createRoutes } from '../../api/routes';
 import type { Route } from '../../api/route';
 import { createAccountActivities } from '../../activities/account';
 import { publishCatalog, readCatalog } from '../../db/catalogs';
+import { openDatabase } from '../../db/connection';
 import { createEngine, type Engine } from '../../db/engine';
 import type { GenerationInput } from '../../workflows/contract';
 import { generationId, holdIdOf } from '../../domain/ids';
@@ -28,21 +29,31 @@ export interface Whole {
   close: () => Promise<void>;
 }
 
-export async function startWhole(options?: { patient: boolean }): Promise<Whole> {
-  const database = await testDatabase(options);
+/** `via`: by what way the app reaches its database, where it is not the straight one. */
+export async function startWhole(
+  options: { patient?: boolean; via?: (url: string) => Promise<string> } = {},
+): Promise<Whole> {
+  const { via, ...patience } = options;
+  const database = await testDatabase(patience);
   const file = path.join(__dirname, '..', 'support', 'catalogs', 'working-day.json');
   await publishCatalog(database.db.knex, { catalog: readCatalog(file) });
-  return startWholeOn(database);
+  return startWholeOn(database, via);
 }
 
 /** The same on a database that has its catalogs already. */
-export async function startWholeOn(database: TestDatabase): Promise<Whole> {
+export async function startWholeOn(
+  database: TestDatabase,
+  via?: (url: string) => Promise<string>,
+): Promise<Whole> {
   const cancelled: string[] = [];
   let listens = true;
   const ring = (account: string) => {
     if (listens) void mailbox.drainInbox({ account });
   };
-  const { db } = database;
+  const db =
+    via === undefined
+      ? database.db
+      : openDatabase({ url: await via(database.url), onError: () => undefined });
   const engine = createEngine({ database: db, ring, namespaceId: 'none', temporalUrl: () => null });
   const { ledger, catalogs } = engine;
   const mailbox = createAccountActivities({ ledger, knex: db.knex, jitterWindowMs: 0, quietMs: 0 });
@@ -76,6 +87,7 @@ export async function startWholeOn(database: TestDatabase): Promise<Whole> {
     },
     async close() {
       await app.close();
+      if (db !== database.db) await db.close();
       await database.close();
     },
   };

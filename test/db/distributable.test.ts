@@ -18,6 +18,7 @@ const NOT_BY_ACCOUNT = [
   'holdfast.migrations',
   'holdfast.schema_functions',
   'holdfast.migrations_lock',
+  'holdfast.processes',
   'holdfast.request_keys',
   'holdfast.schema_compatibility',
   'holdfast.test_clocks',

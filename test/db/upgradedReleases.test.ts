@@ -68,9 +68,8 @@ describe.each(['first_release', 'before_numbers'])('the database of %s', (releas
       const again = await whole.app.call(method, at, { key: ADMIN_KEY, idempotencyKey: key, body });
       // The first releases kept no answers of purchases: sent again, it is told as it is now, which says more.
       const anew = key.startsWith('pack-') && release === 'first_release';
-      const answer = anew ? (JSON.parse(again.text) as object) : again.text;
-      const first = anew ? expect.objectContaining(JSON.parse(text) as object) : text;
-      expect([key, again.status, answer]).toEqual([key, status, first]);
+      const answer = anew ? fieldsOf(text, again.text) : again.text;
+      expect([key, again.status, answer]).toEqual([key, status, text]);
       // Nor of reports: sent again, it is the same report, and answered anew.
       const marked = key === 'report' && release === 'first_release' ? null : 'true';
       expect([key, again.headers.get('idempotent-replayed')]).toEqual([key, marked]);
@@ -125,3 +124,10 @@ describe.each(['first_release', 'before_numbers'])('the database of %s', (releas
     expect(await violated()).toEqual([]);
   });
 });
+
+/** Of a JSON object only the fields that another one has, in their order. */
+function fieldsOf(first: string, now: string): string {
+  const told = JSON.parse(now) as Record<string, unknown>;
+  const names = Object.keys(JSON.parse(first) as object);
+  return JSON.stringify(Object.fromEntries(names.map((name) => [name, told[name]])));
+}

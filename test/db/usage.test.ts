@@ -8,6 +8,8 @@ import { ledgerOf, reservation, type TestLedger } from '../support/ledger';
 let database: TestDatabase;
 let raw: TestLedger;
 let account: string;
+/** The first charge. */
+let charged: string;
 
 beforeAll(async () => {
   database = await testDatabase({ patient: true });
@@ -61,6 +63,15 @@ async function begin(amount: number, model: string): Promise<string> {
 const finish = (holdId: string) =>
   raw.capture(account, holdId, { generation: { status: 'succeeded', outputs: succeeded } });
 
+const giveBack = (holdId: string) =>
+  raw.one(account, {
+    op: 'refund',
+    key: `req:refund-${holdId}`,
+    hash: 'refund',
+    holdId,
+    spendableSeconds: 3_600,
+  });
+
 /** Five days of it, some twenty minutes apart: generations, charges, free ones, some that cost nothing, refunds, from two buckets. */
 beforeAll(async () => {
   account = await raw.open({ clockAt: '2026-03-01T00:00:00Z' });
@@ -78,18 +89,14 @@ beforeAll(async () => {
       const reply = await raw.reserve(account, { amount: 0, runs: true });
       await finish(reply.hold?.holdId ?? '');
     }
-    if (n % 3 === 0) await raw.charge(account, { amount: 500 + n, work: { model: 'edit' } });
+    if (n % 3 === 0) {
+      const charge = await raw.charge(account, { amount: 500 + n, work: { model: 'edit' } });
+      if (n === 0) charged = charge.hold?.holdId ?? '';
+      else if (n % 12 === 0) await giveBack(charge.hold?.holdId ?? '');
+    }
     const holdId = await begin(1_000 + n, `model-${n % 4}`);
     await finish(holdId);
-    if (n % 5 === 0)
-      await raw.one(account, {
-        op: 'refund',
-        key: `req:refund-${n}`,
-        hash: 'refund',
-        holdId,
-        amount: null,
-        spendableSeconds: 3_600,
-      } as never);
+    if (n % 5 === 0) await giveBack(holdId);
   }
 });
 
@@ -160,6 +167,15 @@ test('a day of more rows than a statement takes is added up in parts', async () 
   const { total } = await readUsage(database.db.knex, question(), { manyRows: 0, rowsAtOnce: 7 });
   expect(total).toEqual(expected.total);
   expect(await answer('kept')).toEqual(expected);
+});
+
+test('a charge of a day that was added up and kept is refunded, and used is so much less', async () => {
+  const edits = { only: [{ dimension: 'model' as const, value: 'edit' }], groupBy: ['model' as const] };
+  const before = (await answer('kept', edits)).total;
+  expect((await giveBack(charged)).status).toBe('applied');
+  const after = await answer('kept', edits);
+  expect(after.total).toEqual({ ...before, credits: before.credits - 500 });
+  expect(after).toEqual(await answer('journal', edits));
 });
 
 test('nothing is kept from when work began that was paid in part and goes on', async () => {

@@ -141,6 +141,22 @@ export const BUGS: readonly Bug[] = [
     'WHEN wanted > h.captured - h.refunded OR',
     'WHEN wanted > h.captured OR',
   ),
+  runs('a refund is spendable until an instant that is over', 'WHEN due <= at THEN', 'WHEN false THEN'),
+  runs(
+    'a refund forgets the instant that was named for it',
+    "due := coalesce((op ->> 'expiresAt')::timestamptz, at + make_interval(secs => (op ->> 'spendableSeconds')::double precision));",
+    "due := at + make_interval(secs => coalesce((op ->> 'spendableSeconds')::double precision, 3600));",
+  ),
+  runs(
+    'a refund with an instant of its own goes to lots that have another',
+    "IF op ? 'expiresAt' AND EXISTS (SELECT FROM unnest(moves) o WHERE o.source = 'spent' AND o.target = 'available') THEN",
+    'IF false THEN',
+  ),
+  runs(
+    'a generation is refunded as if it were a lease',
+    "CASE WHEN closed IN ('unknown_hold', 'not_leased') THEN closed",
+    "CASE WHEN closed IN ('unknown_hold') THEN closed",
+  ),
   runs('credits of yesterday are added to those of today', 'lots[i].ended_at := at;', 'NULL;'),
   runs('debt is not repaid', 'CASE WHEN a.debt > 0 AND kind', 'CASE WHEN a.debt < 0 AND kind'),
   runs('the newest debt is repaid first', '(ORDER BY seq ROWS', '(ORDER BY seq DESC ROWS'),
@@ -249,7 +265,8 @@ const SIGNATURES = {
   free_key: 'ledger.free_key(text, text)',
   apply: 'ledger.apply(jsonb)',
   in_spend_order: 'ledger.in_spend_order(ledger.lot[])',
-  give_back: 'ledger.give_back(ledger.lot[],int[],timestamptz,ledger.part,int[],bigint[],text,interval,int)',
+  give_back:
+    'ledger.give_back(ledger.lot[],int[],timestamptz,ledger.part,int[],bigint[],text,timestamptz,int)',
 };
 
 /** Changes the functions as the bug wants it. Throws if what is to be changed is not there exactly once. */

@@ -212,6 +212,11 @@ export function drawsOf(taken: readonly { lot: Lot; milli: number }[]): Draw[] {
   return draws;
 }
 
+export function lives(account: Account, number: number, at: Micros): boolean {
+  const { ended, until } = lotNumbered(account, number);
+  return ended === null && until > at;
+}
+
 /** Where credits return to (rule 14): to their lot while it lives; else they expire, and may come back in a linked lot. */
 export function giveBack(
   account: Account,
@@ -221,30 +226,30 @@ export function giveBack(
     source: Part;
     at: Micros;
     cause: string;
-    /** An administrator's refund always yields spendable credits, for this long. */
-    spendableSeconds?: number;
+    /** An administrator's refund always yields spendable credits, until then. */
+    until?: Micros;
   },
 ): { returned: number; forfeited: number } {
-  const { parts, source, at, cause, spendableSeconds } = back;
+  const { parts, source, at, cause } = back;
   let returned = 0;
   let forfeited = 0;
   for (const { lot: number, milli } of parts) {
     if (milli === 0) continue;
     const lot = lotNumbered(account, number);
-    if (lot.ended === null && lot.until > at) {
+    if (lives(account, number, at)) {
       move(account, moves, { lot, source, target: 'available', milli });
       returned += milli;
       continue;
     }
     move(account, moves, { lot, source, target: 'expired', milli });
     const byPolicy = cause === 'customer' || lot.parent !== null ? null : lot.graceSeconds;
-    const grace = spendableSeconds ?? byPolicy;
-    if (grace === null) {
+    const until = back.until ?? (byPolicy === null ? null : at + byPolicy * SECOND);
+    if (until === null) {
       forfeited += milli;
       continue;
     }
     const { bucket, rank } = lot;
-    const linked = { from: at, until: at + grace * SECOND, graceSeconds: null, parent: number };
+    const linked = { from: at, until, graceSeconds: null, parent: number };
     addLot(account, moves, { bucket, rank, source: 'return', ...linked, amount: milli });
     returned += milli;
   }

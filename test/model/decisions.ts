@@ -237,8 +237,18 @@ function close({ account, at, moves }: Context, hold: Hold, cause: string) {
 function refund({ account, at, moves }: Context, operation: RefundOperation): Decided {
   const hold = account.holds.get(operation.holdId);
   if (hold === undefined) return { status: 'unknown_hold' };
-  const { amount = hold.captured - hold.refunded, spendableSeconds } = operation;
+  if (operation.leased === true && hold.generation !== null) return { status: 'not_leased' };
+  const { amount = hold.captured - hold.refunded, expiresAt, spendableSeconds = 0 } = operation;
   if (amount <= 0 || amount > hold.captured - hold.refunded) return { status: 'refund_exceeds_captured' };
+  const until = expiresAt === undefined ? at + spendableSeconds * SECOND : microsOf(expiresAt);
+  if (until <= at) return { status: 'already_expired' };
+  if (expiresAt !== undefined) {
+    let wanted = amount;
+    for (const { lot, captured } of hold.cuts.toReversed()) {
+      if (Math.min(wanted, captured) > 0 && ledger.lives(account, lot, at)) return { status: 'lot_lives' };
+      wanted -= Math.min(wanted, captured);
+    }
+  }
   let left = amount;
   const parts = hold.cuts.toReversed().map((cut) => {
     const milli = Math.min(left, cut.captured);
@@ -246,7 +256,7 @@ function refund({ account, at, moves }: Context, operation: RefundOperation): De
     left -= milli;
     return { lot: cut.lot, milli };
   });
-  ledger.giveBack(account, moves, { parts, source: 'spent', at, cause: 'operator', spendableSeconds });
+  ledger.giveBack(account, moves, { parts, source: 'spent', at, cause: 'operator', until });
   hold.refunded += amount;
   return touched(account, hold, { status: 'applied', reply: { amount } });
 }

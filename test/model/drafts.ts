@@ -53,7 +53,10 @@ const KINDS = {
   }),
   release: fc.record({ hold, cause, epoch: fc.nat(6), foreign: rarely }),
   extend: fc.record({ hold, ttl: fc.nat(3) }),
-  refund: fc.record({ hold, amount, whole: fc.boolean(), spendable: fc.constantFrom(60, 3_600, 2_592_000) }),
+  refund: fc.record({
+    ...{ hold, amount, whole: fc.boolean(), spendable: fc.constantFrom(60, 3_600, 2_592_000) },
+    ...{ named: fc.nat(3), foreign: rarely },
+  }),
   adjust: fc.record({ amount, bucket: fc.nat(3), up: fc.boolean() }),
   revoke: fc.record({ amount, cause: fc.nat(5), source: fc.nat(8), buckets: fc.nat(15) }),
   freeze: fc.record({ amount, cause: fc.nat(5), source: fc.nat(8), whole: fc.boolean() }),
@@ -261,7 +264,15 @@ function onHold(
     default: {
       const size = ofAll((known?.captured ?? 100) - (known?.refunded ?? 0), draft.amount);
       const much = draft.whole ? {} : { amount: size };
-      return { ...named, op: 'refund', spendableSeconds: draft.spendable, ...much };
+      // An instant that somebody names is one of ours, or lies behind.
+      const until =
+        draft.named < 2
+          ? { spendableSeconds: draft.spendable }
+          : { expiresAt: instantText(model.now + (draft.named === 2 ? draft.spendable : -60) * SECOND) };
+      return {
+        ...{ ...named, op: 'refund', ...until, ...much },
+        ...(sort === 'generation' && !draft.foreign ? {} : { leased: true }),
+      };
     }
   }
 }

@@ -38,6 +38,8 @@ export interface Engine {
   startWorker(): Promise<ChildProcess>;
   /** Beside the one that runs. */
   startAnotherWorker(): Promise<void>;
+  /** Another API process; answers its URL. */
+  startAnotherApi(env: Record<string, string>): Promise<string>;
   /** The running worker, for tests that kill it. */
   worker(): ChildProcess;
   stop(): Promise<void>;
@@ -48,6 +50,8 @@ export interface CallOptions {
   /** Idempotency key. */
   idempotencyKey?: string;
   apiKey?: string;
+  /** Of another API process than the first. */
+  url?: string;
 }
 
 export interface Reply<T> {
@@ -103,6 +107,12 @@ export interface EngineOptions {
   /** Of one process only: where it finds a server by another way than the others, say. */
   workerEnv?: Record<string, string>;
   apiEnv?: Record<string, string>;
+}
+
+/** For a process whose clock is off by so much against the database's. */
+export function skewedBy(ms: number): Record<string, string> {
+  const clock = path.join(__dirname, 'skewed-clock.cjs');
+  return { NODE_OPTIONS: `--require ${JSON.stringify(clock)}`, HOLDFAST_TEST_SKEW_MS: String(ms) };
 }
 
 export async function startEngine(options: EngineOptions = {}): Promise<Engine> {
@@ -161,6 +171,11 @@ export async function startEngine(options: EngineOptions = {}): Promise<Engine> 
     async startAnotherWorker() {
       others.push(await runWorker());
     },
+    async startAnotherApi(more) {
+      const another = await freePort();
+      others.push(await run('api/main.js', /api is listening/, { ...more, PORT: String(another) }));
+      return `http://127.0.0.1:${another}`;
+    },
     call,
     generate: (body, idempotencyKey = randomBytes(8).toString('hex')) =>
       eventually(
@@ -198,8 +213,8 @@ export async function startEngine(options: EngineOptions = {}): Promise<Engine> 
   };
 
   async function call<T>(method: string, at: string, options: CallOptions = {}): Promise<Reply<T>> {
-    const { body, idempotencyKey, apiKey = ADMIN_KEY } = options;
-    const response = await fetch(url + at, {
+    const { body, idempotencyKey, apiKey = ADMIN_KEY, url: base = url } = options;
+    const response = await fetch(base + at, {
       method,
       headers: {
         authorization: `Bearer ${apiKey}`,

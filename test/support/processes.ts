@@ -46,8 +46,8 @@ let lastPort = 12_000 + Number(process.env['JEST_WORKER_ID'] ?? 1) * 2_000 + (pr
 
 export async function freePort(): Promise<number> {
   for (;;) {
-    lastPort += 1;
-    if (await isFree(lastPort)) return lastPort;
+    const port = (lastPort += 1);
+    if (await isFree(port)) return port;
   }
 }
 

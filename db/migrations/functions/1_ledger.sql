@@ -96,15 +96,15 @@ END $$;
 -- Where credits go back to (rule 14): to the lot they came from while it lives; else they expire there, and where
 -- policy and cause allow, a linked lot takes their place beside it, once.
 --   p_from            the part they are in: held, spent or frozen
---   p_spendable       an administrator's refund always yields spendable credits, for this long
+--   p_until           an administrator's refund always yields spendable credits, until then
 CREATE FUNCTION ledger.give_back(
   p_lots ledger.lot[], p_numbers int[], p_at timestamptz, p_from ledger.part, p_from_lots int[], p_amounts bigint[],
-  p_cause text, p_spendable interval, p_lot_seq int,
+  p_cause text, p_until timestamptz, p_lot_seq int,
   OUT moves ledger.move[], OUT new_lots jsonb, OUT returned bigint, OUT forfeited bigint
 ) LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
-  l     ledger.lot;
-  grace interval;
+  l    ledger.lot;
+  ends timestamptz;
 BEGIN
   moves := '{}'; new_lots := '[]'; returned := 0; forfeited := 0;
   FOR i IN 1..cardinality(p_from_lots) LOOP
@@ -116,15 +116,15 @@ BEGIN
       CONTINUE;
     END IF;
     moves := moves || ROW(l.lot_no, p_from, 'expired', p_amounts[i])::ledger.move;
-    grace := CASE WHEN p_spendable IS NOT NULL THEN p_spendable
-                  WHEN p_cause <> 'customer' AND l.parent_lot IS NULL THEN l.return_grace END;
-    IF grace IS NULL THEN
+    ends := CASE WHEN p_until IS NOT NULL THEN p_until
+                 WHEN p_cause <> 'customer' AND l.parent_lot IS NULL THEN p_at + l.return_grace END;
+    IF ends IS NULL THEN
       forfeited := forfeited + p_amounts[i];
     ELSE
       p_lot_seq := p_lot_seq + 1;
       moves := moves || ROW(p_lot_seq, 'outside', 'available', p_amounts[i])::ledger.move;
       new_lots := new_lots || jsonb_build_object('lot', p_lot_seq, 'bucket', l.bucket, 'rank', l.rank,
-        'effectiveAt', p_at, 'expiresAt', p_at + grace, 'parent', l.lot_no, 'source', 'return');
+        'effectiveAt', p_at, 'expiresAt', ends, 'parent', l.lot_no, 'source', 'return');
       returned := returned + p_amounts[i];
     END IF;
   END LOOP;
@@ -138,11 +138,12 @@ CREATE FUNCTION ledger.hold_state(h ledger.hold) RETURNS jsonb LANGUAGE sql STAB
 $$;
 
 -- Rules, calendar and versions of one account, as gates and settle need them. Null if there is no such account.
--- endsAt: from then on some lot or lease is over that the totals still count.
+-- endsAt: from then on some lot or lease is over that the totals still count. clock: the database's, whatever the account's.
 CREATE FUNCTION ledger.snapshot(p_account text) RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
   SELECT jsonb_build_object(
     'account', a.account_id, 'now', greatest(coalesce(a.clock_at, clock_timestamp()), a.journal_at), 'onTestClock', a.clock_at IS NOT NULL,
+    'clock', clock_timestamp(),
     'seq', a.seq, 'available', a.available, 'held', a.held, 'debt', a.debt, 'openHolds', a.open_holds,
     'nextDueAt', a.next_due_at, 'endsAt', least(a.lots_due_at, a.leases_due_at), 'wakeAt', a.wake_at,
     'rulesVersion', a.rules_version, 'settleVersion', a.settle_version,
@@ -491,7 +492,7 @@ BEGIN
       CASE kind
 
       -- {rulesVersion, amount, holdId, excluded: [bucket], refusal, counts: [{counter, period, of: uses | credits, units, limit,
-      -- refusal}], countsUntil, maxOpen, reserveBefore, overdueSeconds | ttlSeconds, refuseOnly,
+      -- refusal}], countsUntil, maxOpen, reserveBefore, overdueSeconds | ttlSeconds, deadlineSeconds, refuseOnly,
       --  runs, workflowId, namespaceId, facts, ifRefused, generation | work}. The caller decided from a snapshot at rulesVersion what applies (refusal,
       -- excluded buckets); here it is decided whether that still holds, and the balance (rule 9). A charge is reserve and capture in one.
       -- refuseOnly: for a caller without a workflow, who expects a refusal and may not hold anything (rule 10).
@@ -543,6 +544,10 @@ BEGIN
             moves := taken.moves;
             reply := jsonb_build_object('amount', amount) || CASE WHEN op ? 'work' THEN '{}' ELSE jsonb_build_object('draws', taken.draws) END;
             detail := CASE WHEN op ? 'generation' THEN jsonb_build_object('generation', op -> 'generation' -> 'id') END;
+            IF op ? 'deadlineSeconds' THEN -- of the pipeline's own work: in real time, also on a test clock (rule 23)
+              r := to_jsonb(date_trunc('milliseconds', clock_timestamp() + make_interval(secs => (op ->> 'deadlineSeconds')::double precision)));
+              op := jsonb_set(jsonb_set(op, '{generation,deadlineAt}', r), '{facts,generation,deadlineAt}', r);
+            END IF;
             IF runs THEN
               due := at + make_interval(secs => (op ->> 'ttlSeconds')::int);
               none := array_fill(0::bigint, ARRAY[cardinality(moves)]);
@@ -626,11 +631,14 @@ BEGIN
         END IF;
 
       -- Gives captured credits back, last drawn first, so that lasting credits return before passing ones. {holdId, amount (null: all),
-      -- spendableSeconds}. Into an expired lot they stay spendable that long (rule 14).
+      -- expiresAt | spendableSeconds}. Into an expired lot they stay spendable until then, or that long (rule 14). Whoever names the
+      -- instant means all of the credits: those of a lot that lives would end with it, so then nothing moves.
       WHEN 'refund' THEN
         wanted := coalesce(amount, h.captured - h.refunded);
-        status := CASE WHEN h.hold_id IS NULL THEN 'unknown_hold'
-                       WHEN wanted > h.captured - h.refunded OR wanted <= 0 THEN 'refund_exceeds_captured' ELSE 'applied' END;
+        due := coalesce((op ->> 'expiresAt')::timestamptz, at + make_interval(secs => (op ->> 'spendableSeconds')::double precision));
+        status := CASE WHEN closed IN ('unknown_hold', 'not_leased') THEN closed
+                       WHEN wanted > h.captured - h.refunded OR wanted <= 0 THEN 'refund_exceeds_captured'
+                       WHEN due <= at THEN 'already_expired' ELSE 'applied' END;
         recorded := status = 'applied';
         IF recorded THEN
           reply := jsonb_build_object('amount', wanted);
@@ -646,9 +654,15 @@ BEGIN
             h.lots_captured[i] := h.lots_captured[i] - part;
             wanted := wanted - part;
           END LOOP;
-          back := ledger.give_back(lots, numbers, at, 'spent', from_lots, amounts, 'operator', make_interval(secs => (op ->> 'spendableSeconds')::double precision), a.lot_seq);
+          back := ledger.give_back(lots, numbers, at, 'spent', from_lots, amounts, 'operator', due, a.lot_seq);
           moves := back.moves;
           new_lots := back.new_lots;
+          IF op ? 'expiresAt' AND EXISTS (SELECT FROM unnest(moves) o WHERE o.source = 'spent' AND o.target = 'available') THEN
+            status := 'lot_lives';
+            recorded := false;
+            reply := '{}';
+            h := holds[x];
+          END IF;
         END IF;
 
       -- Grants one lot. {bucket, rank, amount, expiresAt, graceSeconds, source, replaces}. With `replaces` it takes the place of what
@@ -1211,6 +1225,15 @@ BEGIN
     FROM jsonb_to_recordset(p_moves) m (account text, at timestamptz) WHERE a.account_id = m.account AND a.clock_at < m.at;
   RETURN coalesce((SELECT jsonb_agg(o.snapshot) FROM jsonb_array_elements(p_moves) m
     CROSS JOIN LATERAL (SELECT ledger.snapshot(m.value ->> 'account') AS snapshot) o WHERE o.snapshot IS NOT NULL), '[]');
+END $$;
+
+-- Whether it is certain that a request holds nothing: it could take something only by p_before, and its key has no answer. Whoever
+-- is at work on the account is waited for, because what was decided in time may not be committed yet; not for long, for the caller waits.
+CREATE FUNCTION ledger.nothing_held(p_account text, p_key text, p_before timestamptz) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp SET lock_timeout = '1s' AS $$
+BEGIN
+  PERFORM FROM ledger.accounts WHERE account_id = p_account FOR SHARE;
+  RETURN clock_timestamp() > p_before AND NOT EXISTS (SELECT FROM ledger.op_keys WHERE account_id = p_account AND key = p_key);
 END $$;
 
 -- Says that a run is about to submit the hold's work; false if the hold is no longer open (rule 5). Moves the epoch.
