@@ -1,4 +1,5 @@
 import { type Client, isGrpcServiceError } from '@temporalio/client';
+import { type FoundNamespace, findNamespace } from '../workflows/connect';
 import type { KnownRun, Orphan } from './types';
 
 /** Rule 17: whether the workflow that owns a hold is gone for good, asked of the server itself and never of its search. */
@@ -11,8 +12,19 @@ export interface OwnersDeps {
   unknownFromMs: number;
 }
 
-/** `unclear`: the server gave no answer from which anything may be concluded. */
-export type Verdict = 'gone' | 'alive' | 'unclear';
+/**
+ * `lost`: gone, because a person said that its namespace is. `unclear`: the server gave no answer from which anything may
+ * be concluded.
+ */
+export type Verdict = 'gone' | 'lost' | 'alive' | 'unclear';
+
+/** What is learned once for a page. */
+export interface OwnersContext {
+  known: KnownRun;
+  nowMs: number;
+  /** Namespaces that a person has declared lost: where the server does not know their ids either, their workflows are gone. */
+  lost: ReadonlySet<string>;
+}
 
 export interface Owners {
   verdictOn(hold: Asked): Promise<Verdict>;
@@ -30,14 +42,16 @@ const CLOSED: ReadonlySet<unknown> = new Set([2, 3, 4, 5, 7]);
 /** For one page of holds: what it learned about namespaces is not asked again. */
 export function createOwners(
   { client, closedForMs, unknownFromMs }: OwnersDeps,
-  { known, nowMs }: { known: KnownRun; nowMs: number },
+  { known, nowMs, lost }: OwnersContext,
 ): Owners {
-  const names = new Map<string, Promise<string | null>>();
+  const namespaces = new Map<string, Promise<FoundNamespace>>();
   const knownThere = new Map<string, Promise<boolean>>();
 
   async function verdictOn({ workflowId, namespaceId, ageMs }: Asked): Promise<Verdict> {
-    const namespace = await once(names, namespaceId, () => nameOf(namespaceId));
-    if (namespace === null) return 'unclear';
+    const place = await once(namespaces, namespaceId, () => soon(() => findNamespace(client, namespaceId)));
+    if (place.kind === 'not_found' && lost.has(namespaceId)) return ageMs < unknownFromMs ? 'alive' : 'lost';
+    if (place.kind !== 'found') return 'unclear';
+    const namespace = place.name;
     const found = await find(namespace, { workflowId });
     if (found.kind === 'alive' || found.kind === 'unclear') return found.kind;
     if (found.kind === 'closed') return nowMs - found.atMs >= closedForMs ? 'gone' : 'alive';
@@ -45,25 +59,6 @@ export function createOwners(
     // A server that has lost its memory knows nothing, not even the workflow that is asking.
     const sane = await once(knownThere, namespace, async () => isFound(await find(namespace, known)));
     return sane ? 'gone' : 'unclear';
-  }
-
-  /** A namespace made anew under the same name has another id, and knows nothing of our workflows. Null: not known. */
-  async function nameOf(namespaceId: string): Promise<string | null> {
-    const ours = await describeNamespace({ namespace: client.options.namespace });
-    if (ours?.id === namespaceId) return ours.name;
-    const theirs = await describeNamespace({ id: namespaceId });
-    return theirs?.id === namespaceId ? theirs.name : null;
-  }
-
-  async function describeNamespace(request: { namespace: string } | { id: string }) {
-    try {
-      const { namespaceInfo } = await soon(() => client.workflowService.describeNamespace(request));
-      const { id, name } = namespaceInfo ?? {};
-      return id && name ? { id, name } : null;
-    } catch (error) {
-      if (isGrpcServiceError(error)) return null; // whatever it is, nothing is known of it now
-      throw error;
-    }
   }
 
   /** Without a run id, the latest run. */

@@ -3,15 +3,21 @@ import type { Knex } from 'knex';
 import type { Pool } from 'pg';
 import { runQuickAudit } from '../db/audit/quick';
 import { databaseNowMs } from '../db/databaseClock';
+import { namespaceOfHold } from '../db/holds';
 import { createInboxWork, type Drained } from '../db/inboxWork';
 import type { Ledger } from '../db/ledger';
 import { type ItemKey, raiseItem, resolveItem } from '../db/operationsItems';
-import { raiseOverdueHolds } from '../db/overdueHolds';
+import { freeHold, lostAmong } from '../db/lostNamespaces';
+import { raiseOverdueHolds, resolveEndedHolds } from '../db/overdueHolds';
+import { notePass } from '../db/passes';
 import { overdueAccounts, overLeases, ownedHolds, undrainedAccounts } from '../db/sweep';
+import { raiseUnclear, resolveUnclear } from '../db/unclearHolds';
 import { raiseWaitingPurchases } from '../db/waitingPurchases';
 import { toMs } from '../domain/account';
+import { createHoldOwners } from '../workflows/holdOwners';
 import { createOwners, type OwnersDeps } from './owners';
-import type { Orphan, SweepActivities } from './types';
+import { createReportDriver } from './reportDriver';
+import type { KnownRun, SweepActivities, UnclearHolds } from './types';
 
 /** The parts of a sweep, a page at a time. All of it may be done twice, and by two at once. */
 
@@ -31,6 +37,8 @@ export interface SweepAges extends Pick<OwnersDeps, 'closedForMs' | 'unknownFrom
   overdueMs: number;
   /** Since a row of an inbox could have been done. */
   undrainedMs: number;
+  /** Since a report was taken. */
+  unseenMs: number;
 }
 
 const MINUTE_MS = 60_000;
@@ -39,13 +47,16 @@ export function sweepAges({ jitterMs }: { jitterMs: number }): SweepAges {
   return {
     overdueMs: jitterMs + MINUTE_MS,
     undrainedMs: MINUTE_MS,
+    unseenMs: MINUTE_MS,
     closedForMs: 15 * MINUTE_MS,
     unknownFromMs: 60 * MINUTE_MS,
   };
 }
 
 const ACCOUNTS_PAGE = 100;
+const LEASES_PAGE = 100;
 const HOLDS_PAGE = 250;
+const REPORTS_PAGE = 100;
 /** Accounts whose inboxes are worked through, and of each so many rows for so long: what is left has the next pass. */
 const INBOXES_PAGE = 50;
 const INBOX_ROWS = 20;
@@ -61,6 +72,9 @@ const AT_ONCE = 4;
 const NAMED = 20;
 
 const STOPPED: ItemKey = { account: null, kind: 'sweep_stopped', subject: 'holds' };
+const GO_ON =
+  'Make sure that Temporal is the right one and has not been restored from a backup. If these workflows really are gone, ' +
+  'start a pass by hand that may free as many: `temporal workflow start --type sweepWorkflow --input \'{"maxOrphans":…}\'`.';
 
 export function createSweepActivities({
   ledger,
@@ -71,6 +85,15 @@ export function createSweepActivities({
   ages,
 }: SweepDeps): SweepActivities {
   const inbox = createInboxWork({ ledger, knex });
+  const holdOwners = createHoldOwners({
+    client,
+    namespaceOf: (generation) => namespaceOfHold(knex, generation),
+  });
+  const reports = createReportDriver({
+    ...{ ledger, knex, owners: holdOwners },
+    graceMs: ages.unseenMs,
+    limit: REPORTS_PAGE,
+  });
 
   async function settle(account: string): Promise<boolean> {
     const item: ItemKey = { account, kind: 'settlement_failing', subject: 'settle' };
@@ -113,82 +136,97 @@ export function createSweepActivities({
     };
   }
 
-  async function free({ account, holdId, epoch, workflowId }: Orphan): Promise<boolean> {
-    const error = {
-      code: 'workflow_gone',
-      message: 'Its workflow ended without closing the hold; the credits were given back.',
-    };
-    const reply = await ledger.run(account, {
-      op: 'release',
-      key: `sys:release:${holdId}`,
-      hash: 'release', // there is one way to release a hold, whoever asks for it first
-      holdId,
-      epoch,
-      cause: 'engine',
-      actor: 'sweep',
-      reason: `workflow ${workflowId} is gone`,
-      generation: { status: 'failed', error },
-    });
-    return reply?.status === 'applied' && !reply.replayed;
+  /** Whom to ask about the owners of a page of holds, and which namespaces are on record as lost. */
+  async function asking(
+    holds: readonly { namespaceId: string }[],
+    { known, lostNamespace }: { known: KnownRun; lostNamespace?: string },
+  ) {
+    const declared = await lostAmong(knex, [...new Set(holds.map(({ namespaceId }) => namespaceId))]);
+    const lost = lostNamespace === undefined ? declared : new Set([...declared, lostNamespace]);
+    const owners = createOwners({ client, ...ages }, { known, nowMs: await databaseNowMs(pool), lost });
+    return { owners, declared };
   }
 
   return {
     async settleOverdue({ after }) {
       const found = await overdueAccounts(knex, { graceMs: ages.overdueMs, after, limit: ACCOUNTS_PAGE });
-      // Those whose leases are over are on no account's calendar: the first page takes a page of them along.
-      const leased =
-        after === null ? await overLeases(knex, { graceMs: ages.overdueMs, limit: ACCOUNTS_PAGE }) : [];
-      const accounts = new Set([...found.map(({ account }) => account), ...leased]);
-      const settled = await fewAtOnce([...accounts], settle);
-      const failed = settled.filter((well) => !well).length;
-      return { settled: settled.length - failed, failed, next: nextAfter(found, ACCOUNTS_PAGE) };
+      const settled = await fewAtOnce(
+        found.map(({ account }) => account),
+        settle,
+      );
+      return { ...tally(settled), next: nextAfter(found, ACCOUNTS_PAGE) };
     },
 
+    async endLeases({ after }) {
+      const found = await overLeases(knex, { graceMs: ages.overdueMs, after, limit: LEASES_PAGE });
+      const accounts = new Set(found.filter(({ due }) => due).map(({ account }) => account));
+      const settled = await fewAtOnce([...accounts], settle);
+      const last = nextAfter(found, LEASES_PAGE);
+      const next = last && { expiresAt: last.expiresAt, account: last.account, holdId: last.holdId };
+      return { ...tally(settled), next };
+    },
+
+    ...reports,
     drainInboxes,
     async ringUndrained(request) {
       const { drained, failed, next } = await drainInboxes(request);
       return { rung: drained + failed, next };
     },
 
-    async findOrphans({ after, known }) {
-      if (after === null) await raiseOverdueHolds(knex, { limit: HOLDS_PAGE });
+    async raiseOverdue({ after }) {
+      if (after === null) await resolveEndedHolds(knex);
+      return raiseOverdueHolds(knex, { after, limit: HOLDS_PAGE });
+    },
+
+    async findOrphans({ after, ...whom }) {
       const found = await ownedHolds(knex, { after, limit: HOLDS_PAGE });
-      const owners = createOwners({ client, ...ages }, { known, nowMs: await databaseNowMs(pool) });
+      const { owners, declared } = await asking(found, whom);
       // A workflow cannot have closed that long ago before there was a hold.
       const old = found.filter(({ ageMs }) => ageMs >= Math.min(ages.closedForMs, ages.unknownFromMs));
-      const verdicts = await fewAtOnce(old, (hold) => owners.verdictOn(hold));
-      const orphans = old.flatMap(({ account, holdId, epoch, workflowId, namespaceId, ageMs }, index) =>
-        verdicts[index] === 'gone' ? [{ account, holdId, epoch, workflowId, namespaceId, ageMs }] : [],
-      );
+      const judged = await fewAtOnce(old, async (hold) => ({ hold, verdict: await owners.verdictOn(hold) }));
+      const orphans = judged
+        .filter(({ verdict }) => verdict === 'gone' || verdict === 'lost')
+        .map(({ hold, verdict }) => {
+          const { account, holdId, epoch, workflowId, namespaceId, ageMs } = hold;
+          const orphan = { account, holdId, epoch, workflowId, namespaceId, ageMs };
+          return verdict === 'lost' && declared.has(namespaceId) ? { ...orphan, declared: true } : orphan;
+        });
+      const unclear = judged.filter(({ verdict }) => verdict === 'unclear').map(({ hold }) => hold);
       const last = nextAfter(found, HOLDS_PAGE);
       return {
         looked: found.length,
         overdue: found.filter(({ overdue }) => overdue).length,
-        unclear: verdicts.filter((verdict) => verdict === 'unclear').length,
+        unclear: unclear.length,
+        unclearIn: byNamespace(unclear.filter(({ ageMs }) => ageMs >= ages.unknownFromMs)),
         orphans,
-        next: last === null ? null : { account: last.account, holdId: last.holdId },
+        next: last && { namespaceId: last.namespaceId, account: last.account, holdId: last.holdId },
       };
     },
 
-    async freeHolds({ orphans, known }) {
-      const owners = createOwners({ client, ...ages }, { known, nowMs: await databaseNowMs(pool) });
-      const freed = await fewAtOnce(orphans, async (orphan) => {
+    async freeHolds({ orphans, ...whom }) {
+      const { owners } = await asking(orphans, whom);
+      const freed = await fewAtOnce(orphans, async (hold) => {
         // Others were looked at since; somebody may have started the workflow again meanwhile.
-        return (await owners.verdictOn(orphan)) === 'gone' && free(orphan);
+        const verdict = await owners.verdictOn(hold);
+        return (verdict === 'gone' || verdict === 'lost') && freeHold(ledger, { hold, actor: 'sweep' });
       });
       const count = freed.filter(Boolean).length;
       return { freed: count, alive: freed.length - count };
     },
 
     async reportStop({ stopped }) {
-      if (stopped === null) {
-        await resolveItem(knex, STOPPED);
-        return;
-      }
-      const { orphans, looked } = stopped;
-      const holds = orphans.slice(0, NAMED).map(({ holdId }) => holdId);
-      await raiseItem(knex, { ...STOPPED, detail: { orphans: orphans.length, looked, holds } });
+      if (stopped === null) await resolveItem(knex, STOPPED);
+      else await raiseItem(knex, { ...STOPPED, detail: { ...stopped, wayOut: GO_ON } });
     },
+
+    async reportUnclear({ unclear, all }) {
+      const nowMs = await databaseNowMs(pool);
+      for (const one of unclear)
+        if (nowMs - Date.parse(one.since) >= ages.unknownFromMs) await raiseUnclear(knex, one);
+      if (all) await resolveUnclear(knex, { except: unclear.map(({ namespaceId }) => namespaceId) });
+    },
+
+    notePass: ({ pass }) => notePass(knex, pass),
 
     async auditQuickly({ after }) {
       const report = await runQuickAudit(pool, {
@@ -206,6 +244,17 @@ export function createSweepActivities({
       return { accounts: report.accounts, violations, next: report.next };
     },
   };
+}
+
+function tally(settled: readonly boolean[]): { settled: number; failed: number } {
+  const failed = settled.filter((well) => !well).length;
+  return { settled: settled.length - failed, failed };
+}
+
+function byNamespace(holds: readonly { namespaceId: string }[]): UnclearHolds[] {
+  const counts = new Map<string, number>();
+  for (const { namespaceId } of holds) counts.set(namespaceId, (counts.get(namespaceId) ?? 0) + 1);
+  return [...counts].map(([namespaceId, count]) => ({ namespaceId, holds: count }));
 }
 
 /** Where the next page begins, if this one was full. */

@@ -1,4 +1,7 @@
-import type { HoldPlace, OverduePlace } from '../db/sweep';
+import type { Pass } from '../db/passes';
+import type { OutlastedPlace } from '../db/overdueHolds';
+import type { LeasePlace, OverduePlace, OwnedPlace } from '../db/sweep';
+import type { ReportPlace } from '../db/reports';
 import type {
   CancelRequest,
   GenerationInput,
@@ -7,7 +10,7 @@ import type {
   ProviderReport,
 } from '../workflows/contract';
 
-export type { HoldPlace, OverduePlace };
+export type { LeasePlace, OutlastedPlace, OverduePlace, OwnedPlace, ReportPlace };
 
 /** What activities take and give: one object each, JSON, no amounts a workflow could act on. */
 
@@ -207,6 +210,14 @@ export interface Orphan {
   workflowId: string;
   namespaceId: string;
   ageMs: number;
+  /** A person has declared its namespace lost, on record: then it is no machine that decides (rule 17). */
+  declared?: boolean;
+}
+
+/** Holds whose owners stay unclear though they are old enough to be decided on, by namespace. */
+export interface UnclearHolds {
+  namespaceId: string;
+  holds: number;
 }
 
 /** The sweep's own workflow: known to exist, wherever else we look (rule 17). */
@@ -220,25 +231,58 @@ export interface SweepActivities {
   settleOverdue(request: {
     after: OverduePlace | null;
   }): Promise<{ settled: number; failed: number; next: OverduePlace | null }>;
+  /** Writes down leases that were over long ago, by settling their accounts. */
+  endLeases(request: {
+    after: LeasePlace | null;
+  }): Promise<{ settled: number; failed: number; next: LeasePlace | null }>;
   /** Does rows of inboxes, and rings their accounts. `failed` rows were put off; `problems`: accounts that could not be seen to. */
   drainInboxes(request: {
     after: string | null;
   }): Promise<{ drained: number; failed: number; problems: string[]; next: string | null }>;
   /** The same by its older name, for passes that began under it. */
   ringUndrained(request: { after: string | null }): Promise<{ rung: number; next: string | null }>;
-  /** Moves nothing. `unclear`: the server did not say what became of the workflow, so nothing may be concluded. */
-  findOrphans(request: { after: HoldPlace | null; known: KnownRun }): Promise<{
+  /**
+   * Acts on reports that whoever took them did not act upon, and tells workflows of those they were not told of. `failed`:
+   * tried again by the next pass, and items until then.
+   */
+  driveReports(request: {
+    after: ReportPlace | null;
+  }): Promise<{ acted: number; told: number; failed: number; next: ReportPlace | null }>;
+  /** Raises an item for every hold that takes too long (rule 12). The first page closes those whose holds are closed. */
+  raiseOverdue(request: {
+    after: OutlastedPlace | null;
+  }): Promise<{ raised: number; next: OutlastedPlace | null }>;
+  /**
+   * Moves nothing. `unclear`: the server did not say what became of the workflow, so nothing may be concluded. `lostNamespace`
+   * counts as declared lost for this pass.
+   */
+  findOrphans(request: { after: OwnedPlace | null; known: KnownRun; lostNamespace?: string }): Promise<{
     looked: number;
     overdue: number;
     unclear: number;
+    /** Absent from pages of older versions, which a pass that goes on may have. */
+    unclearIn?: UnclearHolds[];
     orphans: Orphan[];
-    next: HoldPlace | null;
+    next: OwnedPlace | null;
   }>;
   /** Looks at each once more, and frees it if nothing has moved since. */
-  freeHolds(request: { orphans: Orphan[]; known: KnownRun }): Promise<{ freed: number; alive: number }>;
-  /** Raises or closes the item that says that a sweep stopped before it freed too many holds. */
-  reportStop(request: { stopped: { orphans: Orphan[]; looked: number } | null }): Promise<void>;
+  freeHolds(request: {
+    orphans: Orphan[];
+    known: KnownRun;
+    lostNamespace?: string;
+  }): Promise<{ freed: number; alive: number }>;
+  /** Raises or closes the item that says that a sweep stopped before it freed too many holds. `holds` are some of them. */
+  reportStop(request: {
+    stopped: { orphans: number; looked: number; holds: string[] } | null;
+  }): Promise<void>;
+  /**
+   * Raises an item for each namespace whose holds have been unclear for an hour, `since` when; with `all`, those are all that
+   * there are, and the items of others are closed.
+   */
+  reportUnclear(request: { unclear: (UnclearHolds & { since: string })[]; all: boolean }): Promise<void>;
   auditQuickly(request: {
     after: string | null;
   }): Promise<{ accounts: number; violations: number; next: string | null }>;
+  /** Notes that a pass of this kind came to its end with nothing left out. */
+  notePass(request: { pass: Pass }): Promise<void>;
 }

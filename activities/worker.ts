@@ -69,10 +69,11 @@ export async function startWorkers({
     // The row is committed: a bell that does not ring delays the work until the next one, and loses nothing.
     ringNow(account).catch((error: unknown) => log.error({ err: error, account }, 'doorbell'));
   };
+  const ownNamespace = await namespaceId(client);
   const { ledger, reservations } = createEngine({
     database,
     ring,
-    namespaceId: await namespaceId(client),
+    namespaceId: ownNamespace,
     temporalUrl: temporalUrlOf(temporal),
   });
   const activities = createActivities({
@@ -81,6 +82,7 @@ export async function startWorkers({
     knex: database.knex,
     pool: database.pool,
     client,
+    namespaceId: ownNamespace,
     ringNow,
     ages: sweepAges({ jitterMs: settings.timerJitterMs }),
     crash,

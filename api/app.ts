@@ -8,6 +8,7 @@ import type { Database } from '../db/connection';
 import type { Fence } from '../db/fence';
 import { countOverdueHolds } from '../db/overdueHolds';
 import { monthsAhead } from '../db/partitions';
+import { passAges } from '../db/passes';
 import { createAuthenticate } from './authenticate';
 import { cors } from './cors';
 import { CONTENT_SECURITY, docsPages } from './docs';
@@ -50,6 +51,7 @@ export function createApp({
     overdueHolds: () => countOverdueHolds(db.knex),
     refusedCatalogs: () => catalogs.refused(Date.now()),
     skews,
+    passAges: () => passAges(db.pool),
   });
   const authenticate = createAuthenticate({
     adminKey: settings.adminKey,

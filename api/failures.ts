@@ -1,6 +1,6 @@
-import { isGrpcServiceError } from '@temporalio/client';
 import { metReplacement } from '../db/replacedFunctions';
 import { ProblemError } from './problems';
+import { isTemporals } from './temporalError';
 
 /** What may be thrown below a route, as the problem it is. Anything not known here is `internal`. */
 
@@ -86,17 +86,11 @@ export function problemOf(error: unknown): ProblemError {
 
 /**
  * Whatever the Temporal server answers instead of doing what it was asked, in any of its status codes, is no fault of the
- * caller's and none that another request cannot meet with better luck: what a caller may not do is found out before.
+ * caller's: what a caller may not do is found out before. Whoever wraps an error keeps it as the cause: what matters is what
+ * went wrong at the bottom.
  */
-function isTemporal(error: unknown): boolean {
-  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause)
-    if (isGrpcServiceError(cause)) return true;
-  return false;
-}
-
-/** Whoever wraps an error keeps it as the cause: what matters is what went wrong at the bottom. */
 function isUnavailable(error: unknown): boolean {
-  if (isTemporal(error)) return true;
+  if (isTemporals(error)) return true;
   for (let cause = error; cause !== null && typeof cause === 'object'; cause = memberOf(cause, 'cause')) {
     const [name, code, message] = ['name', 'code', 'message'].map((member) => memberOf(cause, member));
     if (name === 'LedgerContended' || metReplacement(cause)) return true;

@@ -1,7 +1,6 @@
 import {
   type Client,
   type Connection,
-  isGrpcServiceError,
   WithStartWorkflowOperation,
   WorkflowFailedError,
   WorkflowNotFoundError,
@@ -14,6 +13,9 @@ import {
   SearchAttributeType,
 } from '@temporalio/common';
 import { generationId } from '../domain/ids';
+import type { HoldOwners, OwnerClient } from '../workflows/holdOwners';
+import { ProblemError } from './problems';
+import { isTemporals } from './temporalError';
 import {
   type CancelRequest,
   FAILURES,
@@ -33,7 +35,8 @@ import {
 /** The caller has an answer within this time, or a 503 that says when to come back (rule 8). */
 const ANSWER_WITHIN_MS = 10_000;
 const FAILURE_WITHIN_MS = 2_000;
-const TOLD_WITHIN_MS = 5_000;
+/** To reach the workflow that owns a hold: whoever cancels or frees something waits no longer. */
+const OWNER_WITHIN_MS = 3_000;
 
 export type Started =
   | { kind: 'answered'; reply: ReserveReply }
@@ -42,12 +45,18 @@ export type Started =
 
 export interface GenerationStarter {
   start(input: GenerationInput): Promise<Started>;
-  /** False if the workflow has ended. */
+  /**
+   * False if the workflow has ended, or its namespace is not there any more. Where Temporal cannot be asked within seconds, it
+   * throws `unavailable`: the request may have arrived all the same.
+   */
   cancel(generation: string, request: CancelRequest): Promise<boolean>;
   /** Tells the workflow of a report that the ledger has acted upon; one that has ended need not know. */
   tell(generation: string, report: ProviderReport): Promise<void>;
-  /** Whether the workflow with this id is running; asked of the server itself, not of its search index. */
-  isRunning(workflowId: string): Promise<boolean>;
+  /**
+   * Whether the workflow with this id is running in the namespace with this id, by default our own; asked of the server
+   * itself, not of its search index. Throws `unavailable` as `cancel` does.
+   */
+  isRunning(workflowId: string, namespaceId?: string | null): Promise<boolean>;
 }
 
 type WorkflowStory = (input: GenerationInput) => Promise<GenerationResult>;
@@ -56,9 +65,12 @@ export interface StarterDeps {
   client: Client;
   connection: Connection;
   taskQueue: string;
+  owners: HoldOwners;
 }
 
-export function createGenerationStarter({ client, connection, taskQueue }: StarterDeps): GenerationStarter {
+export function createGenerationStarter(deps: StarterDeps): GenerationStarter {
+  const { client, connection, taskQueue, owners } = deps;
+
   async function start(input: GenerationInput): Promise<Started> {
     const workflowId = generationId(input.account, input.key);
     const { account, request } = input;
@@ -107,37 +119,55 @@ export function createGenerationStarter({ client, connection, taskQueue }: Start
       }
     }
     // Whatever the server says instead (it refuses to close over a signal, and forgets the update), the key decides.
-    if (isGrpc(cause)) return { kind: 'undecided' };
+    if (isTemporals(cause)) return { kind: 'undecided' };
     throw cause;
+  }
+
+  /** What the owner of a hold answers; false where there is none any more. */
+  async function asking(
+    find: () => Promise<OwnerClient>,
+    ask: (owner: Client) => Promise<boolean>,
+  ): Promise<boolean> {
+    let cause: unknown;
+    try {
+      const answer = await connection.withDeadline(Date.now() + OWNER_WITHIN_MS, async () => {
+        const owner = await find();
+        if (owner.kind === 'found') return ask(owner.client);
+        return owner.kind === 'not_found' ? false : null;
+      });
+      if (answer !== null) return answer;
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return false;
+      if (!isTemporals(error)) throw error;
+      cause = error;
+    }
+    const detail = 'Temporal cannot be reached.';
+    throw new ProblemError('unavailable', { detail, begun: true, cause });
   }
 
   return {
     start,
-    async cancel(generation, request) {
-      try {
-        await client.workflow.getHandle(generation).signal(SIGNALS.cancel, request);
-        return true;
-      } catch (error) {
-        if (error instanceof WorkflowNotFoundError) return false;
-        throw error;
-      }
-    },
-    async isRunning(workflowId) {
-      try {
-        return (await client.workflow.getHandle(workflowId).describe()).status.name === 'RUNNING';
-      } catch (error) {
-        if (error instanceof WorkflowNotFoundError) return false;
-        throw error;
-      }
-    },
+    cancel: (generation, request) =>
+      asking(
+        () => owners.clientOf(generation),
+        async ({ workflow }) => {
+          await workflow.getHandle(generation).signal(SIGNALS.cancel, request);
+          return true;
+        },
+      ),
+    isRunning: (workflowId, namespaceId = null) =>
+      asking(
+        async () => (namespaceId === null ? { kind: 'found', client } : owners.clientIn(namespaceId)),
+        async ({ workflow }) => (await workflow.getHandle(workflowId).describe()).status.name === 'RUNNING',
+      ),
     async tell(generation, report) {
-      try {
-        await connection.withDeadline(Date.now() + TOLD_WITHIN_MS, () =>
-          client.workflow.getHandle(generation).signal(SIGNALS.providerReport, report),
-        );
-      } catch (error) {
-        if (!(error instanceof WorkflowNotFoundError)) throw error;
-      }
+      await asking(
+        () => owners.clientOf(generation),
+        async ({ workflow }) => {
+          await workflow.getHandle(generation).signal(SIGNALS.providerReport, report);
+          return true;
+        },
+      );
     },
   };
 }
@@ -154,14 +184,7 @@ const LATE_STATUS = new Set([1, 4, 8, 14]);
 
 function isLate(error: unknown): boolean {
   if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) return true;
-  return isGrpc(error, (code) => LATE_STATUS.has(code));
-}
-
-function isGrpc(error: unknown, fits: (code: number) => boolean = () => true): boolean {
-  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
-    if (isGrpcServiceError(cause) && fits(cause.code)) return true;
-  }
-  return false;
+  return isTemporals(error, (code) => LATE_STATUS.has(code));
 }
 
 function isRefusal(value: unknown): value is Extract<Started, { kind: 'refused' }> {

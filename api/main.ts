@@ -4,11 +4,13 @@ import { watchSkew } from '../db/clockSkew';
 import { openDatabase } from '../db/connection';
 import { createEngine } from '../db/engine';
 import { startFence } from '../db/fence';
+import { namespaceOfHold } from '../db/holds';
 import { assertCompatible } from '../db/schemaVersion';
 import { parseSettings } from '../domain/settings';
 import {
   connectionOptions,
   ensureSearchAttributes,
+  findNamespace,
   namespaceId,
   ringAccount,
   ringClock,
@@ -17,6 +19,7 @@ import {
 import { dataConverter } from '../workflows/payloads';
 import { createApp } from './app';
 import { createGenerationStarter } from './generationStarter';
+import { createHoldOwners } from '../workflows/holdOwners';
 import { createLogger } from './logger';
 import { createQuoting } from './resources/quoting';
 import { createRoutes } from './routes';
@@ -25,6 +28,9 @@ import { createRoutes } from './routes';
 
 /** Longer than the load balancers in front of it, which must be the ones to close a connection. */
 const KEEP_ALIVE_MS = 75_000;
+
+/** To learn whether Temporal knows a namespace. */
+const NAMESPACE_WITHIN_MS = 3_000;
 
 /** How long requests that are under way may take once a stop was asked for. */
 const DRAIN_MS = 15_000;
@@ -60,7 +66,13 @@ async function main(): Promise<void> {
     temporalUrl: temporalUrlOf(temporal),
   });
   const startAdvance = (clock: string) => ringClock({ client, clock, taskQueue: temporal.taskQueue });
-  const starter = createGenerationStarter({ client, connection, taskQueue: temporal.taskQueue });
+  const owners = createHoldOwners({
+    client,
+    namespaceOf: (generation) => namespaceOfHold(db.knex, generation),
+  });
+  const starter = createGenerationStarter({ client, connection, taskQueue: temporal.taskQueue, owners });
+  const findNamespaceSoon = (id: string) =>
+    connection.withDeadline(Date.now() + NAMESPACE_WITHIN_MS, () => findNamespace(client, id));
   const quoting = createQuoting({ db, ledger, catalogs });
   const fence = startFence({
     database: db,
@@ -79,7 +91,7 @@ async function main(): Promise<void> {
     catalogs,
     routes: createRoutes({
       ...{ db, ledger, catalogs, reservations, leases },
-      ...{ starter, quoting, ring, startAdvance },
+      ...{ starter, quoting, ring, startAdvance, findNamespace: findNamespaceSoon },
     }),
     readiness: [
       { name: 'database', check: () => db.pool.query('SELECT 1') },

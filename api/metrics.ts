@@ -1,6 +1,7 @@
 import type { Pool } from 'pg';
 import { collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { ProcessSkew } from '../db/clockSkew';
+import { type Pass, PASSES } from '../db/passes';
 
 /** Numbers for Prometheus. A registry per app, so that several apps in one process do not collide. */
 
@@ -23,6 +24,8 @@ export interface MetricsDeps {
   refusedCatalogs: () => Promise<readonly { readable: boolean }[]>;
   /** As last measured (db/clockSkew.ts). */
   skews: () => readonly ProcessSkew[];
+  /** Seconds since the last whole pass of each kind (db/passes.ts). */
+  passAges: () => Promise<Partial<Record<Pass, number>>>;
 }
 
 export function createMetrics({
@@ -31,6 +34,7 @@ export function createMetrics({
   overdueHolds,
   refusedCatalogs,
   skews,
+  passAges,
 }: MetricsDeps): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
@@ -65,7 +69,7 @@ export function createMetrics({
   });
   const overdue = new Gauge({
     name: 'holdfast_overdue_holds',
-    help: 'Open holds older than the `maxDuration` of their rate: above 0, look at GET /v1/holds. NaN: not known.',
+    help: 'Open holds that outlast their rate and their deadline, as the sweep found them: above 0, look at GET /v1/operations/items. NaN: not known.',
     registers: [registry],
     async collect() {
       overdue.set(await overdueHolds().catch(() => Number.NaN));
@@ -92,6 +96,17 @@ export function createMetrics({
     collect() {
       skew.reset(); // of processes that are gone
       for (const { kind, process, seconds } of skews()) skew.set({ kind, process }, seconds);
+    },
+  });
+
+  const ages = new Gauge({
+    name: 'holdfast_pass_age_seconds',
+    help: 'Time since the last whole pass. Alert on the sweep above 900: nothing stands behind lost timers and bells. NaN: not known.',
+    labelNames: ['pass'],
+    registers: [registry],
+    async collect() {
+      const known: Partial<Record<Pass, number>> = await passAges().catch(() => ({}));
+      for (const pass of PASSES) ages.set({ pass }, known[pass] ?? Number.NaN);
     },
   });
 

@@ -217,6 +217,13 @@ export const PROBLEMS = {
     retryable: false,
     meaning: 'The hold of a generation ends with it: report to the generation, or cancel it.',
   },
+  namespace_not_lost: {
+    status: 409,
+    title: 'Temporal knows the namespace',
+    retryable: false,
+    meaning:
+      'Holds of a namespace that the server knows are not freed by a declaration: it can be asked what became of their workflows.',
+  },
   phase_captured: {
     status: 409,
     title: 'The phase is paid already',

@@ -7,6 +7,7 @@ import { type HoldRouteDeps, holdRoutes } from './resources/holds';
 import { type LateReportRouteDeps, lateReportRoutes } from './resources/lateReports';
 import { type LedgerRouteDeps, ledgerRoutes } from './resources/ledger';
 import { type MemberRouteDeps, memberRoutes } from './resources/members';
+import { type LostNamespaceRouteDeps, lostNamespaceRoutes } from './resources/lostNamespaces';
 import { type OperationRouteDeps, operationRoutes } from './resources/operations';
 import { type PlanRouteDeps, planRoutes } from './resources/plans';
 import { type OperationsItemRouteDeps, operationsItemRoutes } from './resources/operationsItems';
@@ -31,6 +32,7 @@ export type RouteDeps = AccountRouteDeps &
   HoldRouteDeps &
   LateReportRouteDeps &
   LedgerRouteDeps &
+  LostNamespaceRouteDeps &
   MemberRouteDeps &
   OperationRouteDeps &
   PlanRouteDeps &
@@ -63,6 +65,7 @@ export function createRoutes(deps: RouteDeps): readonly Route[] {
     ...holdRoutes(deps),
     ...operationRoutes(deps),
     ...operationsItemRoutes(deps),
+    ...lostNamespaceRoutes(deps),
     ...ledgerRoutes(deps),
     ...statementRoutes(deps),
     ...eventRoutes(deps),

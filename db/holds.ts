@@ -1,5 +1,6 @@
 import type { Knex } from 'knex';
 import { type MilliCredits, milli } from '../domain/credits';
+import { accountOf, holdIdOf } from '../domain/ids';
 
 /** Holds that are still open, oldest first: what operations look through when something is stuck. */
 export interface OpenHold {
@@ -51,6 +52,14 @@ export async function wasCutWithin(
     .whereRaw('recorded_at > clock_timestamp() - make_interval(secs => ?)', [seconds])
     .first<{ seq: number } | undefined>('seq');
   return row !== undefined;
+}
+
+/** The Temporal namespace, by its id, of the workflow that owns a generation's hold; null: it has none. */
+export async function namespaceOfHold(knex: Knex, generation: string): Promise<string | null> {
+  const owner = await knex('ledger.holds')
+    .where({ account_id: accountOf(generation), hold_id: holdIdOf(generation) })
+    .first<{ namespace_id: string | null } | undefined>('namespace_id');
+  return owner?.namespace_id ?? null;
 }
 
 export async function listOpenHolds(

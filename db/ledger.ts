@@ -52,8 +52,17 @@ export interface Ledger {
   moveClock(account: string, to: Instant): Promise<void>;
   /** Many accounts on test clocks, each to an instant of its own and settled there without being touched. */
   carry(stops: readonly Stop[]): Promise<Carried[]>;
-  /** False if the hold is no longer open; else a sign of life that keeps the sweeper away. */
-  assertHoldOpen(account: string, holdId: string): Promise<boolean>;
+  /** False if the hold is no longer open; else the run owns it, and gave a sign of life that keeps the sweeper away. */
+  assertHoldOpen(run: HoldRun): Promise<boolean>;
+}
+
+/** A run that goes on with a hold. */
+export interface HoldRun {
+  account: string;
+  holdId: string;
+  workflowId: string;
+  /** The namespace's id, not its name. */
+  namespaceId: string;
 }
 
 export interface NewAccount {
@@ -302,9 +311,10 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
     async moveClock(account, to) {
       await throughReplacement(() => pool.query('SELECT ledger.move_clock($1, $2)', [account, to]));
     },
-    async assertHoldOpen(account, holdId) {
-      const sql = 'SELECT ledger.assert_hold_open($1, $2) AS value';
-      return (await one<boolean>('ledger_assert_hold_open', sql, [account, holdId])) === true;
+    async assertHoldOpen({ account, holdId, workflowId, namespaceId }) {
+      const sql = 'SELECT ledger.assert_hold_open($1, $2, $3, $4) AS value';
+      const values = [account, holdId, workflowId, namespaceId];
+      return (await one<boolean>('ledger_assert_hold_open', sql, values)) === true;
     },
   };
 }

@@ -7,12 +7,16 @@ export const ITEM_KINDS = [
   'capture_of_closed_hold',
   /** Work that was not paid for was delivered after its generation had ended: charge for it, or not (rule 16). */
   'late_report',
+  /** A report that was taken cannot be acted upon, or its workflow cannot be told of it (activities/reportDriver.ts). */
+  'report_failing',
   /** A report cost more than was held: what remained was taken (rule 15). */
   'capture_clamped',
   /** What a pipeline sent as a report was none, and nobody heard so. */
   'report_rejected',
-  /** A hold is open for longer than its rate's `maxDuration` (db/overdueHolds.ts). */
+  /** A hold is open for longer than its rate's `maxDuration` and its deadline allow (db/overdueHolds.ts). */
   'hold_overdue',
+  /** What became of the workflows of a namespace's holds has not been known for an hour (db/unclearHolds.ts). */
+  'hold_owner_unclear',
   /** A row of an account's inbox fails again and again. */
   'inbox_row_failing',
   /** A purchase was accepted over a minute ago and is not granted (db/waitingPurchases.ts). */

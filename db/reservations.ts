@@ -155,12 +155,11 @@ export function createReservations(deps: ReservationDeps): Reservations {
     if (text !== null) {
       const answer = JSON.parse(text) as StoredAnswer; // ledger.reserve wrote it, around the facts below
       const replayed = reply.replayed || stored !== null;
+      const holdId = holdIdOf(answer.facts.generation.id);
       // An answer that was found without the lock says nothing of its hold: the row does.
-      const hold =
-        stored === null
-          ? reply.hold
-          : await holdNow(knex, { account, holdId: holdIdOf(answer.facts.generation.id) });
-      return { kind: 'answered', answer, text, replayed, holdOpen: hold?.open === true };
+      const holdOpen =
+        stored === null ? reply.hold?.open === true : await goneOnWith({ account, holdId, workflowId });
+      return { kind: 'answered', answer, text, replayed, holdOpen };
     }
     const decision = decisions.at(-1);
     if (decision?.kind === 'refused')
@@ -168,6 +167,13 @@ export function createReservations(deps: ReservationDeps): Reservations {
     if (reply.status === 'too_many_open_generations')
       return { kind: 'refused', refusal: TOO_MANY_OPEN, priced: null };
     return { kind: reply.status === 'would_hold' ? 'would_hold' : 'too_late' };
+  }
+
+  /** Whether the hold is open; then the workflow that asks owns it from now on. */
+  async function goneOnWith(hold: { account: string; holdId: string; workflowId: string | null }) {
+    const { workflowId, ...key } = hold;
+    if (workflowId === null) return (await holdNow(knex, key))?.open === true;
+    return ledger.assertHoldOpen({ ...key, workflowId, namespaceId: deps.namespaceId });
   }
 
   return { preview, reserve };

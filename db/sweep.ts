@@ -1,6 +1,10 @@
 import type { Knex } from 'knex';
 
-/** What a sweep reads: accounts and rows that somebody else should have seen to by now, and all open holds. */
+/**
+ * What a sweep reads: accounts and rows that somebody else should have seen to by now, and all open holds. Each page is a
+ * range of an index, in the order of its cursor. That takes `statement_timestamp()`: `clock_timestamp()` is volatile, and
+ * no condition on an index.
+ */
 
 /** Where a page of overdue accounts ended. The instant is the database's own text, to the microsecond. */
 export interface OverduePlace {
@@ -14,7 +18,9 @@ export async function overdueAccounts(
   { graceMs, after, limit }: { graceMs: number; after: OverduePlace | null; limit: number },
 ): Promise<OverduePlace[]> {
   const query = knex('ledger.accounts')
-    .whereRaw('wake_at < clock_timestamp() - make_interval(secs => ?)', [graceMs / 1000])
+    .whereRaw("wake_at < 'infinity' AND wake_at < statement_timestamp() - make_interval(secs => ?)", [
+      graceMs / 1000,
+    ])
     .whereNull('clock_at')
     .orderBy(['wake_at', 'account_id'])
     .limit(limit);
@@ -23,19 +29,38 @@ export async function overdueAccounts(
   return query.select({ account: 'account_id', wakeAt: knex.raw('wake_at::text') });
 }
 
-/** Accounts where a lease has been over for so long that nobody will come by to write it down. */
+/** Where a page of leases that are over ended. */
+export interface LeasePlace extends HoldPlace {
+  expiresAt: string;
+}
+
+/**
+ * Leases that have been over for so long that nobody will come by to write it down. `due` is false on a test clock, where
+ * the account's own clock says so.
+ */
 export async function overLeases(
   knex: Knex,
-  { graceMs, limit }: { graceMs: number; limit: number },
-): Promise<string[]> {
-  const rows: { account_id: string }[] = await knex('ledger.holds as h')
+  { graceMs, after, limit }: { graceMs: number; after: LeasePlace | null; limit: number },
+): Promise<(LeasePlace & { due: boolean })[]> {
+  const query = knex('ledger.holds as h')
     .join('ledger.accounts as a', 'a.account_id', 'h.account_id')
-    .distinct('h.account_id')
-    .where('h.open', true)
-    .whereNull('a.clock_at')
-    .whereRaw('h.expires_at < clock_timestamp() - make_interval(secs => ?)', [graceMs / 1000])
+    .whereRaw('h.open AND h.expires_at < statement_timestamp() - make_interval(secs => ?)', [graceMs / 1000])
+    .orderBy(['h.expires_at', 'h.account_id', 'h.hold_id'])
     .limit(limit);
-  return rows.map((row) => row.account_id);
+  if (after !== null) {
+    const { expiresAt, account, holdId } = after;
+    void query.whereRaw('(h.expires_at, h.account_id, h.hold_id) > (?::timestamptz, ?, ?)', [
+      expiresAt,
+      account,
+      holdId,
+    ]);
+  }
+  return query.select({
+    account: 'h.account_id',
+    holdId: 'h.hold_id',
+    expiresAt: knex.raw('h.expires_at::text'),
+    due: knex.raw('a.clock_at IS NULL'),
+  });
 }
 
 /** Accounts with rows in their inbox that nobody has tried for so long. */
@@ -61,6 +86,11 @@ export interface HoldPlace {
   holdId: string;
 }
 
+/** Where a page of open holds ended. A pass of an older version names no namespace: then it is begun anew. */
+export interface OwnedPlace extends HoldPlace {
+  namespaceId?: string;
+}
+
 /** An open hold that a workflow owns, as it was read. */
 export interface OwnedHold extends HoldPlace {
   epoch: number;
@@ -68,24 +98,30 @@ export interface OwnedHold extends HoldPlace {
   namespaceId: string;
   /** In real time, also where the account is on a test clock. */
   ageMs: number;
-  /** It has taken longer than its rate allows. */
+  /** It has taken longer than its rate and its deadline allow. */
   overdue: boolean;
 }
 
-/** Open holds of generations, account by account. Leases have no workflow: they end by themselves. */
+/** Open holds of generations, one Temporal namespace after the other. Leases have no workflow: they end by themselves. */
 export async function ownedHolds(
   knex: Knex,
-  { after, limit }: { after: HoldPlace | null; limit: number },
+  { of, after, limit }: { of?: string; after: OwnedPlace | null; limit: number },
 ): Promise<OwnedHold[]> {
   const query = knex('ledger.holds as h')
     .join('ledger.accounts as a', 'a.account_id', 'h.account_id')
-    .where('h.open', true)
-    .whereNotNull('h.workflow_id')
-    .whereNotNull('h.namespace_id')
-    .orderBy(['h.account_id', 'h.hold_id'])
+    .leftJoin('ledger.generations as g', (join) =>
+      join.on('g.account_id', 'h.account_id').andOn('g.generation_id', 'h.generation_id'),
+    )
+    .whereRaw('h.open AND h.namespace_id IS NOT NULL AND h.workflow_id IS NOT NULL')
+    .orderBy(['h.namespace_id', 'h.account_id', 'h.hold_id'])
     .limit(limit);
-  if (after !== null)
-    void query.whereRaw('(h.account_id, h.hold_id) > (?, ?)', [after.account, after.holdId]);
+  if (of !== undefined) void query.where('h.namespace_id', of);
+  if (after?.namespaceId !== undefined)
+    void query.whereRaw('(h.namespace_id, h.account_id, h.hold_id) > (?, ?, ?)', [
+      after.namespaceId,
+      after.account,
+      after.holdId,
+    ]);
   return query.select({
     account: 'h.account_id',
     holdId: 'h.hold_id',
@@ -97,6 +133,7 @@ export async function ownedHolds(
       knex.raw(`(extract(epoch FROM clock_timestamp() - CASE WHEN a.clock_at IS NULL THEN h.opened_at ELSE coalesce(
       (SELECT min(j.recorded_at) FROM ledger.journal j WHERE j.account_id = h.account_id AND j.hold_id = h.hold_id),
       'epoch') END) * 1000)::float8`),
-    overdue: knex.raw('h.overdue_at < coalesce(a.clock_at, clock_timestamp())'),
+    overdue: knex.raw(`h.overdue_at <= coalesce(a.clock_at, statement_timestamp())
+      AND coalesce(g.deadline_at <= statement_timestamp(), true)`),
   });
 }

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import {
   type Client,
   type ConnectionOptions,
+  isGrpcServiceError,
   ScheduleAlreadyRunning,
   type ScheduleOptions,
   type ScheduleOptionsStartWorkflowAction,
@@ -89,6 +90,9 @@ export async function ringClock(options: {
 
 type SweepStory = (input: SweepInput) => Promise<unknown>;
 
+/** A pass that hangs must not be the last one: with overlap SKIP the next begins only when it is over. */
+const PASS_TIMEOUT = '30 minutes';
+
 /**
  * Has the sweep run every so often: the Schedule is made, or brought up to date, at every start of a worker. Whoever
  * paused it meant it, so that stays.
@@ -112,6 +116,7 @@ export async function ensureSweep(options: {
       workflowType: WORKFLOWS.sweep,
       workflowId: scheduleId,
       taskQueue: accountTaskQueue(taskQueue),
+      workflowRunTimeout: PASS_TIMEOUT,
       args: [{}],
       staticSummary: 'Sees to what nobody else saw to',
     },
@@ -133,6 +138,34 @@ export async function namespaceId(client: Client): Promise<string> {
   if (!namespaceInfo?.id)
     throw new Error(`Temporal did not say the id of namespace ${client.options.namespace}`);
   return namespaceInfo.id;
+}
+
+/** What the server says of a namespace's id. `unclear`: it gave no answer from which anything may be concluded. */
+export type FoundNamespace = { kind: 'found'; name: string } | { kind: 'not_found' | 'unclear' };
+
+const NOT_FOUND = new Set<number>([5]); // gRPC status
+
+/**
+ * Looks a namespace up by its id; by our own name first, which needs no other right than to our own. One that was made anew
+ * under the same name has another id, and knows nothing of our workflows. The caller sets the deadline.
+ */
+export async function findNamespace(client: Client, id: string): Promise<FoundNamespace> {
+  const ours = await describeNamespace(client, { namespace: client.options.namespace });
+  if (ours.kind === 'found' && ours.id === id) return ours;
+  const theirs = await describeNamespace(client, { id });
+  // A server that answers with another one than was asked for did not look.
+  return theirs.kind === 'found' && theirs.id !== id ? { kind: 'unclear' } : theirs;
+}
+
+async function describeNamespace(client: Client, request: { namespace: string } | { id: string }) {
+  try {
+    const { namespaceInfo } = await client.workflowService.describeNamespace(request);
+    const { id, name } = namespaceInfo ?? {};
+    return id && name ? { kind: 'found' as const, id, name } : { kind: 'unclear' as const };
+  } catch (error) {
+    if (!isGrpcServiceError(error)) throw error;
+    return { kind: NOT_FOUND.has(error.code) ? ('not_found' as const) : ('unclear' as const) };
+  }
 }
 
 const KEYWORD_TYPE = 2; // temporal.api.enums.v1.IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD

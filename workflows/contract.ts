@@ -154,4 +154,6 @@ export interface ClockInput {
 export interface SweepInput {
   /** What an operator who has looked at them lets it free in one pass, beyond what it frees by itself (rule 17). */
   maxOrphans?: number;
+  /** The id of a namespace that counts as declared lost in this pass, where the server does not know it. */
+  lostNamespace?: string;
 }

@@ -81,6 +81,7 @@ export function accountOn() {
 /** A part of a sweep that does not come about is left to the next pass, a minute later. */
 export const sweeping = proxyActivities<SweepActivities>({
   startToCloseTimeout: '2m',
+  scheduleToCloseTimeout: '8m', // also where no worker takes it up
   retry: { maximumAttempts: 3, initialInterval: '1s', backoffCoefficient: 2 },
 });
 

@@ -12,6 +12,8 @@ import type { ProviderActivities, Work, WorkState } from '../types';
 export interface SimulatedDeps {
   ledger: Ledger;
   knex: Knex;
+  /** Of the namespace that this worker's workflows run in. */
+  namespaceId: string;
   /** Ends this worker process at once, as a crash would. */
   crash: () => void;
 }
@@ -28,11 +30,18 @@ const TIMEOUT_MS = 5_000;
 /** Shorter waits are done in place: a poll costs more than it frees. */
 const SHORT_MS = 1_000;
 
-export function createSimulatedProvider({ ledger, knex, crash }: SimulatedDeps): ProviderActivities {
+export function createSimulatedProvider({
+  ledger,
+  knex,
+  namespaceId,
+  crash,
+}: SimulatedDeps): ProviderActivities {
   return {
     async submitWork({ work }) {
       // Rule 5: no submission without an open hold, and one job per hold and phase.
-      if (!(await ledger.assertHoldOpen(work.account, work.holdId))) return { state: 'hold_closed' };
+      const { account, holdId, generation } = work;
+      const run = { account, holdId, workflowId: generation, namespaceId }; // a generation's id is its workflow's
+      if (!(await ledger.assertHoldOpen(run))) return { state: 'hold_closed' };
       const job = await claimJob(knex, { ...jobKey(work), provider: 'simulated' });
       const behaviour = behaviourOf(work);
       if (behaviour.fail === 'crash-once' && job.state['crashed'] !== true) {

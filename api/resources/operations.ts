@@ -154,9 +154,9 @@ export function operationRoutes({ db, starter }: OperationRouteDeps): Route[] {
   ];
 
   /** A lease needs no workflow: it ends by itself. */
-  async function orphan({ expiresAt, workflowId }: OpenHold): Promise<boolean> {
+  async function orphan({ expiresAt, workflowId, namespaceId }: OpenHold): Promise<boolean> {
     if (expiresAt !== null) return false;
-    return workflowId === null || !(await starter.isRunning(workflowId));
+    return workflowId === null || !(await starter.isRunning(workflowId, namespaceId));
   }
 }
 

@@ -3,6 +3,7 @@ import type { Database } from '../../db/connection';
 import type { Ledger } from '../../db/ledger';
 import { holdIdOf } from '../../domain/ids';
 import type { CancelRequest } from '../../workflows/contract';
+import type { Caller } from '../authenticate';
 import { problemOf } from '../failures';
 import type { GenerationStarter } from '../generationStarter';
 import { ProblemError } from '../problems';
@@ -42,15 +43,31 @@ export function repairRoutes(deps: RepairRouteDeps): Route[] {
       scope: 'generate',
       idempotency: 'optional',
       errors: ['unknown_generation'],
-      body: z.strictObject({ reason: reason.optional() }),
+      body: z.strictObject({
+        by: z
+          .enum(['customer', 'operator'])
+          .default('customer')
+          .describe(
+            'Whose decision it is. What an operator cancels is given back by the catalog’s policy, also into credits that expired; only for keys with scope `admin`',
+          ),
+        reason: reason.optional(),
+      }),
     }).handle(async ({ params, body, caller }) => {
+      if (body.by === 'operator') mustBeOperator(caller);
       const found = await mustFind(db, params.id);
       if (found.status !== 'running') return { status: 200, body: shown(found) };
-      const request: CancelRequest = { by: caller.scopes.has('admin') ? 'operator' : 'customer' };
-      await starter.cancel(
-        found.id,
-        body.reason === undefined ? request : { ...request, reason: body.reason },
-      );
+      const request: CancelRequest = {
+        by: body.by,
+        ...(body.reason === undefined ? {} : { reason: body.reason }),
+      };
+      await starter
+        .cancel(found.id, request)
+        .catch(
+          unreachable(
+            'Temporal cannot be reached: the work goes on and its credits stay held, unless the cancellation arrived all the same. ' +
+              'Send the same request again.',
+          ),
+        );
       return { status: 200, body: shown(await whenEnded(db, found.id, ENDED_SOON)) };
     }),
     route({
@@ -77,15 +94,31 @@ export function repairRoutes(deps: RepairRouteDeps): Route[] {
       ...common,
       path: '/v1/generations/{id}/release',
       summary: 'Free a stuck hold, also one whose workflow was terminated',
+      description:
+        'Asks the workflow to end, and where it does not, gives the credits back by the ledger. With `force` also where Temporal ' +
+        'cannot be asked: work that is delivered afterwards moves no credits, and is an item for operations.',
       scope: 'admin',
       idempotency: 'optional',
       errors: ['unknown_generation'],
-      body: z.strictObject({ reason }),
+      body: z.strictObject({
+        reason,
+        force: z
+          .boolean()
+          .default(false)
+          .describe('Also where Temporal cannot be asked whether the work still runs'),
+      }),
     }).handle(async ({ params, body, caller }) => {
       const found = await mustFind(db, params.id);
       if (found.status !== 'running') return { status: 200, body: shown(found) };
       const request = { by: 'operator', reason: body.reason } as const;
-      const alive = await starter.cancel(found.id, request);
+      const alive = await starter.cancel(found.id, request).catch((error: unknown) => {
+        if (body.force && isUnreachable(error)) return false;
+        return unreachable(
+          'Temporal cannot be reached, so it is not known whether the work still runs; its credits are still held. Send it again ' +
+            'later, or send `force`: true under a new key: then the ledger gives the credits back at once, and what is ' +
+            'delivered afterwards moves none.',
+        )(error);
+      });
       const after = alive ? await whenEnded(db, found.id, ENDED_SOON) : found;
       if (after.status !== 'running') return { status: 200, body: shown(after) };
       const error = { code: 'released', message: body.reason };
@@ -104,6 +137,26 @@ export function repairRoutes(deps: RepairRouteDeps): Route[] {
       return { status: 200, body: shown(await mustFind(db, params.id)) };
     }),
   ];
+}
+
+function mustBeOperator({ scopes }: Caller): void {
+  if (scopes.has('admin')) return;
+  throw new ProblemError('scope_missing', {
+    detail: '`by`: operator needs a key with scope `admin`; leave `by` out for a customer’s own cancel.',
+    extensions: { requiredScope: 'admin' },
+  });
+}
+
+function isUnreachable(error: unknown): error is ProblemError {
+  return error instanceof ProblemError && error.code === 'unavailable';
+}
+
+/** Temporal's being away, told with what that means here. */
+function unreachable(detail: string): (error: unknown) => never {
+  return (error) => {
+    if (!isUnreachable(error)) throw error;
+    throw new ProblemError('unavailable', { detail, begun: error.begun, cause: error });
+  };
 }
 
 /** The workflow was asked to end before: also where the ledger says that it did nothing, something was begun. */

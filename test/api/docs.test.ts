@@ -25,6 +25,7 @@ const everything = [
       overdueHolds: none,
       refusedCatalogs: () => Promise.resolve([]),
       skews: () => [],
+      passAges: () => Promise.resolve({}),
     }),
   }),
 ];

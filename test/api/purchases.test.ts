@@ -73,7 +73,7 @@ const workflow = () =>
 function sweep(rung: string[] = []) {
   const { ledger } = whole.engine;
   const { knex, pool } = database.db;
-  const ages = { overdueMs: 0, undrainedMs: 0, closedForMs: 0, unknownFromMs: 0 };
+  const ages = { overdueMs: 0, undrainedMs: 0, unseenMs: 0, closedForMs: 0, unknownFromMs: 0 };
   const ringNow = (id: string) => Promise.resolve(rung.push(id)).then(() => undefined);
   // Of Temporal it needs none: the part that is called here asks the database only.
   const client = undefined as never;
@@ -201,7 +201,7 @@ test('an account whose doorbell cannot be rung holds up no other in a sweep', as
   await due();
   const { ledger } = whole.engine;
   const { knex, pool } = database.db;
-  const ages = { overdueMs: 0, undrainedMs: 0, closedForMs: 0, unknownFromMs: 0 };
+  const ages = { overdueMs: 0, undrainedMs: 0, unseenMs: 0, closedForMs: 0, unknownFromMs: 0 };
   const ringNow = (id: string) =>
     id === first ? Promise.reject(new Error('the bell is broken')) : Promise.resolve();
   const client = undefined as never;

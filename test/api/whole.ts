@@ -59,7 +59,11 @@ export async function startWholeOn(
   const mailbox = createAccountActivities({ ledger, knex: db.knex, jitterWindowMs: 0, quietMs: 0 });
   const quoting = createQuoting({ db, ledger, catalogs });
   const startAdvance = () => Promise.resolve();
-  const routes = createRoutes({ ...engine, db, starter: deaf(cancelled), quoting, ring, startAdvance });
+  const findNamespace = () => Promise.resolve({ kind: 'unclear' } as const);
+  const routes = createRoutes({
+    ...engine,
+    ...{ db, starter: deaf(cancelled), quoting, ring, startAdvance, findNamespace },
+  });
   const app = await startApp({ db, routes });
   let counter = 0;
   return {

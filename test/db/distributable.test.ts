@@ -15,9 +15,11 @@ afterAll(() => database.close());
 const NOT_BY_ACCOUNT = [
   'holdfast.api_keys',
   'holdfast.catalogs',
+  'holdfast.lost_namespaces',
   'holdfast.migrations',
   'holdfast.schema_functions',
   'holdfast.migrations_lock',
+  'holdfast.passes',
   'holdfast.processes',
   'holdfast.request_keys',
   'holdfast.schema_compatibility',

@@ -54,6 +54,16 @@ export const BUGS: readonly Bug[] = [
     "answers[x].answer::jsonb - 'facts' || jsonb_build_object('available', a.available) ||",
   ),
   runs(
+    'a run that goes on with a hold does not become its owner',
+    "AND op ->> 'workflowId' IS NOT NULL AND (op",
+    'AND false AND (op',
+  ),
+  runs(
+    'a hold that has a new owner looks untouched to the sweep',
+    'SET workflow_id = h.workflow_id, namespace_id = h.namespace_id, epoch = h.epoch',
+    'SET workflow_id = h.workflow_id, namespace_id = h.namespace_id',
+  ),
+  runs(
     'a refused request does not use its key up',
     "status NOT IN ('too_many_open_generations', 'would_hold')",
     "status NOT IN ('too_many_open_generations', 'would_hold', 'insufficient_credits')",

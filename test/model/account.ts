@@ -46,6 +46,8 @@ export interface Hold {
   held: number;
   open: boolean;
   epoch: number;
+  /** Workflow and namespace of the run that goes on with it. */
+  owner: [workflow: string, namespace: string] | null;
   openedAt: Micros;
   /** Of a lease: when it is over. */
   until: Micros | null;

@@ -137,6 +137,7 @@ function takeCredits(
     refunded: 0,
     open: !charged,
     epoch: 0,
+    owner: ownerIn(operation),
     openedAt: at,
     until: 'ttlSeconds' in operation ? at + operation.ttlSeconds * SECOND : null,
     closedAt: charged ? at : null,
@@ -150,6 +151,23 @@ function takeCredits(
   };
   account.holds.set(holdId, hold);
   return { status: 'applied', holdId, reply: { ...reply, ...after(account, hold) } };
+}
+
+/** The run that asks for a hold; of a lease, and where nobody may hold, there is none. */
+function ownerIn(operation: ModelOperation): Hold['owner'] {
+  if (operation.op !== 'reserve' || !('workflowId' in operation)) return null;
+  const { workflowId, namespaceId } = operation;
+  return workflowId === null || namespaceId === null ? null : [workflowId, namespaceId];
+}
+
+/** A run that asks again goes on with the hold if it is open, and owns it from then on: a sign of life (rule 17). */
+export function goOnWith(account: Account, operation: ModelOperation): void {
+  const hold = operation.op === 'reserve' ? account.holds.get(operation.holdId) : undefined;
+  const owner = ownerIn(operation);
+  if (hold?.open !== true || hold.generation === null || owner === null) return;
+  if (owner.join(' ') === hold.owner?.join(' ')) return;
+  hold.owner = owner;
+  hold.epoch += 1;
 }
 
 /** A hold that no generation owns is shown as it was right after. */

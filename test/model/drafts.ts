@@ -62,7 +62,7 @@ const KINDS = {
   freeze: fc.record({ amount, cause: fc.nat(5), source: fc.nat(8), whole: fc.boolean() }),
   unfreeze: fc.record({ cause: fc.nat(5) }),
   rules: fc.record({ of: fc.constantFrom('plan', 'email', 'suspend', 'unsuspend') }),
-  again: fc.record({ back: fc.nat(30), altered: rarely }),
+  again: fc.record({ back: fc.nat(30), altered: rarely, moved: fc.boolean() }),
 };
 
 type Kinds = typeof KINDS;
@@ -112,7 +112,11 @@ const bucketsOf = (bits: number) => BUCKETS.filter((_, n) => (bits >> n) % 2 ===
 export function operationOf(draft: Draft, hand: Hand): ModelOperation | null {
   if (draft.kind === 'again') {
     const asked = hand.asked.at(-1 - (draft.back % Math.max(1, hand.asked.length)));
-    return asked === undefined ? null : { ...asked, ...(draft.altered ? { hash: `${asked.hash}!` } : {}) };
+    if (asked === undefined) return null;
+    // A run in another namespace asks the same.
+    const moved =
+      draft.moved && 'namespaceId' in asked ? { namespaceId: `namespace-${hand.asked.length}` } : {};
+    return { ...asked, ...moved, ...(draft.altered ? { hash: `${asked.hash}!` } : {}) };
   }
   const name = `${hand.asked.length}`;
   const keyed = { key: `req:${name}`, hash: draft.kind };

@@ -63,7 +63,8 @@ export async function playHistory({ database, processes, weights, seed }: Histor
     const { ledger } = processes[number % processes.length] ?? {};
     for (const draft of plan.filter((_, n) => n % CLIENTS === number)) {
       hand.model.now = Date.now() * 1000;
-      const operation = operationOf(draft, hand);
+      // A new owner is no row of the journal, so nothing would say where in the order it came.
+      const operation = operationOf(draft.kind === 'again' ? { ...draft, moved: false } : draft, hand);
       if (operation === null || ledger === undefined) continue;
       hand.asked.push(operation);
       const invokedMs = performance.now();

@@ -2,7 +2,7 @@ import type { GrantOperation, Operation, Reply } from '../../db/operations';
 import type { SettleStep, Settlement } from '../../domain/settle';
 import { type Account, openHolds, repayDebts, spendOrder, move, totals, type Move } from './account';
 import { microsOf, type Micros } from './instants';
-import { decide, type Decision, holdState } from './decisions';
+import { decide, type Decision, goOnWith, holdState } from './decisions';
 
 /**
  * The rules that money depends on, once more and in the plainest way: what every operation answers and what becomes of the
@@ -63,6 +63,7 @@ function answer(account: Account, operation: ModelOperation, now: Micros): Model
   const known = account.answers.get(operation.key);
   if (known !== undefined) {
     const same = known.hash === operation.hash;
+    if (same) goOnWith(account, operation);
     const stored: ModelReply = same
       ? { ...known.reply, status: statusOf(known.reply) }
       : { status: 'idempotency_conflict' };

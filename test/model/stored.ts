@@ -64,6 +64,8 @@ interface StoredHold {
   lots_captured: number[];
   open: boolean;
   epoch: number;
+  workflow_id: string | null;
+  namespace_id: string | null;
   opened_at: string;
   expires_at: string | null;
   closed_at: string | null;
@@ -139,6 +141,7 @@ function storedState(stored: Stored) {
       ...{ released: h.released, forfeited: h.forfeited, refunded: h.refunded },
       open: h.open,
       epoch: h.epoch,
+      owner: ownerOf(h),
       openedAt: microsOf(h.opened_at),
       until: orNever(h.expires_at),
       closedAt: orNever(h.closed_at),
@@ -162,6 +165,10 @@ function storedState(stored: Stored) {
     claimed: stored.claimed ?? [],
     keys: (stored.keys ?? []).map(({ key, request_hash: hash, seq }) => ({ key, hash, seq })),
   };
+}
+
+function ownerOf({ workflow_id: workflow, namespace_id: namespace }: StoredHold): [string, string] | null {
+  return workflow === null || namespace === null ? null : [workflow, namespace];
 }
 
 /** How the model's account ought to be stored. */

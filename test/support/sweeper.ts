@@ -22,7 +22,7 @@ export interface Sweeper {
 }
 
 /** Nobody is given time: whatever could be taken notice of is. */
-const AT_ONCE: SweepAges = { overdueMs: 0, undrainedMs: 0, closedForMs: 0, unknownFromMs: 0 };
+const AT_ONCE: SweepAges = { overdueMs: 0, undrainedMs: 0, unseenMs: 0, closedForMs: 0, unknownFromMs: 0 };
 const BUNDLE = path.join(__dirname, '..', '..', 'dist', 'workflow-bundle.js');
 
 export async function startSweeper(engine: Engine): Promise<Sweeper> {

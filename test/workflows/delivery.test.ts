@@ -1,6 +1,7 @@
 import { WorkflowNotFoundError } from '@temporalio/client';
 import { startProxy, targetOf, type Proxy } from '../support/proxy';
 import { type Engine, eventually, type Generation, type Problem, startEngine } from '../support/engine';
+import { type Sweeper, startSweeper } from '../support/sweeper';
 import { SIGNALS, UPDATES } from '../../workflows/contract';
 import { runAudit } from '../../db/audit';
 
@@ -252,6 +253,59 @@ test('a run whose history grew long goes on in another with the same hold', asyn
   });
   expect(update).toEqual({ ok: true });
   expect(await read(id)).toMatchObject({ status: 'succeeded', credits: { captured: 96 } });
+});
+
+describe('the sweep', () => {
+  let sweeper: Sweeper;
+  beforeAll(async () => {
+    sweeper = await startSweeper(engine);
+  });
+  afterAll(() => sweeper.stop());
+
+  const left = (id: string, body: Record<string, unknown>) =>
+    knex()('holdfast.reports').insert({
+      ...{ account_id: account, generation_id: id, report_id: body['id'], body: JSON.stringify(body) },
+      outcome: 'pending',
+    });
+  const outcomes = async (id: string) =>
+    (await knex()('holdfast.reports').where({ generation_id: id }).orderBy('report_id')).map(
+      ({ outcome, untold }: { outcome: string; untold: boolean }) => [outcome, untold],
+    );
+
+  test('acts on what was left, also where the workflow is gone, before the hold is freed for that', async () => {
+    const [alive, gone, ended, never] = [await begun(), await begun(), await begun(), await begun()];
+    const report = { kind: 'complete', id: 'left', outputs: FOUR, final: true };
+    await workflow(gone).terminate('somebody in the UI');
+    await send(ended, 'fail', { code: 'oom', message: '' });
+    for (const id of [alive, gone, ended]) await left(id, report);
+    await left(never, { kind: 'nothing', id: 'left' });
+    const { reports, holds } = await sweeper.pass();
+    expect(reports).toMatchObject({ acted: 4, failed: 0, next: null });
+    expect(holds.freed).toBe(0);
+    expect(await workflow(alive).result()).toMatchObject({ status: 'succeeded' });
+    for (const id of [alive, gone])
+      expect(await read(id)).toMatchObject({ status: 'succeeded', credits: { captured: 96 } });
+    expect(await outcomes(alive)).toEqual([['applied', false]]);
+    expect((await read(ended)).lateReports).toMatchObject([{ reportId: 'left' }]);
+    expect((await items(ended)).map(({ kind }) => kind)).toEqual(['late_report']);
+    expect(await outcomes(never)).toEqual([['rejected', false]]);
+    await send(never, 'cancel');
+  });
+
+  test('tells a workflow what it was not told, when Temporal is there again', async () => {
+    const id = await begun();
+    temporal.cut();
+    expect((await complete(id)).status).toBe(200);
+    await eventually(
+      () => outcomes(id),
+      ([row]) => row?.[0] === 'applied',
+    );
+    temporal.mend();
+    await knex()('holdfast.reports').where({ generation_id: id }).update({ untold: true });
+    expect((await sweeper.pass()).reports).toMatchObject({ told: 1, failed: 0 });
+    expect(await workflow(id).result()).toMatchObject({ status: 'succeeded' });
+    expect(await outcomes(id)).toEqual([['applied', false]]);
+  });
 });
 
 test('after all of it the books are in order', async () => {

@@ -27,8 +27,11 @@ test('there are histories of every way a generation, an account, a test clock an
     'generation-succeeded.json',
     'generation-timeout.json',
     'generation-unchecked-reports.json',
+    'sweep-freed.json',
+    'sweep-lost-namespace.json',
     'sweep-pass.json',
     'sweep-rings.json',
+    'sweep-stopped.json',
   ]);
 });
 

@@ -113,7 +113,8 @@ describe('a hold', () => {
     await workflow(id).terminate();
     const hold = { account, holdId: holdIdOf(id), cause: 'engine' as const };
     const { rows } = await sql('SELECT epoch FROM ledger.holds WHERE hold_id = ?', [hold.holdId]);
-    await sweeper.ledger.assertHoldOpen(account, hold.holdId);
+    const run = { workflowId: id, namespaceId: await namespaceId(engine.temporal) };
+    await sweeper.ledger.assertHoldOpen({ account, holdId: hold.holdId, ...run });
     const reply = await sweeper.ledger.run(account, {
       op: 'release',
       key: `sys:release:${hold.holdId}`,
@@ -189,22 +190,25 @@ describe('whose hold it is', () => {
     const client = engine.temporal;
     const hold = { ...asked, namespaceId: await namespaceId(client) };
     const nobody = { workflowId: 'sweep-of-another-life', runId: '00000000-0000-4000-8000-000000000000' };
-    const forgetful = createOwners({ client, ...ages }, { known: nobody, nowMs: Date.now() });
+    const forgetful = createOwners(
+      { client, ...ages },
+      { known: nobody, nowMs: Date.now(), lost: new Set() },
+    );
     expect(await forgetful.verdictOn(hold)).toBe('unclear');
     await sweeper.pass();
     const { runId } = await workflow(sweeper.lastPass()).describe();
     const known = { workflowId: sweeper.lastPass(), runId };
-    const sane = createOwners({ client, ...ages }, { known, nowMs: Date.now() });
+    const sane = createOwners({ client, ...ages }, { known, nowMs: Date.now(), lost: new Set() });
     expect(await sane.verdictOn(hold)).toBe('gone');
     expect(await sane.verdictOn({ ...hold, ageMs: HOUR_MS - 1 })).toBe('alive');
   });
 
-  test('stays unclear while the server cannot be reached', async () => {
+  test('stays unclear while the server cannot be reached, also where its namespace was declared lost', async () => {
     const hold = { ...asked, namespaceId: await namespaceId(engine.temporal) };
     const connection = Connection.lazy({ address: '127.0.0.1:1' });
     const owners = createOwners(
       { client: new Client({ connection }), ...ages },
-      { known: { workflowId: 'x', runId: 'x' }, nowMs: Date.now() },
+      { known: { workflowId: 'x', runId: 'x' }, nowMs: Date.now(), lost: new Set([hold.namespaceId]) },
     );
     expect(await owners.verdictOn(hold)).toBe('unclear');
     await connection.close();
@@ -366,6 +370,11 @@ describe('the schedule', () => {
     expect(spec.intervals?.map(({ every }) => every)).toEqual([86_400_000]);
     expect([policies.overlap, state.paused]).toEqual(['SKIP', true]);
     await schedule().unpause();
+  });
+
+  test('ends a pass that hangs, so that it is not the last', async () => {
+    const { action } = await schedule().describe();
+    expect(action.workflowRunTimeout).toBe(1_800_000);
   });
 
   test('has the worker sweep with nobody asking', async () => {

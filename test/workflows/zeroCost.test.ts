@@ -13,6 +13,9 @@ let sweeper: Sweeper;
 beforeAll(async () => {
   engine = await startEngine();
   await storeOpenStudio(engine.database);
+  // A process may go on for a moment with the catalogs it knows.
+  const known = () => engine.call('GET', `/v1/catalogs/${OPEN_STUDIO}`);
+  await eventually(known, ({ status }) => status === 200);
   sweeper = await startSweeper(engine);
 });
 afterAll(async () => {

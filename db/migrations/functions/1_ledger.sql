@@ -454,6 +454,17 @@ BEGIN
           -- The stored answer byte for byte, and the hold as it is now (rule 5).
           reply := CASE WHEN answers[x].request_hash <> op ->> 'hash' THEN conflict
                         ELSE answers[x].answer::jsonb - 'facts' || jsonb_build_object('answer', answers[x].answer) END;
+          -- The run that goes on with an open hold is its owner from now on (rule 17), which is a sign of life.
+          h := holds[array_position(hold_ids, op ->> 'holdId')];
+          IF op ->> 'op' = 'reserve' AND h.open AND h.generation_id IS NOT NULL AND answers[x].request_hash = op ->> 'hash'
+             AND op ->> 'workflowId' IS NOT NULL AND (op ->> 'workflowId', op ->> 'namespaceId') <> (h.workflow_id, h.namespace_id) THEN
+            h.workflow_id := op ->> 'workflowId';
+            h.namespace_id := op ->> 'namespaceId';
+            h.epoch := h.epoch + 1;
+            holds[array_position(hold_ids, h.hold_id)] := h;
+            UPDATE ledger.holds SET workflow_id = h.workflow_id, namespace_id = h.namespace_id, epoch = h.epoch
+             WHERE account_id = h.account_id AND hold_id = h.hold_id;
+          END IF;
           replies := replies || (reply || jsonb_build_object('replayed', true,
             'hold', ledger.hold_state(holds[array_position(hold_ids, op ->> 'holdId')])));
           CONTINUE;
@@ -1104,9 +1115,9 @@ BEGIN
        WHERE account_id = l.account_id AND lot_no = l.lot_no;
     END LOOP;
     FOREACH h IN ARRAY holds_new LOOP
-      INSERT INTO ledger.holds (account_id, hold_id, generation_id, amount, held, captured, lots, lots_held, lots_captured, open, workflow_id,
+      INSERT INTO ledger.holds (account_id, hold_id, generation_id, amount, held, captured, lots, lots_held, lots_captured, open, epoch, workflow_id,
                                 namespace_id, opened_at, overdue_at, closed_at, expires_at, work, counts)
-      VALUES (h.account_id, h.hold_id, h.generation_id, h.amount, h.held, h.captured, h.lots, h.lots_held, h.lots_captured, h.open, h.workflow_id,
+      VALUES (h.account_id, h.hold_id, h.generation_id, h.amount, h.held, h.captured, h.lots, h.lots_held, h.lots_captured, h.open, h.epoch, h.workflow_id,
               h.namespace_id, h.opened_at, h.overdue_at, h.closed_at, h.expires_at, h.work, h.counts);
     END LOOP;
     FOREACH h IN ARRAY holds_moved LOOP
@@ -1236,11 +1247,14 @@ BEGIN
   RETURN clock_timestamp() > p_before AND NOT EXISTS (SELECT FROM ledger.op_keys WHERE account_id = p_account AND key = p_key);
 END $$;
 
--- Says that a run is about to submit the hold's work; false if the hold is no longer open (rule 5). Moves the epoch.
-CREATE FUNCTION ledger.assert_hold_open(p_account text, p_hold text) RETURNS boolean
+-- Says that a run goes on with the hold's work, and which: it is the hold's owner from now on (rule 17). False if the hold is no
+-- longer open (rule 5). Moves the epoch. Without a namespace, as older binaries call it, the owner stays.
+CREATE FUNCTION ledger.assert_hold_open(p_account text, p_hold text, p_workflow text DEFAULT NULL, p_namespace text DEFAULT NULL) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 BEGIN
   PERFORM FROM ledger.accounts WHERE account_id = p_account FOR NO KEY UPDATE; -- as everything that changes an account does
-  UPDATE ledger.holds SET epoch = epoch + 1 WHERE account_id = p_account AND hold_id = p_hold AND open;
+  UPDATE ledger.holds
+     SET epoch = epoch + 1, workflow_id = coalesce(p_workflow, workflow_id), namespace_id = coalesce(p_namespace, namespace_id)
+   WHERE account_id = p_account AND hold_id = p_hold AND open;
   RETURN FOUND;
 END $$;

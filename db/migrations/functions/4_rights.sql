@@ -4,7 +4,7 @@ GRANT SELECT ON ledger.lines, ledger.events TO holdfast_app;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA ledger FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
   ledger.apply(jsonb), ledger.open_account(text, jsonb, timestamptz), ledger.move_clock(text, timestamptz), ledger.move_clocks(jsonb),
-  ledger.assert_hold_open(text, text), ledger.nothing_held(text, text, timestamptz),
+  ledger.assert_hold_open(text, text, text, text), ledger.nothing_held(text, text, timestamptz),
   ledger.claim_key(text, text, text), ledger.keep_answer(text, text, text, int, bytea), ledger.free_key(text, text),
   ledger.snapshot(text), ledger.balance(text),
   ledger.ensure_partitions(int), ledger.months_ahead(),
@@ -20,7 +20,8 @@ GRANT SELECT ON
   ledger.freezes, ledger.members, ledger.counters, ledger.openings, ledger.opening_holds, ledger.audit_marks, ledger.archives,
   ledger.lines, ledger.events,
   holdfast.catalogs, holdfast.quotes, holdfast.inbox, holdfast.provider_jobs, holdfast.reports, holdfast.operations_items,
-  holdfast.test_clocks, holdfast.usage_spans, holdfast.usage_sums, holdfast.processes
+  holdfast.test_clocks, holdfast.usage_spans, holdfast.usage_sums, holdfast.processes, holdfast.passes,
+  holdfast.lost_namespaces
   TO holdfast_read;
 GRANT SELECT (account_id, key, request_hash, claims, claimed_at, status) ON ledger.kept_answers TO holdfast_read;
 GRANT SELECT (api_key, key, request_hash, status, created_at) ON holdfast.request_keys TO holdfast_read;
