@@ -1,8 +1,10 @@
 import type { CatalogStore } from '../db/catalogs';
-import type { PaywallFacts, StoredAnswer } from '../db/reservations';
+import type { FutureFacts, PaywallFacts, StoredAnswer } from '../db/reservations';
+import type { Catalog } from '../domain/catalog';
 import { type MilliCredits, milli, toCredits } from '../domain/credits';
 import { generationBody } from '../domain/generation';
-import { paywall } from '../domain/paywall';
+import { type Paywall, paywall } from '../domain/paywall';
+import { paywallV1 } from '../domain/paywallV1';
 import { problemDocument, problemKind } from './problems';
 import type { TextAnswer } from './route';
 
@@ -45,13 +47,14 @@ function refused(answer: StoredAnswer, catalogs: CatalogStore): Promise<TextAnsw
   return renderRefusal(catalogs, { ...answer, catalogVersion: answer.facts.generation.catalogVersion });
 }
 
+type StoredRefusal = Pick<StoredAnswer, 'status' | 'required' | 'spendable' | 'limited' | 'left' | 'debt'> & {
+  facts: PaywallFacts & FutureFacts;
+};
+
 /** A refusal that was decided under the lock, with everything a paywall shows. */
 export async function renderRefusal(
   catalogs: CatalogStore,
-  answer: Pick<StoredAnswer, 'status' | 'required' | 'spendable' | 'limited'> & {
-    facts: PaywallFacts;
-    catalogVersion: number;
-  },
+  answer: StoredRefusal & { catalogVersion: number },
 ): Promise<TextAnswer> {
   const { facts, status, catalogVersion, limited } = answer;
   const version = await catalogs.version(facts.catalog, catalogVersion);
@@ -59,25 +62,7 @@ export async function renderRefusal(
   const code = status === 'applied' ? 'internal' : status;
   const required = milli(answer.required ?? facts.required);
   const spendable = milli(answer.spendable ?? 0);
-  const wall = paywall({
-    catalog: version.catalog,
-    plan: facts.plan,
-    subscriptionActive: facts.subscribed,
-    role: facts.role ?? null,
-    // An answer from before paywalls looked at debts and at what was asked of a limit keeps its bytes.
-    ...(limited === undefined
-      ? {}
-      : { limited: { ...limited, ...(facts.debt === undefined ? { units: 0 } : {}) } }),
-    debtMilli: milli(facts.debt ?? 0),
-    requiredMilli: required,
-    availableMilli: spendable,
-    requiredPlan: facts.requiredPlan,
-    excluded: facts.excluded,
-    nextRefresh:
-      facts.nextRefresh === null
-        ? null
-        : { at: facts.nextRefresh.at, amountMilli: milli(facts.nextRefresh.amountMilli) },
-  });
+  const wall = wallOf(answer, { catalog: version.catalog, required, spendable });
   const document = problemDocument(code, {
     detail: limited === undefined ? (facts.refusalDetail ?? shortOf(required, spendable)) : limitOf(limited),
     extensions: {
@@ -87,6 +72,39 @@ export async function renderRefusal(
     },
   });
   return { status: problemKind(code).status, text: JSON.stringify(document) };
+}
+
+function wallOf(
+  { facts, limited, left, debt }: StoredRefusal,
+  { catalog, required, spendable }: { catalog: Catalog; required: MilliCredits; spendable: MilliCredits },
+): Paywall {
+  const { coming, upgrade, nextRefresh } = facts;
+  const common = {
+    catalog,
+    plan: facts.plan,
+    subscriptionActive: facts.subscribed,
+    role: facts.role ?? null,
+    requiredMilli: required,
+    availableMilli: spendable,
+    requiredPlan: facts.requiredPlan,
+    excluded: facts.excluded,
+  };
+  if (coming !== undefined && upgrade !== undefined)
+    return paywall({
+      ...{ ...common, coming, upgrade, left: left ?? [] },
+      debtMilli: milli(debt ?? 0),
+      ...(limited === undefined ? {} : { limited }),
+    });
+  return paywallV1({
+    ...common,
+    // An answer from before paywalls looked at debts and at what was asked of a limit keeps its bytes.
+    ...(limited === undefined
+      ? {}
+      : { limited: { ...limited, ...(facts.debt === undefined ? { units: 0 } : {}) } }),
+    debtMilli: milli(facts.debt ?? 0),
+    nextRefresh:
+      nextRefresh === null ? null : { at: nextRefresh.at, amountMilli: milli(nextRefresh.amountMilli) },
+  });
 }
 
 /** What each refusal shows beside its paywall. */

@@ -41,6 +41,8 @@ export interface CatalogStore {
   refused(atMs: number): Promise<RefusedVersion[]>;
   /** The versions that come into force after an instant, in their order. */
   scheduled(catalog: string, atMs: number): Promise<Scheduled[]>;
+  /** The version in force at an instant, and those that come into force after it, in their order. */
+  inForceFrom(catalog: string, atMs: number): Promise<[CatalogVersion, ...CatalogVersion[]]>;
   /** When a version that is published already takes the plan away; null: none does. */
   planLeavesAt(of: { catalog: string; plan: string }, atMs: number): Promise<Instant | null>;
 }
@@ -153,8 +155,7 @@ export function createCatalogStore({ pool }: { pool: Pool }): CatalogStore {
   }
 
   async function laterThan(catalog: string, atMs: number): Promise<CatalogRow[]> {
-    const { inForce = [] } = (await listed()).get(catalog) ?? {};
-    return inForce.filter(({ fromMs }) => fromMs > atMs).map(({ row }) => row);
+    return after((await listed()).get(catalog), atMs);
   }
 
   return {
@@ -162,6 +163,12 @@ export function createCatalogStore({ pool }: { pool: Pool }): CatalogStore {
       const row = inForceAt((await listed()).get(catalog), atMs);
       if (row === undefined) throw new UnknownCatalog(`there is no catalog ${catalog}`);
       return load(row);
+    },
+    async inForceFrom(catalog, atMs) {
+      const versions = (await listed()).get(catalog);
+      const row = inForceAt(versions, atMs);
+      if (row === undefined) throw new UnknownCatalog(`there is no catalog ${catalog}`);
+      return [await load(row), ...(await Promise.all(after(versions, atMs).map(load)))];
     },
     async version(catalog, version) {
       const row = (await listed()).get(catalog)?.all.find((one) => one.version === version);
@@ -205,6 +212,10 @@ function versionsOf(all: CatalogRow[]): Versions {
     untilMs = fromMs;
   }
   return { all, inForce };
+}
+
+function after(versions: Versions | undefined, atMs: number): CatalogRow[] {
+  return (versions?.inForce ?? []).filter(({ fromMs }) => fromMs > atMs).map(({ row }) => row);
 }
 
 /** A first version always applies. */

@@ -1,16 +1,15 @@
 import type { Knex } from 'knex';
 import { DEFAULT_MAX_OPEN_GENERATIONS, type Instant, type Snapshot } from '../domain/account';
-import { nextRefresh } from '../domain/balance';
 import { type MilliCredits, milli } from '../domain/credits';
 import { generationId, holdIdOf } from '../domain/ids';
-import { type Count, countsOf, countsUntil, roleOf } from '../domain/limits';
+import { type Count, countsOf, countsUntil } from '../domain/limits';
+import type { Spendable } from '../domain/outlook';
 import type { Priced } from '../domain/prices';
 import type { Refusal } from '../domain/refusals';
 import { decide, type QuoteTerms, type ReservationRequest } from '../domain/reservation';
-import { hasSubscription } from '../domain/settle';
 import type { CatalogStore, CatalogVersion } from './catalogs';
 import { type ClockReading, reserveBefore } from './databaseClock';
-import type { Ledger } from './ledger';
+import type { BuildContext, Ledger } from './ledger';
 import type {
   ChargeOperation,
   Draw,
@@ -21,7 +20,7 @@ import type {
   Reply,
 } from './operations';
 import { findQuote } from './quotes';
-import { type PaywallFacts, paywallFacts } from './reservations';
+import { type FutureFacts, futureFacts, type PaywallFacts, paywallFacts } from './reservations';
 
 /** Holds and charges without a workflow: straight from a request to the ledger, in one call. */
 
@@ -71,10 +70,13 @@ export interface StoredTake {
   debt: number;
   required?: number;
   spendable?: number;
+  left?: Spendable[];
   limited?: Count & { used: number };
   after?: HoldState & { draws: Draw[] };
   /** The paywall's are there where it was refused. */
-  facts: { v: 1; id: string; excluded: string[] } & Partial<PaywallFacts & { catalogVersion: number }>;
+  facts: { v: 1; id: string; excluded: string[] } & Partial<
+    PaywallFacts & FutureFacts & { catalogVersion: number }
+  >;
 }
 
 export function createLeases({
@@ -98,10 +100,9 @@ export function createLeases({
       const { account } = request;
       const found = await quoted(request);
       let taking: Taking | null = null;
-      const reply = await ledger.run(account, ({ snapshot, reading, catalog }) => {
+      const reply = await ledger.run(account, ({ snapshot, reading, catalog, coming }) => {
         taking = takingOf({
-          request,
-          snapshot,
+          ...{ request, snapshot, coming },
           terms: found?.catalog ?? catalog,
           quote: found?.quote ?? null,
         });
@@ -127,7 +128,7 @@ type Taking =
       counts: Count[];
       maxOpen: number;
       catalogVersion: number;
-      paywall: PaywallFacts;
+      paywall: PaywallFacts & FutureFacts;
       work: HeldWork;
     }
   | { kind: 'refused'; refusal: Refusal; priced: Priced | null }
@@ -139,11 +140,12 @@ function takingOf(options: {
   snapshot: Snapshot;
   terms: CatalogVersion;
   quote: QuoteTerms | null;
+  coming: BuildContext['coming'];
 }): Taking {
-  const { request, snapshot, terms, quote } = options;
+  const { request, snapshot, terms, quote, coming } = options;
   const { what, kind } = request;
   const member = request.member ?? null;
-  if ('credits' in what) return ofAmount(what.credits, { snapshot, terms, request });
+  if ('credits' in what) return ofAmount(what.credits, { snapshot, terms, request, coming });
   if ('quote' in what && quote === null) {
     const detail = `There is no quote ${what.quote} for this account; ask for one, or name an action.`;
     return { kind: 'refused', refusal: { code: 'unknown_quote', path: 'quote', detail }, priced: null };
@@ -171,15 +173,21 @@ function takingOf(options: {
   // A hold takes the most it may come to, a charge what it costs.
   const amount = milli(kind === 'hold' ? priced.ceilingMilli : priced.creditsMilli);
   if (kind === 'hold' && amount === 0) return { kind: 'free' };
+  const { catalog } = terms;
+  const counts = countsOf({ snapshot, catalog, priced, member, amount });
+  const future = futureFacts({ snapshot, catalog, counts, coming });
   return {
     kind: 'takes',
     amount,
     excluded,
     gated: gate !== null,
-    counts: countsOf({ snapshot, catalog: terms.catalog, priced, member, amount }),
+    counts,
     maxOpen,
     catalogVersion,
-    paywall: paywallFacts({ snapshot, catalog: terms.catalog, decision, member, required: amount }),
+    paywall: {
+      ...paywallFacts({ snapshot, catalog, decision, future, member, required: amount }),
+      ...future,
+    },
     work: { ...namesOf(request), action: priced.action, model: priced.model, params: priced.params },
   };
 }
@@ -187,9 +195,14 @@ function takingOf(options: {
 /** A bare amount has no price, no gate and no excluded bucket; the account must be in good standing all the same. */
 function ofAmount(
   amount: MilliCredits,
-  options: { snapshot: Snapshot; terms: CatalogVersion; request: TakeRequest },
+  options: {
+    snapshot: Snapshot;
+    terms: CatalogVersion;
+    request: TakeRequest;
+    coming: BuildContext['coming'];
+  },
 ): Taking {
-  const { snapshot, terms, request } = options;
+  const { snapshot, terms, request, coming } = options;
   const { rules } = snapshot;
   const { lateWork } = request;
   if (rules.suspended && lateWork === undefined) {
@@ -200,6 +213,8 @@ function ofAmount(
   const member = request.member ?? null;
   const excluded = lateWork?.excluded ?? [];
   const counts = countsOf({ snapshot, catalog, priced: null, member, amount });
+  const future = futureFacts({ snapshot, catalog, counts, coming });
+  const decision = { excluded, gate: null, priced: { requiredPlan: null } };
   return {
     kind: 'takes',
     amount,
@@ -209,16 +224,8 @@ function ofAmount(
     maxOpen: rules.maxOpen ?? DEFAULT_MAX_OPEN_GENERATIONS,
     catalogVersion: terms.version,
     paywall: {
-      catalog: catalog.catalog,
-      plan: rules.plan,
-      subscribed: hasSubscription(catalog, rules),
-      role: roleOf(snapshot, member),
-      requiredPlan: null,
-      excluded,
-      nextRefresh: nextRefresh({ snapshot, catalog, excluded, required: amount }),
-      required: amount,
-      refusalDetail: null,
-      debt: snapshot.debt,
+      ...paywallFacts({ snapshot, catalog, decision, future, member, required: amount }),
+      ...future,
     },
     work: lateWork?.work ?? namesOf(request),
   };

@@ -1,21 +1,29 @@
 import type { Pool } from 'pg';
 import { type BalanceSnapshot, type Instant, type Snapshot, toMs } from '../domain/account';
-import { moves, type Settlement, settle } from '../domain/settle';
+import type { Coming } from '../domain/outlook';
+import { dueSince, type Settlement, settleBy } from '../domain/settle';
 import { type BatchesOptions, createBatches, LedgerContended, MAX_ATTEMPTS } from './batches';
 import { type Carried, createCarrier, type Stop } from './carrier';
 import type { CatalogStore, CatalogVersion } from './catalogs';
 import { type ClockReading, onDatabaseClock } from './databaseClock';
 import { createLanes, type LanesOptions } from './lanes';
 import type { ApplyRequest, ApplyResult, Operation, Reply, TimedSnapshot } from './operations';
+import { createOutlooks } from './outlooks';
 import { throughReplacement } from './replacedFunctions';
 
 /** How to make an operation from the account as it is, for those that gates and prices decide; null withdraws. */
-export type Build = (context: Known & { catalog: CatalogVersion }) => Operation | null;
+export type Build = (context: BuildContext) => Operation | null;
 
 /** An account as it was read, and what time it was then. */
 export interface Known {
   snapshot: Snapshot;
   reading: ClockReading;
+}
+
+export interface BuildContext extends Known {
+  catalog: CatalogVersion;
+  /** What comes to the account by itself, and how it stands at these instants beside. */
+  coming: (also: readonly Instant[]) => Coming[];
 }
 
 type Aspect = 'plan' | 'holds' | 'grants';
@@ -98,16 +106,11 @@ function heardNow(snapshot: TimedSnapshot): Known {
   return { snapshot, reading: { databaseMs: toMs(snapshot.clock), heardMs: performance.now() } };
 }
 
-/** The earliest instant that something not settled yet may belong to; after a change of rules, when it was to wake next. */
-function dueSince({ now, nextDueAt, wakeAt }: Snapshot): number {
-  const [dueMs, wakeMs] = [toMs(nextDueAt), toMs(wakeAt)];
-  return Math.min(toMs(now), Number.isFinite(dueMs) ? dueMs : wakeMs);
-}
-
 export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps): Ledger {
   // Rules change rarely and the database checks their version under the lock, so a cached snapshot saves a
   // round trip and can never decide anything that no longer holds: a stale one is answered with a fresh one.
   const cached = new Map<string, Known>();
+  const outlookOf = createOutlooks();
 
   function remember(known: Known): Known {
     const { account, onTestClock } = known.snapshot;
@@ -176,9 +179,7 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
     let known = await recent(account);
     let fresh = false;
     for (let attempt = 0; attempt < MAX_ATTEMPTS && known !== null; attempt += 1) {
-      const { rules, now } = known.snapshot;
-      const catalog = await catalogs.inForce(rules.catalog, toMs(now));
-      const next = operation({ ...known, catalog });
+      const next = operation(await contextOf(known));
       if (next !== null) {
         const reply = await submit(account, next);
         if (reply?.status !== 'stale') return reply;
@@ -196,6 +197,13 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
     );
   }
 
+  async function contextOf(known: Known): Promise<BuildContext> {
+    const { snapshot } = known;
+    const versions = await catalogs.inForceFrom(snapshot.rules.catalog, toMs(snapshot.now));
+    const [catalog] = versions;
+    return { ...known, catalog, coming: (also) => outlookOf(snapshot, versions, also) };
+  }
+
   async function submit(account: string, operation: Operation): Promise<Reply | null> {
     const reply = await batches.submit(account, operation);
     // A machine that was suspended does not know for how long, and so not what time it is: it reads the clock anew.
@@ -203,22 +211,9 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
     return reply;
   }
 
-  /** What is due, by the catalog that was in force when it came due: how late it is settled changes nothing (rule 20). */
   async function due(known: Snapshot, touch: boolean): Promise<Settlement> {
-    const { catalog: id, planSource } = known.rules;
-    const nowMs = toMs(known.now);
-    // To a plan that nobody pays for things come with somebody who is there, and then they come now.
-    let atMs = planSource === 'free' ? nowMs : dueSince(known);
-    for (const { effectiveAt } of await catalogs.scheduled(id, atMs)) {
-      const untilMs = toMs(effectiveAt);
-      if (untilMs > nowMs) break;
-      const { catalog } = await catalogs.inForce(id, atMs);
-      const before = settle({ snapshot: known, catalog, touch: false, untilMs });
-      if (moves(before)) return before;
-      atMs = untilMs;
-    }
-    const { catalog } = await catalogs.inForce(id, nowMs);
-    return settle({ snapshot: known, catalog, touch });
+    const versions = await catalogs.inForceFrom(known.rules.catalog, dueSince(known));
+    return settleBy({ snapshot: known, versions, touch }).settlement;
   }
 
   async function settleAccount(account: string, { touch }: { touch: boolean }) {

@@ -2,6 +2,7 @@ import type { Instant, Snapshot } from '../domain/account';
 import type { MilliCredits } from '../domain/credits';
 import type { OrderedGeneration } from '../domain/generation';
 import type { Count } from '../domain/limits';
+import type { Spendable } from '../domain/outlook';
 import type { PlanGrant } from '../domain/planChange';
 import type { Settlement } from '../domain/settle';
 
@@ -289,6 +290,8 @@ export interface Reply {
   returned?: MilliCredits;
   forfeited?: MilliCredits;
   spendable?: MilliCredits;
+  /** Of a refusal that is kept: what can be spent on it, in spend order. */
+  left?: Spendable[];
   /** The counter that was too full. */
   limited?: Count & { used: number };
   draws?: Draw[];

@@ -25,13 +25,14 @@ interface Row {
   effective_at: string;
   expires_at: string;
   source: string;
+  over: boolean;
   granted: number;
   available: number;
   held: number;
 }
 
 // Instants as RFC 3339 text, as ledger.balance gives them: a Date would lose 'infinity' and microseconds.
-const LOTS = `SELECT lot, bucket, rank, to_jsonb(effective_at) #>> '{}' AS effective_at, to_jsonb(expires_at) #>> '{}' AS expires_at, source,
+const LOTS = `SELECT lot, bucket, rank, to_jsonb(effective_at) #>> '{}' AS effective_at, to_jsonb(expires_at) #>> '{}' AS expires_at, source, over,
        granted, available, held FROM ledger.lots_before(:account, :before)
  WHERE available > 0 OR held > 0 OR (NOT over AND expires_at < 'infinity')`;
 
@@ -54,6 +55,7 @@ export async function readBalanceBefore(
         effectiveAt: row.effective_at,
         expiresAt: row.expires_at,
         source: row.source,
+        over: row.over,
         granted: milli(row.granted),
         available: milli(row.available),
         held: milli(row.held),

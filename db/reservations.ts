@@ -1,12 +1,13 @@
 import type { Knex } from 'knex';
 import { type Snapshot, toMs } from '../domain/account';
-import { nextRefresh } from '../domain/balance';
 import type { Catalog } from '../domain/catalog';
 import { type MilliCredits, milli } from '../domain/credits';
 import type { OrderedGeneration } from '../domain/generation';
 import { generationId, holdIdOf, requestHash } from '../domain/ids';
 import type { Priced } from '../domain/prices';
 import { type Count, countsOf, countsUntil, roleOf } from '../domain/limits';
+import { type Coming, type Spendable, standingsOf } from '../domain/outlook';
+import { upgradeTerms, type UpgradeTerms } from '../domain/planChange';
 import type { Refusal } from '../domain/refusals';
 import { type Decision, decide, type QuoteTerms } from '../domain/reservation';
 import { hasSubscription } from '../domain/settle';
@@ -14,7 +15,7 @@ import type { GenerationInput } from '../workflows/contract';
 import type { CatalogStore, CatalogVersion } from './catalogs';
 import { type Arrival, reserveBefore } from './databaseClock';
 import { holdNow } from './holds';
-import type { Known, Ledger } from './ledger';
+import type { BuildContext, Known, Ledger } from './ledger';
 import type { KeptRefusal, ReserveOperation } from './operations';
 import { findQuote } from './quotes';
 
@@ -52,13 +53,17 @@ export interface StoredAnswer {
   amount?: number;
   required?: number;
   spendable?: number;
+  /** The account's debt then. */
+  debt?: number;
+  /** What can be spent, in spend order; absent from answers that were given before paywalls looked at it. */
+  left?: Spendable[];
   /** The counter that was too full. */
   limited?: Count & { used: number };
   draws?: { bucket: string; milli: number }[];
   facts: ReserveFacts;
 }
 
-export interface ReserveFacts extends PaywallFacts {
+export interface ReserveFacts extends PaywallFacts, FutureFacts {
   v: 1;
   generation: OrderedGeneration;
   /** Seconds the work may take before the hold raises an alert. */
@@ -78,11 +83,18 @@ export interface PaywallFacts {
   role?: 'owner' | 'member' | null;
   requiredPlan: string | null;
   excluded: string[];
+  /** For answers without `coming`, and for processes that read no other. */
   nextRefresh: { at: string; amountMilli: number } | null;
   required: number;
   refusalDetail: string | null;
   /** Absent from answers that were given before paywalls looked at it. */
   debt?: number;
+}
+
+/** What a paywall tells of the future; absent from answers that were given before settle was asked for it. */
+export interface FutureFacts {
+  coming?: Coming[];
+  upgrade?: UpgradeTerms;
 }
 
 /** The route whose body a generation's request is: part of the identity of its key (rule 1). */
@@ -127,23 +139,22 @@ export function createReservations(deps: ReservationDeps): Reservations {
     const temporalUrl = workflowId === null ? null : deps.temporalUrl(workflowId);
     const decisions: Decision[] = [];
 
-    const reply = await ledger.run(account, ({ snapshot, reading, catalog }) => {
+    const reply = await ledger.run(account, ({ snapshot, reading, catalog, coming }) => {
       const terms = found?.catalog ?? catalog;
       const decision = decideOn({ input, snapshot, terms, quote: found?.quote ?? null });
       decisions.push(decision);
       if (decision.kind === 'refused') return null;
-      const facts = factsOf({ input, snapshot, terms, decision, workflowId, temporalUrl });
+      const amount = decision.priced.ceilingMilli;
+      const member = input.request.member ?? null;
+      const counts = countsOf({
+        ...{ snapshot, catalog: terms.catalog, priced: decision.priced, member, amount },
+      });
+      const future = futureFacts({ snapshot, catalog: terms.catalog, counts, coming });
+      const facts = factsOf({ input, snapshot, terms, decision, future, workflowId, temporalUrl });
       const { namespaceId } = deps;
       return reserveOperation({
-        key,
-        hash,
-        facts,
-        decision,
-        snapshot,
-        reserveBefore: reserveBefore(reading, arrival),
-        workflowId,
-        namespaceId,
-        catalog: terms.catalog,
+        ...{ key, hash, facts, future, decision, counts },
+        ...{ snapshot, reserveBefore: reserveBefore(reading, arrival), workflowId, namespaceId },
       });
     });
     if (reply === null) return { kind: 'unknown_account' };
@@ -218,10 +229,11 @@ function factsOf(options: {
   snapshot: Snapshot;
   terms: CatalogVersion;
   decision: UnderLock;
+  future: Required<FutureFacts>;
   workflowId: string | null;
   temporalUrl: string | null;
 }): ReserveFacts {
-  const { input, snapshot, terms, decision, workflowId, temporalUrl } = options;
+  const { input, snapshot, terms, decision, future, workflowId, temporalUrl } = options;
   const { account, key, request } = input;
   const { priced, provider } = decision;
   return {
@@ -230,6 +242,7 @@ function factsOf(options: {
       snapshot,
       catalog: terms.catalog,
       decision,
+      future,
       member: request.member ?? null,
       required: priced.ceilingMilli,
     }),
@@ -261,23 +274,44 @@ function factsOf(options: {
 export function paywallFacts(options: {
   snapshot: Snapshot;
   catalog: Catalog;
-  decision: UnderLock;
+  decision: Pick<UnderLock, 'gate' | 'excluded'> & { priced: Pick<Priced, 'requiredPlan'> };
+  future: Required<FutureFacts>;
   member: string | null;
   required: MilliCredits;
 }): PaywallFacts {
-  const { snapshot, catalog, decision, member, required } = options;
+  const { snapshot, catalog, decision, future, member, required } = options;
+  const { excluded, gate, priced } = decision;
+  const { debt } = snapshot;
+  const standings = standingsOf({ coming: future.coming, left: [], debtMilli: debt, excluded });
+  const next =
+    standings.find(({ amountMilli }) => amountMilli >= required) ??
+    standings.find(({ refreshed }) => refreshed);
   return {
     catalog: catalog.catalog,
     plan: snapshot.rules.plan,
     subscribed: hasSubscription(catalog, snapshot.rules),
     role: roleOf(snapshot, member),
-    requiredPlan: decision.priced.requiredPlan,
-    excluded: decision.excluded,
-    nextRefresh: nextRefresh({ snapshot, catalog, excluded: decision.excluded, required }),
+    requiredPlan: priced.requiredPlan,
+    excluded,
+    nextRefresh: next === undefined ? null : { at: next.at, amountMilli: next.amountMilli },
     required,
-    refusalDetail: decision.gate?.detail ?? null,
-    debt: snapshot.debt,
+    refusalDetail: gate?.detail ?? null,
+    debt,
   };
+}
+
+/** What a refusal would be told of the future: what settle will do, also when the limits of these counts start anew. */
+export function futureFacts(options: {
+  snapshot: Snapshot;
+  catalog: Catalog;
+  counts: readonly Count[];
+  coming: BuildContext['coming'];
+}): Required<FutureFacts> {
+  const { snapshot, catalog, counts, coming } = options;
+  const resets = counts.flatMap(({ limit, resetsAt }) =>
+    limit === null || resetsAt === null ? [] : [resetsAt],
+  );
+  return { coming: coming([...new Set(resets)]), upgrade: upgradeTerms({ snapshot, catalog }) };
 }
 
 /** Work done by the pipeline itself has a deadline; the database makes an instant of it, as it makes those that heartbeats move it to. */
@@ -290,25 +324,25 @@ function reserveOperation(options: {
   key: string;
   hash: string;
   facts: ReserveFacts;
+  future: Required<FutureFacts>;
   decision: UnderLock;
+  counts: Count[];
   snapshot: Snapshot;
   reserveBefore: string;
   workflowId: string | null;
   namespaceId: string;
-  catalog: Catalog;
 }): ReserveOperation {
-  const { key, hash, facts, decision, snapshot, reserveBefore, workflowId, namespaceId, catalog } = options;
-  const amount = milli(decision.priced.ceilingMilli);
-  const { member } = facts.generation;
-  const counts = countsOf({ snapshot, catalog, priced: decision.priced, member, amount });
+  const { key, hash, facts, future, decision, counts } = options;
+  const { snapshot, reserveBefore, workflowId, namespaceId } = options;
   const until = countsUntil(counts);
   return {
     op: 'reserve',
     key: `req:${key}`,
     hash,
     facts: { ...facts },
+    ifRefused: { ...future },
     rulesVersion: snapshot.rulesVersion,
-    amount,
+    amount: milli(decision.priced.ceilingMilli),
     ...(counts.length === 0 ? {} : { counts }),
     ...(until === null ? {} : { countsUntil: until }),
     holdId: holdIdOf(facts.generation.id),

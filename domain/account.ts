@@ -117,6 +117,8 @@ export interface LotView {
   effectiveAt: Instant;
   expiresAt: Instant;
   source: string;
+  /** It was ended, perhaps before its time, though something of it may still be held. */
+  over: boolean;
   granted: MilliCredits;
   available: MilliCredits;
   held: MilliCredits;

@@ -1,10 +1,11 @@
 import { type BalanceSnapshot, type Instant, type LotView, rfc3339, type Snapshot, toMs } from './account';
-import { cycleNumber, cycleStart, nextMidnight } from './calendar';
+import { cycleNumber, cycleStart } from './calendar';
 import type { Bucket, Catalog } from './catalog';
 import { add, type MilliCredits, milli, toCredits } from './credits';
 import type { LimitsShown } from './limits';
+import { type Coming, outlook, standingsOf } from './outlook';
 import { paywallWays } from './paywall';
-import { allotment, hasSubscription, noticeSeconds } from './settle';
+import { hasSubscription, type InForce, noticeSeconds } from './settle';
 
 /** What the customer's counter shows: the balance of `api.md`, from a settled snapshot. Pure. */
 
@@ -13,53 +14,13 @@ export interface Refresh {
   amountMilli: MilliCredits;
 }
 
-/** When a bucket is filled again, and with how much; null where it is not. */
-export function bucketRefresh(options: {
-  bucket: Bucket;
-  snapshot: Snapshot;
-  catalog: Catalog;
-}): Refresh | null {
-  const { bucket, snapshot, catalog } = options;
-  const { rules } = snapshot;
-  const amountMilli = allotment({ bucket, catalog, rules });
-  if (bucket.refresh === null || amountMilli === 0) return null;
-  const nowMs = toMs(snapshot.now);
-  if (bucket.refresh === 'day') {
-    // Settle knows better where a change of zone moved the next reset.
-    const planned = snapshot.calendar[bucket.bucket]?.nextAt;
-    const nextMs = planned === undefined ? 0 : toMs(planned);
-    const atMs = nextMs > nowMs ? nextMs : nextMidnight(nowMs, rules.timezone);
-    return { at: new Date(atMs).toISOString(), amountMilli };
+/** When a bucket is filled again, and with how much; null where it is not, as far as is decided. */
+export function bucketRefresh(bucket: Bucket, coming: readonly Coming[]): Refresh | null {
+  for (const { at, grants } of coming) {
+    const grant = grants.findLast((one) => one.bucket === bucket.bucket);
+    if (grant !== undefined) return { at, amountMilli: grant.amountMilli };
   }
-  const anchorMs = toMs(rules.anchor);
-  return { at: new Date(cycleStart(anchorMs, cycleNumber(anchorMs, nowMs) + 1)).toISOString(), amountMilli };
-}
-
-/**
- * What waiting brings: the earliest refresh, of buckets that may pay, with which `required` can be paid, or else the
- * earliest of all. The amount is what has been refreshed by then; debt is taken from all of it but daily credits.
- */
-export function nextRefresh(options: {
-  snapshot: Snapshot;
-  catalog: Catalog;
-  excluded?: string[];
-  required?: MilliCredits;
-}): Refresh | null {
-  const { snapshot, catalog, excluded = [], required = milli(0) } = options;
-  const buckets = catalog.buckets.filter(({ bucket }) => !excluded.includes(bucket));
-  const refreshes = buckets
-    .flatMap((bucket) => {
-      const next = bucketRefresh({ bucket, snapshot, catalog });
-      if (next === null) return [];
-      const debt = bucket.refresh === 'day' ? 0 : snapshot.debt;
-      return [{ at: next.at, amountMilli: milli(Math.max(0, next.amountMilli - debt)) }];
-    })
-    .toSorted((a, b) => toMs(a.at) - toMs(b.at));
-  const sums = refreshes.map(({ at }, n) => ({
-    at,
-    amountMilli: add(...refreshes.slice(0, n + 1).map((one) => one.amountMilli)),
-  }));
-  return sums.find(({ amountMilli }) => amountMilli >= required) ?? sums[0] ?? null;
+  return null;
 }
 
 /** The cycle that contains now, from the anchor (never chained). */
@@ -76,19 +37,19 @@ const EXPIRING_SOON_SECONDS = 7 * 24 * 3_600;
 export function balanceBody(options: {
   snapshot: BalanceSnapshot;
   catalog: Catalog;
+  /** Versions of the catalog that come into force later. */
+  later?: readonly InForce[];
   withLots: boolean;
   limits?: LimitsShown;
   /** Of the member who asks; null: nobody in particular. */
   role?: 'owner' | 'member' | null;
 }) {
-  const { snapshot, catalog, withLots, limits, role = null } = options;
+  const { snapshot, catalog, later = [], withLots, limits, role = null } = options;
   const nowMs = toMs(snapshot.now);
-  // Between a boundary and the settle that books it, a lot that is over counts for nothing.
-  const live = snapshot.lots.map((lot) =>
-    toMs(lot.expiresAt) <= nowMs ? { ...lot, available: milli(0), granted: milli(0) } : lot,
-  );
+  const live = asOf(snapshot.lots, nowMs);
   const available = add(...live.map((lot) => lot.available));
-  const refresh = nextRefresh({ snapshot, catalog });
+  const coming = outlook({ snapshot, versions: [{ catalog, effectiveAt: snapshot.now }, ...later] });
+  const standings = standingsOf({ coming, left: [], debtMilli: snapshot.debt, excluded: [] });
   return {
     account: snapshot.account,
     asOf: rfc3339(snapshot.now) ?? '',
@@ -98,7 +59,7 @@ export function balanceBody(options: {
     buckets: catalog.buckets
       .toSorted((a, b) => a.rank - b.rank)
       .map((bucket) => {
-        const next = bucketRefresh({ bucket, snapshot, catalog });
+        const next = bucketRefresh(bucket, coming);
         const lots = live.filter((lot) => lot.bucket === bucket.bucket);
         return bucketBody({ bucket, lots, refreshes: next !== null, next });
       }),
@@ -111,9 +72,10 @@ export function balanceBody(options: {
       plan: snapshot.rules.plan,
       subscriptionActive: hasSubscription(catalog, snapshot.rules),
       role,
-      nextRefresh: refresh,
+      suspended: snapshot.rules.suspended,
+      awaits: standings.some(({ amountMilli }) => amountMilli > 0),
     }),
-    nextRefreshAt: refresh?.at ?? null,
+    nextRefreshAt: standings.find(({ refreshed }) => refreshed)?.at ?? null,
     ...(withLots ? { lots: snapshot.lots.map(lotBody) } : {}),
   };
 }
@@ -134,8 +96,7 @@ export function pastBalanceBody(options: {
   withLots: boolean;
 }) {
   const { account, atMs, past, catalog, withLots } = options;
-  // A lot that had ended and still held something gave nothing to this period.
-  const live = past.lots.map((lot) => (toMs(lot.expiresAt) <= atMs ? { ...lot, granted: milli(0) } : lot));
+  const live = asOf(past.lots, atMs);
   return {
     account,
     asOf: new Date(atMs).toISOString(),
@@ -172,12 +133,21 @@ function expiringSoon(options: { lots: LotView[]; nowMs: number; catalog: Catalo
     }));
 }
 
+/** Between a boundary and the settle that books it, a lot that is over counts for nothing but what is held of it. */
+function asOf(lots: readonly LotView[], nowMs: number): LotView[] {
+  return lots.map((lot) =>
+    lot.over || toMs(lot.expiresAt) <= nowMs ? { ...lot, over: true, available: milli(0) } : lot,
+  );
+}
+
 /** `refreshes`: whether something fills the bucket again, so that a share of it means something. */
 function bucketBody(options: { bucket: Bucket; lots: LotView[]; refreshes: boolean; next: Refresh | null }) {
   const { bucket, lots, refreshes, next } = options;
   const available = add(...lots.map((lot) => lot.available));
   const held = add(...lots.map((lot) => lot.held));
-  const granted = add(...lots.filter((lot) => lot.source !== 'return').map((lot) => lot.granted));
+  // What is still held of a lot that is over belongs to the period before.
+  const present = lots.filter((lot) => !lot.over);
+  const granted = add(...present.filter((lot) => lot.source !== 'return').map((lot) => lot.granted));
   const ends = lots.filter((lot) => lot.available > 0).map((lot) => toMs(lot.expiresAt));
   const firstEnd = Math.min(Number.POSITIVE_INFINITY, ...ends);
   return {
@@ -186,18 +156,20 @@ function bucketBody(options: { bucket: Bucket; lots: LotView[]; refreshes: boole
     available: toCredits(available),
     held: toCredits(held),
     granted: toCredits(granted),
-    percentLeft: !refreshes || granted === 0 ? null : percent(add(available, held), granted),
+    percentLeft: refreshes ? percentLeft(present) : null,
     expiresAt: Number.isFinite(firstEnd) ? new Date(firstEnd).toISOString() : null,
     nextRefresh: next === null ? null : { at: next.at, amount: toCredits(next.amountMilli) },
   };
 }
 
 /**
- * A share in percent with one decimal, rounded down: "100 %" never hides that something was spent. What is still
- * held from the period before comes on top of this one's, and does not make it more than whole.
+ * Of what the period gave, what came back included, the share that is left, held or not. In percent with one decimal,
+ * rounded down: "100 %" never hides that something was spent. Null where there is nothing to have a share of.
  */
-function percent(part: MilliCredits, whole: MilliCredits): number {
-  return Math.min(100, Math.floor((part * 1000) / whole) / 10);
+function percentLeft(present: readonly LotView[]): number | null {
+  const given = add(...present.map((lot) => lot.granted));
+  const left = add(...present.map((lot) => add(lot.available, lot.held)));
+  return given === 0 ? null : Math.floor((left * 1000) / given) / 10;
 }
 
 function lotBody(lot: LotView) {

@@ -9,19 +9,22 @@ export function isTimezone(zone: string): boolean {
   return IANAZone.isValidZone(zone);
 }
 
+const DAY_MS = 86_400_000;
+
 /** anchor + n months, the day clamped to the month's last, the time of day kept. */
 export function cycleStart(anchorMs: number, n: number): number {
-  return DateTime.fromMillis(anchorMs, { zone: 'utc' }).plus({ months: n }).toMillis();
+  const anchor = new Date(anchorMs);
+  const [year, month] = [anchor.getUTCFullYear(), anchor.getUTCMonth() + n];
+  const lastDay = new Date(Date.UTC(year, month + 1, 0)).getUTCDate();
+  const timeOfDayMs = anchorMs - Math.floor(anchorMs / DAY_MS) * DAY_MS;
+  return Date.UTC(year, month, Math.min(anchor.getUTCDate(), lastDay)) + timeOfDayMs;
 }
 
 /** The number of the cycle that contains the instant: cycleStart(n) <= at < cycleStart(n + 1). */
 export function cycleNumber(anchorMs: number, atMs: number): number {
-  const months = DateTime.fromMillis(atMs, { zone: 'utc' }).diff(
-    DateTime.fromMillis(anchorMs, { zone: 'utc' }),
-    'months',
-  );
-  // diff clamps differently from plus at month ends, so its answer is only where to begin looking.
-  let n = Math.floor(months.months) - 1;
+  const [anchor, at] = [new Date(anchorMs), new Date(atMs)];
+  const years = at.getUTCFullYear() - anchor.getUTCFullYear();
+  let n = years * 12 + at.getUTCMonth() - anchor.getUTCMonth();
   while (cycleStart(anchorMs, n + 1) <= atMs) n += 1;
   while (cycleStart(anchorMs, n) > atMs) n -= 1;
   return n;

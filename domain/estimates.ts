@@ -130,6 +130,7 @@ function withinQuotas({
   );
   return uses.every(
     ({ quota, limit }) =>
+      limit === null ||
       uses.filter((one) => one.quota === quota).reduce((sum, one) => sum + one.uses, 0) <= limit,
   );
 }

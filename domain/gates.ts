@@ -30,19 +30,21 @@ export interface QuotaUse {
   quota: string;
   label: string;
   period: Quota['period'];
-  /** Uses per period on this plan. */
-  limit: number;
+  /** Uses per period on this plan; null: counted, not limited. */
+  limit: number | null;
   /** What this request would use. */
   uses: number;
 }
 
-/** The quotas that a request counts against on this plan; where the plan sets no limit, there is nothing to count. */
+/** The quotas that a request counts against, also those that this plan does not limit: a lower one may (rule 22). */
 export function quotaUses(options: { catalog: Catalog; plan: string; priced: Priced }): QuotaUse[] {
   const { catalog, plan, priced } = options;
   const limits = (planOf(catalog, plan) ?? freePlan(catalog)).quotas;
-  return catalog.quotas.flatMap(({ quota, label, period }) => {
-    const limit = limits[quota] ?? null;
-    if (limit === null || !priced.quotas.includes(quota)) return [];
-    return [{ quota, label, period, limit, uses: priced.outputs }];
-  });
+  return catalog.quotas
+    .filter(({ quota }) => priced.quotas.includes(quota))
+    .map(({ quota, label, period }) => ({
+      ...{ quota, label, period },
+      limit: limits[quota] ?? null,
+      uses: priced.outputs,
+    }));
 }

@@ -165,7 +165,7 @@ function instant(ms: number): Instant {
   return new Date(ms).toISOString();
 }
 
-/** What a balance shows of limits: the counters to read, and how they look once they were read. */
+/** What a balance shows of limits: the counters to read, and how they look once they were read. Unlimited quotas are not shown. */
 export function limitsShown(options: { snapshot: Snapshot; catalog: Catalog; member: string | null }) {
   const { snapshot, catalog, member } = options;
   const limits = (planOf(catalog, snapshot.rules.plan) ?? freePlan(catalog)).quotas;

@@ -1,5 +1,8 @@
-import { type Catalog, isPaid, type Plan, planOf } from './catalog';
+import { toMs } from './account';
+import { type Catalog, freePlan, isPaid, type Plan, planOf } from './catalog';
 import { add, type MilliCredits, milli, toCredits, toMilli } from './credits';
+import { type Coming, type Spendable, standingsOf, type ThenStanding } from './outlook';
+import { upgradeGives, type UpgradeTerms } from './planChange';
 
 /** What a customer can do about a refusal: which packs and plans would do, and whether waiting is enough. Pure. */
 
@@ -11,7 +14,6 @@ interface Standing {
   subscriptionActive: boolean;
   /** Of the member who asks; null: nobody in particular. */
   role: 'owner' | 'member' | null;
-  nextRefresh: { at: string; amountMilli: MilliCredits } | null;
 }
 
 export interface PaywallRequest extends Standing {
@@ -19,6 +21,12 @@ export interface PaywallRequest extends Standing {
   /** What the account can spend on this. */
   availableMilli: MilliCredits;
   requiredPlan: string | null;
+  /** What the account has, of buckets that may pay. */
+  left: readonly Spendable[];
+  /** What comes by itself; where a limit stands in the way, with the instant at which that starts anew. */
+  coming: readonly Coming[];
+  /** What an upgrade would give. */
+  upgrade: UpgradeTerms;
   /** Buckets that may not pay for this. */
   excluded?: string[];
   /** What is bought or granted pays it first. */
@@ -45,19 +53,25 @@ export function paywall(request: PaywallRequest): Paywall {
 
 /** Where the plan or the balance stands in the way. */
 function openWall(request: PaywallRequest) {
-  const { catalog, plan, requiredMilli, availableMilli, requiredPlan, nextRefresh, excluded = [] } = request;
+  const { catalog, plan, requiredMilli, availableMilli, requiredPlan, excluded = [] } = request;
   const shortfall = milli(Math.max(0, requiredMilli - availableMilli));
   const missing = shortfall === 0 ? shortfall : add(shortfall, request.debtMilli ?? milli(0));
   const gated = rankOf(catalog, requiredPlan) > rankOf(catalog, plan);
   const packs = gated || !mayBuyPacks(request) ? [] : catalog.packs;
-  const creditsOf = (planId: string) => monthlyCredits({ catalog, plan: planId, excluded });
+  const packsPay = !excluded.includes('pack');
   const plans = higherPlans(catalog, plan)
     .filter((one) => one.rank >= rankOf(catalog, requiredPlan))
-    // An upgrade adds the difference between the allotments. Where the plan itself is missing, none is left out.
-    .filter((one) => gated || creditsOf(one.plan) - creditsOf(plan) >= missing);
-  const refreshed = nextRefresh === null ? 0 : nextRefresh.amountMilli;
+    // Where the plan itself is missing, none is left out: what is short on it can be bought there.
+    .filter((one) => gated || upgradePays(request, one.plan));
+  const standings = standingsOf(futureOf(request));
+  const enough = standings.find((then) => pays(request, then));
   return {
-    ways: waysOut({ canBuy: packs.length > 0, canUpgrade: plans.length > 0, canWait: !gated, ...request }),
+    ways: waysOut({
+      ...request,
+      canBuy: packs.length > 0 && packsPay,
+      canUpgrade: plans.length > 0,
+      canWait: enough !== undefined,
+    }),
     required: toCredits(requiredMilli),
     available: toCredits(availableMilli),
     shortfall: toCredits(shortfall),
@@ -67,34 +81,40 @@ function openWall(request: PaywallRequest) {
       credits,
       price,
       currency,
-      covers: !excluded.includes('pack') && toMilli(credits) >= missing,
+      covers: packsPay && toMilli(credits) >= missing,
     })),
-    plans: plans.map((one) => ({
-      plan: one.plan,
-      credits: toCredits(creditsOf(one.plan)),
-      price: one.prices?.month ?? null,
-    })),
-    nextRefreshAt: nextRefresh?.at ?? null,
-    // A refresh sets a bucket anew, so what is left there is not added: this may say "no" where it would just do.
-    waitSuffices: !gated && nextRefresh !== null && refreshed >= requiredMilli,
+    plans: plans.map((one) => planOffered(request, one)),
+    nextRefreshAt: (enough ?? standings.find(({ refreshed }) => refreshed))?.at ?? null,
+    waitSuffices: enough !== undefined,
   };
 }
 
 /** More credits would not help here: a higher plan does where it allows more uses, an owner where a member is limited. */
-function limitWall(request: PaywallRequest, { refusal, name, limit, units, resetsAt }: Limited): Paywall {
+function limitWall(request: PaywallRequest, limited: Limited): Paywall {
   const { catalog, plan, role, requiredMilli, availableMilli } = request;
+  const { refusal, name, limit, units, resetsAt } = limited;
   const most = limit ?? Number.POSITIVE_INFINITY;
   const shortfall = milli(Math.max(0, requiredMilli - availableMilli));
   const allows = (one: Plan) => one.quotas[name] ?? Number.POSITIVE_INFINITY;
   const plans =
     refusal === 'quota_reached'
-      ? higherPlans(catalog, plan).filter((one) => allows(one) > most && allows(one) >= units)
+      ? higherPlans(catalog, plan).filter(
+          (one) => allows(one) > most && allows(one) >= units && upgradePays(request, one.plan),
+        )
       : [];
+  const then = standingsOf(futureOf(request)).find(
+    ({ at }) => resetsAt !== null && toMs(at) === toMs(resetsAt),
+  );
+  const mostThen =
+    refusal !== 'quota_reached' || then === undefined || then.plan === plan
+      ? most
+      : allows(planOf(catalog, then.plan) ?? freePlan(catalog));
+  const waitSuffices = then !== undefined && units <= mostThen && pays(request, then);
   const asks = refusal === 'member_limit_reached' || (role === 'member' && catalog.rules.buyers === 'owners');
   const ways: Way[] = [];
   if (asks && (plans.length > 0 || refusal === 'member_limit_reached')) ways.push('ask_owner');
   else if (plans.length > 0) ways.push('upgrade');
-  if (resetsAt !== null && units <= most) ways.push('wait');
+  if (waitSuffices) ways.push('wait');
   return {
     ways,
     required: toCredits(requiredMilli),
@@ -102,31 +122,29 @@ function limitWall(request: PaywallRequest, { refusal, name, limit, units, reset
     shortfall: toCredits(shortfall),
     requiredPlan: plans[0]?.plan ?? null,
     packs: [],
-    plans: plans.map((one) => ({
-      plan: one.plan,
-      credits: toCredits(monthlyCredits({ catalog, plan: one.plan, excluded: [] })),
-      price: one.prices?.month ?? null,
-    })),
+    plans: plans.map((one) => planOffered({ catalog, excluded: [] }, one)),
     nextRefreshAt: resetsAt,
-    waitSuffices: resetsAt !== null && units <= most && shortfall === 0,
+    waitSuffices,
   };
 }
 
 /** The ways that are open to this account, whatever it wants to do, in the order they are shown. */
-export function paywallWays(standing: Standing): Way[] {
-  const { catalog, plan } = standing;
+export function paywallWays(
+  standing: Standing & { suspended: boolean /** Whether anything comes by itself. */; awaits: boolean },
+): Way[] {
+  const { catalog, plan, suspended, awaits } = standing;
+  if (suspended) return []; // nothing a customer does helps
   return waysOut({
+    ...standing,
     canBuy: mayBuyPacks(standing) && catalog.packs.length > 0,
     canUpgrade: higherPlans(catalog, plan).length > 0,
-    canWait: true,
-    ...standing,
+    canWait: awaits,
   });
 }
 
-type WaysOut = Pick<Standing, 'catalog' | 'role' | 'nextRefresh'> &
-  Record<'canBuy' | 'canUpgrade' | 'canWait', boolean>;
+type WaysOut = Pick<Standing, 'catalog' | 'role'> & Record<'canBuy' | 'canUpgrade' | 'canWait', boolean>;
 
-function waysOut({ catalog, canBuy, canUpgrade, canWait, role, nextRefresh }: WaysOut): Way[] {
+function waysOut({ catalog, canBuy, canUpgrade, canWait, role }: WaysOut): Way[] {
   const ways: Way[] = [];
   if (role === 'member' && catalog.rules.buyers === 'owners') {
     if (canBuy || canUpgrade) ways.push('ask_owner');
@@ -134,20 +152,51 @@ function waysOut({ catalog, canBuy, canUpgrade, canWait, role, nextRefresh }: Wa
     if (canBuy) ways.push('buy_pack');
     if (canUpgrade) ways.push('upgrade');
   }
-  if (canWait && nextRefresh !== null) ways.push('wait');
+  if (canWait) ways.push('wait');
   return ways;
 }
 
-function mayBuyPacks({ catalog, subscriptionActive }: Standing): boolean {
+function futureOf({ coming, left, excluded = [], debtMilli = milli(0) }: PaywallRequest) {
+  return { coming, left, excluded, debtMilli };
+}
+
+/** Whether it could be had by waiting until then. */
+function pays(
+  { catalog, requiredPlan, requiredMilli }: PaywallRequest,
+  { plan, amountMilli }: ThenStanding,
+): boolean {
+  return amountMilli >= requiredMilli && rankOf(catalog, plan) >= rankOf(catalog, requiredPlan);
+}
+
+/** Whether it can be paid after an upgrade at once, of which debt is paid first (rules 19, 27). */
+function upgradePays(request: PaywallRequest, plan: string): boolean {
+  const { catalog, left, upgrade, requiredMilli, excluded = [], debtMilli = milli(0) } = request;
+  const kept = left.filter(({ schedule }) => catalog.rules.upgrade.carry || schedule !== 'plan');
+  const gives = upgradeGives(upgrade, monthlyCredits({ catalog, plan, excluded }));
+  return add(...kept.map((one) => one.milli)) + Math.max(0, gives - debtMilli) >= requiredMilli;
+}
+
+function planOffered({ catalog, excluded = [] }: Pick<PaywallRequest, 'catalog' | 'excluded'>, one: Plan) {
+  return {
+    plan: one.plan,
+    credits: toCredits(monthlyCredits({ catalog, plan: one.plan, excluded })),
+    price: one.prices?.month ?? null,
+  };
+}
+
+export function mayBuyPacks({
+  catalog,
+  subscriptionActive,
+}: Pick<Standing, 'catalog' | 'subscriptionActive'>): boolean {
   return catalog.rules.packsFor === 'everyone' || subscriptionActive;
 }
 
-function higherPlans(catalog: Catalog, plan: string): Plan[] {
+export function higherPlans(catalog: Catalog, plan: string): Plan[] {
   const rank = rankOf(catalog, plan);
   return catalog.plans.filter((one) => isPaid(one) && one.rank > rank).toSorted((a, b) => a.rank - b.rank);
 }
 
-function rankOf(catalog: Catalog, plan: string | null): number {
+export function rankOf(catalog: Catalog, plan: string | null): number {
   return plan === null ? 0 : (planOf(catalog, plan)?.rank ?? 0);
 }
 

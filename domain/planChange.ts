@@ -1,4 +1,11 @@
-import type { AccountRules, BalanceSnapshot, CalendarState, Instant, PlanInterval } from './account';
+import type {
+  AccountRules,
+  BalanceSnapshot,
+  CalendarState,
+  Instant,
+  PlanInterval,
+  Snapshot,
+} from './account';
 import { toMs } from './account';
 import { cycleNumber, cycleStart } from './calendar';
 import { type Bucket, type Catalog, freePlan, type Plan, planOf, returnGraceSeconds } from './catalog';
@@ -90,11 +97,16 @@ function nothing({ now }: BalanceSnapshot): PlanChange {
 
 /** Less is at the end of the period, nothing carried; at once only if somebody insists, and then nothing is left either. */
 function less(options: Options, current: Plan): PlanChange {
-  const { snapshot, wanted } = options;
+  const { snapshot, catalog, wanted } = options;
   if (wanted.when !== 'now') return later(options);
   // A shorter interval of the same plan takes no credits: only where the period ends moves.
-  const ends = wanted.plan.plan === current.plan ? {} : { ends: 'plan' as const, forfeits: true as const };
-  return { ...nothing(snapshot), operation: { rules: planRules(options), ...ends } };
+  const same = wanted.plan.plan === current.plan;
+  const ends = same ? {} : { ends: 'plan' as const, forfeits: true as const };
+  return {
+    ...nothing(snapshot),
+    carried: left(snapshot, { buckets: monthlyBuckets(catalog), carry: same }),
+    operation: { rules: planRules(options), ...ends },
+  };
 }
 
 function later({ snapshot, wanted }: Options): PlanChange {
@@ -133,7 +145,7 @@ function subscribe(options: Options): PlanChange {
     effectiveAt: now,
     dueNow,
     creditsNow: add(...buckets.map((bucket) => allotment({ bucket, catalog, rules: after }))),
-    carried: catalog.rules.upgrade.carry ? left(snapshot, buckets) : milli(0),
+    carried: left(snapshot, { buckets, carry: catalog.rules.upgrade.carry }),
     operation: { rules: { ...planRules(options), anchor, periodFrom: null, calendar } },
   };
 }
@@ -199,33 +211,61 @@ function more(options: Options, rules: Record<string, unknown>): PlanChange {
     effectiveAt: snapshot.now,
     dueNow: null,
     creditsNow: add(...grants.map(({ amount }) => amount)),
-    carried: carry ? left(snapshot, buckets) : milli(0),
+    carried: left(snapshot, { buckets, carry }),
     operation: { rules: { ...rules, calendar }, grants, ...(carry ? {} : { ends: 'plan' }) },
   };
 }
 
-/** What a bucket gets at once in the slot that runs: never more than the highest allotment, once (rule 19). */
-function difference({ snapshot, catalog, wanted }: Options, bucket: Bucket) {
+/** What a higher plan gives at once of what it gives a month: what that is more than `highest`, and of it the share. */
+export interface UpgradeTerms {
+  /** Of the paid plans of the slot that runs; 0 where there was none. */
+  highest: MilliCredits;
+  part: number;
+  whole: number;
+}
+
+export function upgradeGives({ highest, part, whole }: UpgradeTerms, monthly: MilliCredits): MilliCredits {
+  return floorShare(milli(Math.max(0, monthly - highest)), part, whole);
+}
+
+/** The terms on which an account would be on a higher plan now. A catalog fills one bucket a month at most. */
+export function upgradeTerms({ snapshot, catalog }: { snapshot: Snapshot; catalog: Catalog }): UpgradeTerms {
+  const goesOn = (bucket: Bucket) => hasSubscription(catalog, snapshot.rules) || slotGoesOn(snapshot, bucket);
+  const [slot] = monthlyBuckets(catalog)
+    .filter(goesOn)
+    .flatMap((bucket) => runningSlot({ snapshot, catalog }, bucket) ?? []);
+  return slot?.terms ?? { highest: milli(0), part: 1, whole: 1 }; // a month of its own
+}
+
+/** The slot that was granted and has not ended, and what an upgrade gives in it: of paid plans never more than the highest, once. */
+function runningSlot({ snapshot, catalog }: { snapshot: Snapshot; catalog: Catalog }, bucket: Bucket) {
   const { rules, calendar } = snapshot;
   const done = calendar[bucket.bucket];
   if (done?.slotStart === undefined) return null;
   const anchorMs = toMs(rules.anchor);
+  const nowMs = toMs(snapshot.now);
   const slot = cycleNumber(anchorMs, toMs(done.slotStart));
   const [startMs, endMs] = [cycleStart(anchorMs, slot), cycleStart(anchorMs, slot + 1)];
-  if (endMs <= toMs(snapshot.now)) return null;
-  const highest = done.allotment ?? allotment({ bucket, catalog, rules });
-  const after = allotment({
-    bucket,
-    catalog,
-    rules: { ...rules, plan: wanted.plan.plan, planSource: 'admin' },
-  });
-  const whole = milli(Math.max(0, after - highest));
-  const rest = { part: Math.max(0, Math.floor(endMs - toMs(snapshot.now))), whole: endMs - startMs };
+  if (endMs <= nowMs) return null;
+  // What the free plan granted is not taken off the first plan that is paid for (rule 19).
+  const highest = done.paid === true ? (done.allotment ?? allotment({ bucket, catalog, rules })) : milli(0);
+  const rest =
+    catalog.rules.upgrade.proration === 'none'
+      ? { part: 1, whole: 1 }
+      : { part: Math.max(0, Math.floor(endMs - nowMs)), whole: endMs - startMs };
+  return { terms: { highest, ...rest }, endMs };
+}
+
+function difference({ snapshot, catalog, wanted }: Options, bucket: Bucket) {
+  const slot = runningSlot({ snapshot, catalog }, bucket);
+  if (slot === null) return null;
+  const rules = { ...snapshot.rules, plan: wanted.plan.plan, planSource: 'admin' as const };
+  const after = allotment({ bucket, catalog, rules });
   return {
     bucket,
-    amount: catalog.rules.upgrade.proration === 'none' ? whole : floorShare(whole, rest.part, rest.whole),
-    highest: milli(Math.max(highest, after)),
-    expiresAt: new Date(endMs).toISOString(),
+    amount: upgradeGives(slot.terms, after),
+    highest: milli(Math.max(slot.terms.highest, after)),
+    expiresAt: new Date(slot.endMs).toISOString(),
   };
 }
 
@@ -259,7 +299,7 @@ function monthlyBuckets({ buckets }: Catalog): Bucket[] {
 }
 
 /** A slot that a paid plan granted and that has not ended though the subscription has, or any that began just now. */
-function slotGoesOn({ rules, calendar, now }: BalanceSnapshot, { bucket }: Bucket): boolean {
+function slotGoesOn({ rules, calendar, now }: Snapshot, { bucket }: Bucket): boolean {
   const done = calendar[bucket];
   if (done?.slotStart === undefined) return false;
   if (done.paid !== true) return Math.floor(toMs(done.slotStart)) === Math.floor(toMs(now));
@@ -267,9 +307,16 @@ function slotGoesOn({ rules, calendar, now }: BalanceSnapshot, { bucket }: Bucke
   return cycleNumber(anchorMs, toMs(done.slotStart)) === cycleNumber(anchorMs, toMs(now));
 }
 
-function left({ lots }: BalanceSnapshot, buckets: readonly Bucket[]): MilliCredits {
-  const ofThem = lots.filter(({ bucket }) => buckets.some((one) => one.bucket === bucket));
-  return add(...ofThem.map(({ available }) => available));
+/** What stays in the plan's buckets: all of it, or what no plan granted, such as credits that came back. */
+function left(
+  { lots }: BalanceSnapshot,
+  { buckets, carry }: { buckets: readonly Bucket[]; carry: boolean },
+): MilliCredits {
+  const stay = lots.filter(
+    ({ bucket, source }) =>
+      buckets.some((one) => one.bucket === bucket) && (carry || !source.startsWith('plan:')),
+  );
+  return add(...stay.map(({ available }) => available));
 }
 
 /** What a price is for the part of a period, in cents, rounded down. */

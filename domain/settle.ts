@@ -80,17 +80,68 @@ interface BucketPlan {
 
 const NEVER = Number.POSITIVE_INFINITY;
 
+/** A version of the account's catalog, and from when it is in force. */
+export interface InForce {
+  catalog: Catalog;
+  effectiveAt: Instant;
+}
+
+/** What is due, and when each bucket is filled next as things stand then. */
+export interface Planned {
+  settlement: Settlement;
+  dueMs: ReadonlyMap<string, number>;
+}
+
+/** The earliest instant that something not settled yet may belong to; after a change of rules, when it was to wake next. */
+export function dueSince({ now, nextDueAt, wakeAt, rules }: Snapshot): number {
+  // To a plan that nobody pays for things come with somebody who is there, and then they come now.
+  if (rules.planSource === 'free') return toMs(now);
+  const [dueMs, wakeMs] = [toMs(nextDueAt), toMs(wakeAt)];
+  return Math.min(toMs(now), Number.isFinite(dueMs) ? dueMs : wakeMs);
+}
+
+/**
+ * What is due, by the catalog that was in force when it came due: how late it is settled changes nothing (rule 20).
+ * `versions`: the one in force at `dueSince`, and those that come into force after it, in their order.
+ */
+export function settleBy(options: {
+  snapshot: Snapshot;
+  versions: readonly InForce[];
+  touch: boolean;
+}): Planned {
+  const { snapshot, versions, touch } = options;
+  const nowMs = toMs(snapshot.now);
+  let [inForce] = versions;
+  if (inForce === undefined) throw new Error(`account ${snapshot.account} has no catalog`);
+  for (const next of versions.slice(1)) {
+    const untilMs = toMs(next.effectiveAt);
+    if (untilMs > nowMs) break;
+    if (untilMs > dueSince(snapshot)) {
+      const before = planned({ snapshot, catalog: inForce.catalog, touch: false, untilMs });
+      if (moves(before.settlement)) return before;
+    }
+    inForce = next;
+  }
+  return planned({ snapshot, catalog: inForce.catalog, touch });
+}
+
 /**
  * `touch` says that somebody uses the account now. A timer does not touch: daily credits and those of a plan
  * that costs nothing are granted on touch only, so days nobody was there are never granted (rules 18, 21).
  */
-export function settle(options: {
+export function settle(options: Settling): Settlement {
+  return planned(options).settlement;
+}
+
+interface Settling {
   snapshot: Snapshot;
   catalog: Catalog;
   touch: boolean;
   /** Only what is due before: from then on there is another version of the catalog. */
   untilMs?: number;
-}): Settlement {
+}
+
+function planned(options: Settling): Planned {
   const { snapshot, catalog, touch, untilMs = NEVER } = options;
   const { account, rules } = snapshot;
   const nowMs = toMs(snapshot.now);
@@ -112,7 +163,7 @@ export function settle(options: {
   const change = changes ? [planStep(snapshot, catalog)] : [];
   const steps = [...grants, ...notices.steps, ...change].toSorted((a, b) => toMs(a.at) - toMs(b.at));
   const nextDueMs = Math.min(endMs, ...plans.map((plan) => plan.nextDueMs));
-  return {
+  const settlement = {
     settleVersion: snapshot.settleVersion,
     rulesVersion: snapshot.rulesVersion,
     steps,
@@ -127,6 +178,7 @@ export function settle(options: {
         ? (steps.at(-1)?.at ?? null)
         : null,
   };
+  return { settlement, dueMs: new Map(plans.map((plan) => [plan.bucket, plan.nextDueMs])) };
 }
 
 /** Credits a bucket gives per period to an account on this plan; 0 for those it is not for. */

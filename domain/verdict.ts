@@ -1,14 +1,15 @@
 import { type BalanceSnapshot, DEFAULT_MAX_OPEN_GENERATIONS } from './account';
-import { nextRefresh } from './balance';
 import type { Catalog } from './catalog';
 import type { MilliCredits } from './credits';
 import { drawFrom } from './draws';
 import { excludedBuckets, planGate } from './gates';
 import { type Count, countsOf, firstExceeded, roleOf } from './limits';
+import { outlook, spendableOf } from './outlook';
 import { type Paywall, paywall } from './paywall';
+import { upgradeTerms } from './planChange';
 import type { Priced } from './prices';
 import type { RefusalCode } from './refusals';
-import { hasSubscription } from './settle';
+import { hasSubscription, type InForce } from './settle';
 
 /** What a reservation would be told now, in the order in which one is refused. Pure; the lock has the last word. */
 
@@ -24,6 +25,8 @@ export interface Verdict {
 export interface VerdictRequest {
   snapshot: BalanceSnapshot;
   catalog: Catalog;
+  /** Versions of the catalog that come into force later. */
+  later?: readonly InForce[];
   priced: Priced;
   member: string | null;
 }
@@ -34,7 +37,7 @@ export function countsFor({ snapshot, catalog, priced, member }: VerdictRequest)
 }
 
 export function verdict(request: VerdictRequest, used: ReadonlyMap<string, number>): Verdict {
-  const { snapshot, catalog, priced, member } = request;
+  const { snapshot, catalog, later = [], priced, member } = request;
   const { rules, lots, now } = snapshot;
   const amount = priced.ceilingMilli;
   const excluded = excludedBuckets({ catalog, priced });
@@ -51,7 +54,13 @@ export function verdict(request: VerdictRequest, used: ReadonlyMap<string, numbe
     requiredMilli: amount,
     availableMilli: spendable,
     requiredPlan: priced.requiredPlan,
-    nextRefresh: nextRefresh({ snapshot, catalog, excluded, required: amount }),
+    left: spendableOf(lots, { now, excluded }),
+    coming: outlook({
+      snapshot,
+      versions: [{ catalog, effectiveAt: now }, ...later],
+      also: limited?.resetsAt == null ? [] : [limited.resetsAt],
+    }),
+    upgrade: upgradeTerms({ snapshot, catalog }),
     excluded,
     debtMilli: snapshot.debt,
     ...(limited === null || limited.refusal !== reason ? {} : { limited }),

@@ -29,7 +29,7 @@ test('a working day: 30 images and 10 videos cost 2,820 credits, whatever goes w
 
   const dear = await engine.generate<Problem>({ account: ada, action: 'video' });
   expect([dear.status, dear.body.shortfall]).toEqual([402, 110]);
-  expect(dear.body.paywall?.ways).toEqual(['upgrade', 'wait']);
+  expect(dear.body.paywall?.ways).toEqual(['upgrade']); // no day’s credits are enough for it
 
   // So her studio gives her an account on Standard.
   const studio = engine.newId('studio');

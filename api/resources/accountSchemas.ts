@@ -39,9 +39,17 @@ const bucketBalance = z.object({
   available: creditsOut,
   held: creditsOut,
   granted: creditsOut.describe('What this period gave'),
-  percentLeft: z.number().nullable(),
+  percentLeft: z
+    .number()
+    .nullable()
+    .describe(
+      'The share of what this period gave, returned credits included, that is left; null: not refreshed',
+    ),
   expiresAt: instantOut.nullable(),
-  nextRefresh: z.object({ at: instantOut, amount: creditsOut }).nullable(),
+  nextRefresh: z
+    .object({ at: instantOut, amount: creditsOut })
+    .nullable()
+    .describe('What is granted next, a pending change of plan included'),
 });
 
 export const balance = z
@@ -55,15 +63,17 @@ export const balance = z
     expiringSoon: z.array(
       z.object({ bucket: z.string(), credits: creditsOut, expiresAt: instantOut.nullable() }),
     ),
-    quotas: z.array(
-      z.object({
-        quota: z.string(),
-        label: z.string(),
-        limit: z.number(),
-        used: z.number(),
-        resetsAt: instantOut.nullable(),
-      }),
-    ),
+    quotas: z
+      .array(
+        z.object({
+          quota: z.string(),
+          label: z.string(),
+          limit: z.number(),
+          used: z.number(),
+          resetsAt: instantOut.nullable(),
+        }),
+      )
+      .describe('Those that limit the present plan'),
     member: z
       .object({
         limit: creditsOut.nullable(),

@@ -190,14 +190,14 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
         return { status: 200, body: await pastBalance(deps, { id: params.id, at: query.at, withLots }) };
       }
       const snapshot = await settled(deps, params.id);
-      const { catalog } = await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now));
+      const [{ catalog }, ...later] = await catalogs.inForceFrom(snapshot.rules.catalog, toMs(snapshot.now));
       const member = query.member ?? null;
       const limits = limitsShown({ snapshot, catalog, member });
       const used = await readCounters(db.knex, params.id, limits.counters);
       const role = roleOf(snapshot, member);
       return {
         status: 200,
-        body: balanceBody({ snapshot, catalog, withLots, limits: limits.show(used), role }),
+        body: balanceBody({ snapshot, catalog, later, withLots, limits: limits.show(used), role }),
       };
     }),
   ];

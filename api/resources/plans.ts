@@ -116,7 +116,7 @@ export function planRoutes(deps: PlanRouteDeps): Route[] {
       summary: 'Change the plan, without Stripe',
       description:
         'A higher plan, or a longer interval, begins at once: its cycle goes on, the credits that are left stay, and what the ' +
-        'plan gives more than the highest one of this slot is added. A lower one begins at the end of the period, with nothing ' +
+        'plan gives more than the highest paid one of this slot is added. A lower one begins at the end of the period, with nothing ' +
         'carried. A first plan, or one after the last has ended, begins a cycle of its own. Who cancelled `now` and comes back while ' +
         'that cycle still runs goes on with it: what it gave before is neither given nor charged again.',
       scope: 'admin',

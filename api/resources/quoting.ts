@@ -68,7 +68,10 @@ export function createQuoting({ db, ledger, catalogs }: QuotingDeps): Quoting {
     async quote({ account, action, model, params, member }) {
       const snapshot = await ledger.balance(account);
       if (snapshot === null) throw unknownAccount(account);
-      const { catalog, version } = await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now));
+      const [{ catalog, version }, ...later] = await catalogs.inForceFrom(
+        snapshot.rules.catalog,
+        toMs(snapshot.now),
+      );
       const result = price({
         catalog,
         action,
@@ -77,7 +80,7 @@ export function createQuoting({ db, ledger, catalogs }: QuotingDeps): Quoting {
       });
       if (!result.ok) throw new ProblemError(result.refusal.code, refusalFacts(result.refusal));
       const { priced } = result;
-      const asked = { snapshot, catalog, priced, member: member ?? null };
+      const asked = { snapshot, catalog, later, priced, member: member ?? null };
       const used = await readCounters(db.knex, account, countsFor(asked));
       const { allowed, reason, paywall, draws } = verdict(asked, used);
       const expiresAt = new Date(toMs(snapshot.now) + QUOTE_TTL_MS).toISOString();

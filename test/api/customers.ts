@@ -3,7 +3,7 @@ import { accountRoutes } from '../../api/resources/accounts';
 import { eventRoutes } from '../../api/resources/events';
 import { holdRoutes } from '../../api/resources/holds';
 import { planRoutes } from '../../api/resources/plans';
-import { createQuoting } from '../../api/resources/quoting';
+import { createQuoting, quoteRoutes } from '../../api/resources/quoting';
 import { runAudit } from '../../db/audit';
 import { publishCatalog, readCatalog } from '../../db/catalogs';
 import { createEngine, type Engine } from '../../db/engine';
@@ -43,7 +43,7 @@ export interface Customers {
 export async function startCustomers(): Promise<Customers> {
   const database = await testDatabase();
   const shipped = (name: string) => readCatalog(path.join(__dirname, '..', '..', 'catalogs', `${name}.json`));
-  for (const name of ['imagineart', 'draftly'])
+  for (const name of ['imagineart', 'imagineart-legacy', 'intangible', 'draftly'])
     await publishCatalog(database.db.knex, { catalog: shipped(name) });
   const engine = createEngine({
     database: database.db,
@@ -54,7 +54,13 @@ export async function startCustomers(): Promise<Customers> {
   const { catalogs, ledger, leases } = engine;
   const quoting = createQuoting({ db: database.db, ledger, catalogs });
   const deps = { db: database.db, ledger, catalogs, leases, quoting };
-  const routes = [...accountRoutes(deps), ...planRoutes(deps), ...holdRoutes(deps), ...eventRoutes(deps)];
+  const routes = [
+    ...accountRoutes(deps),
+    ...planRoutes(deps),
+    ...holdRoutes(deps),
+    ...eventRoutes(deps),
+    ...quoteRoutes(deps),
+  ];
   const app = await startApp({ db: database.db, routes });
   let counter = 0;
 

@@ -1,3 +1,4 @@
+import * as fc from 'fast-check';
 import type { Engine } from '../../db/engine';
 import { imagineart } from '../domain/catalogs';
 import type { TestApp } from './app';
@@ -49,6 +50,70 @@ describe('nobody gains by', () => {
     expect(year['dueNow']).toBe(cents(((prices?.year ?? 0) * (11 + 5 / 8)) / 12));
     await ada.at('2026-04-10T10:00:00.000Z');
     expect(await asked({ plan: 'basic' })).toMatchObject({ creditsNow: 3000, dueNow: 13 });
+  });
+
+  test('the free credits before a plan: each slot gives them once, and a plan of that slot once', async () => {
+    const dora = await customer('draftly');
+    expect(await dora.buckets()).toEqual({ plan: 10 }); // the free month begins at this instant, and so do the plans
+    for (let loop = 0; loop < 3; loop += 1) {
+      await dora.post('plan', { plan: 'basic' });
+      expect(await dora.buckets()).toEqual(loop === 0 ? { plan: 1510 } : {});
+      await dora.post('cancel', { when: 'now' });
+      expect(await dora.buckets()).toEqual({});
+    }
+    await dora.post('plan', { plan: 'pro' });
+    expect(await dora.buckets()).toEqual({ plan: 4500 });
+    await dora.post('cancel', { when: 'now' });
+    await dora.at('2026-03-25T10:00:00.000Z');
+    await dora.post('plan', { plan: 'basic' });
+    expect(await dora.buckets()).toEqual({});
+    const granted = await dora.events('credits.granted');
+    expect(granted.map(({ credits }) => credits)).toEqual([4500, 1500, 10]);
+  });
+
+  test('any order of plans within a month: the free credits once, and the highest plan once', async () => {
+    const allotments = { free: 10, basic: 1500, 'basic-plus': 2500, pro: 6000 };
+    type Name = keyof typeof allotments;
+    const step = fc.record({
+      plan: fc.constantFrom<Name[]>('free', 'basic', 'basic-plus', 'pro'),
+      hoursLater: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 60 })),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 10 }), async (steps) => {
+        const dora = await customer('draftly');
+        await dora.buckets();
+        let hour = 0;
+        for (const { plan, hoursLater } of steps) {
+          hour += hoursLater;
+          await dora.at(hours(hour));
+          if (plan === 'free') await dora.post('cancel', { when: 'now' });
+          else await dora.post('plan', { plan, when: 'now' });
+        }
+        const granted = await dora.events('credits.granted');
+        const all = granted.reduce((sum, { credits }) => sum + Number(credits), 0);
+        const highest = Math.max(0, ...steps.map(({ plan }) => (plan === 'free' ? 0 : allotments[plan])));
+        expect(all).toBe(10 + highest);
+      }),
+      { numRuns: 30 },
+    );
+  }, 60_000);
+
+  test('the free month after a plan was cancelled, and that plan again', async () => {
+    const dora = await customer('draftly');
+    await dora.at('2026-03-20T00:00:00.000Z');
+    await dora.post('plan', { plan: 'basic' });
+    await dora.post('cancel', { when: 'now' });
+    await dora.at('2026-04-20T00:00:00.000Z');
+    expect(await dora.buckets()).toEqual({ plan: 10 });
+    const again = await dora.post('plan/preview', { plan: 'basic' });
+    expect(again.body).toMatchObject({ dueNow: 25, creditsNow: 1500, carried: 10 }); // a month of its own, and paid for
+    for (let loop = 0; loop < 3; loop += 1) {
+      await dora.post('plan', { plan: 'basic' });
+      await dora.post('cancel', { when: 'now' });
+    }
+    expect(await dora.buckets()).toEqual({});
+    const granted = await dora.events('credits.granted');
+    expect(granted.map(({ credits }) => credits)).toEqual([1500, 10, 1500, 10]);
   });
 
   test('extending a lease of each day’s credits: a week in all is the most', async () => {

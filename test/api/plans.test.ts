@@ -1,5 +1,6 @@
 import * as fc from 'fast-check';
 import type { Engine } from '../../db/engine';
+import type { Catalog } from '../../domain/catalog';
 import { milli } from '../../domain/credits';
 import type { TestApp } from './app';
 import { type Customers, startCustomers, T0 } from './customers';
@@ -12,10 +13,17 @@ let customer: Customers['customer'];
 let close: Customers['close'];
 
 beforeAll(async () => {
-  ({ app, engine, customer, close } = await startCustomers());
+  const started = await startCustomers();
+  ({ app, engine, customer, close } = started);
+  await started.publish('draftly', strict, '2026-03-01T00:00:00.000Z');
 });
 afterAll(() => close());
 
+/** Draftly under a name of its own, where an upgrade carries nothing. */
+const strict = (catalog: Catalog): Catalog => ({
+  ...{ ...catalog, catalog: 'draftly-strict' },
+  rules: { ...catalog.rules, upgrade: { ...catalog.rules.upgrade, carry: false } },
+});
 const hours = (n: number) => new Date(Date.parse(T0) + n * 3_600_000).toISOString();
 
 describe('a first subscription', () => {
@@ -69,15 +77,35 @@ describe('a first subscription', () => {
   });
 });
 
-test('a subscription that begins with a free month grants what it gives more, and nothing is lost', async () => {
-  const dora = await customer('draftly');
-  expect(await dora.buckets()).toEqual({ plan: 10 });
-  const preview = await dora.post('plan/preview', { plan: 'pro' });
-  expect(preview.body).toMatchObject({ creditsNow: 5990, carried: 10 });
-  await dora.post('plan', { plan: 'pro' });
-  expect(await dora.buckets()).toEqual({ plan: 6000 });
-  await dora.at('2026-04-10T10:00:00.000Z');
-  expect(await dora.buckets()).toEqual({ plan: 6000 });
+describe('a subscription that begins with a free month', () => {
+  test('takes nothing of what that gave off its own credits (rule 19)', async () => {
+    const dora = await customer('draftly');
+    expect(await dora.buckets()).toEqual({ plan: 10 });
+    const preview = await dora.post('plan/preview', { plan: 'basic' });
+    expect(preview.body).toMatchObject({ dueNow: 25, creditsNow: 1500, carried: 10 });
+    await dora.post('plan', { plan: 'basic' });
+    expect(await dora.buckets()).toEqual({ plan: 1510 });
+    await dora.at('2026-04-10T10:00:00.000Z');
+    expect(await dora.buckets()).toEqual({ plan: 1500 });
+  });
+
+  test('gives as much where the free credits were used up', async () => {
+    const dora = await customer('draftly');
+    await dora.charge(10);
+    const preview = await dora.post('plan/preview', { plan: 'pro' });
+    expect(preview.body).toMatchObject({ dueNow: 60, creditsNow: 6000, carried: 0 });
+    await dora.post('plan', { plan: 'pro' });
+    expect(await dora.buckets()).toEqual({ plan: 6000 });
+  });
+
+  test('leaves nothing of it where the catalog carries nothing over', async () => {
+    const dora = await customer('draftly-strict');
+    expect(await dora.buckets()).toEqual({ plan: 10 });
+    const preview = await dora.post('plan/preview', { plan: 'basic' });
+    expect(preview.body).toMatchObject({ creditsNow: 1500, carried: 0 });
+    await dora.post('plan', { plan: 'basic' });
+    expect(await dora.buckets()).toEqual({ plan: 1500 });
+  });
 });
 
 test('a year that is taken later is a year from the cycle that runs then', async () => {
@@ -279,20 +307,22 @@ describe('a subscription that is cancelled', () => {
 });
 
 test('a preview says exactly what then happens', async () => {
-  const plans = ['free', 'basic', 'standard', 'ultimate'] as const;
+  const plans = { imagineart: ['free', 'basic', 'standard', 'ultimate'], draftly: ['free', 'basic', 'pro'] };
   const step = fc.record({
-    plan: fc.constantFrom(...plans),
+    plan: fc.nat(3),
     interval: fc.constantFrom('month', 'quarter', 'year'),
     when: fc.constantFrom(undefined, 'now', 'period_end'),
     spend: fc.integer({ min: 0, max: 4000 }),
-    hoursLater: fc.integer({ min: 0, max: 24 * 50 }),
+    hoursLater: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 24 * 50 })),
   });
+  const product = fc.constantFrom('imagineart', 'draftly');
   const total = (buckets: Record<string, number>) => buckets['plan'] ?? 0;
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 8 }), async (steps) => {
-      const ada = await customer();
+    fc.asyncProperty(product, fc.array(step, { minLength: 1, maxLength: 8 }), async (catalog, steps) => {
+      const ada = await customer(catalog);
       let hour = 0;
-      for (const { plan, interval, when, spend, hoursLater } of steps) {
+      for (const { plan: n, interval, when, spend, hoursLater } of steps) {
+        const plan = plans[catalog][n % plans[catalog].length];
         hour += hoursLater;
         await ada.at(hours(hour));
         const before = total(await ada.buckets());

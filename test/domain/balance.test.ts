@@ -1,8 +1,7 @@
-import { balanceBody, bucketRefresh, currentCycle, nextRefresh } from '../../domain/balance';
+import { balanceBody, currentCycle } from '../../domain/balance';
 import { toMilli } from '../../domain/credits';
-import { readProduct } from '../products/product';
 import { imagineart, parsed, smallest } from './catalogs';
-import { lotOf, onPlan, type SnapshotChange, snapshotOf } from './snapshots';
+import { lotOf, onPlan, OPENED, type SnapshotChange, snapshotOf } from './snapshots';
 
 const catalog = imagineart();
 
@@ -76,7 +75,8 @@ describe('the balance of a free account', () => {
   });
 
   it('cannot generate while it is suspended', () => {
-    expect(body({ ...spent40, rules: { suspended: true } }).canGenerate).toBe(false);
+    const suspended = body({ ...spent40, rules: { suspended: true } });
+    expect(suspended).toMatchObject({ canGenerate: false, ways: [] });
   });
 });
 
@@ -101,81 +101,72 @@ describe('percent left', () => {
     });
   });
 
-  it('does not count what came back as granted anew', () => {
+  it('has what came back in its base, though the period did not grant it', () => {
     const lots = [
       lotOf({ lot: 1, granted: 100, available: 40 }),
       lotOf({ lot: 2, granted: 20, source: 'return' }),
     ];
-    expect(bucketOf('daily', { lots })).toMatchObject({ granted: 100, available: 60, percentLeft: 60 });
+    expect(bucketOf('daily', { lots })).toMatchObject({ granted: 100, available: 60, percentLeft: 50 });
+  });
+
+  it('of a bucket that more came back to than was spent is not all there is', () => {
+    const lots = [
+      lotOf({ lot: 1, granted: 100, available: 90 }),
+      lotOf({ lot: 2, granted: 50, source: 'return' }),
+    ];
+    expect(bucketOf('daily', { lots })).toMatchObject({ available: 140, percentLeft: 93.3 });
+  });
+
+  it('does not count what is still held from yesterday as left of today', () => {
+    const lots = [
+      lotOf({ lot: 1, granted: 100, available: 0, held: 50, expiresAt: '2026-11-21T00:00:00.000Z' }),
+      lotOf({ lot: 2, granted: 100, available: 60 }),
+    ];
+    expect(bucketOf('daily', { lots })).toMatchObject({ granted: 100, held: 50, percentLeft: 60 });
+  });
+
+  it('counts nothing of a lot that was ended before its time and is still held', () => {
+    const lots = [
+      lotOf({ lot: 1, granted: 100, available: 0, held: 50, over: true }),
+      lotOf({ lot: 2, granted: 100, available: 60 }),
+    ];
+    expect(bucketOf('daily', { lots })).toMatchObject({ granted: 100, held: 50, percentLeft: 60 });
   });
 });
 
 describe('the next refresh', () => {
-  const daily = catalog.buckets.filter((one) => one.bucket === 'daily');
-  const dailyAt = (change: SnapshotChange) =>
-    daily.map((bucket) => bucketRefresh({ bucket, snapshot: snapshotOf(change), catalog })?.at);
+  const daily = { calendar: { daily: { date: '2026-11-21', nextAt: '2026-11-22T00:00:00.000Z' } } };
 
-  it('is local midnight, also on the days that are short or long', () => {
-    expect(dailyAt({ now: '2027-03-28T12:00:00.000Z' })).toEqual(['2027-03-28T23:00:00.000Z']);
-    expect(dailyAt({ now: '2026-11-21T12:00:00.000Z', rules: { timezone: 'Asia/Tokyo' } })).toEqual([
-      '2026-11-21T15:00:00.000Z',
+  it('of a bucket is what settle grants it next, and of the balance the first of them', () => {
+    const both = parsed(smallest());
+    const snapshot = snapshotOf({ ...daily, rules: onPlan('one', { anchor: '2026-10-21T20:00:00.000Z' }) });
+    const { buckets, nextRefreshAt } = balanceBody({ snapshot, catalog: both, withLots: false });
+    expect(buckets.map(({ bucket, nextRefresh }) => [bucket, nextRefresh])).toEqual([
+      ['daily', { at: '2026-11-22T00:00:00.000Z', amount: 10 }],
+      ['plan', { at: '2026-11-21T20:00:00.000Z', amount: 100 }],
+      ['pack', null],
     ]);
+    expect(nextRefreshAt).toBe('2026-11-21T20:00:00.000Z');
   });
 
-  it('is when a change of zone put it, as long as that lies ahead', () => {
-    const calendar = { daily: { nextAt: '2026-11-22T15:00:00.000Z' } };
-    expect(dailyAt({ calendar })).toEqual(['2026-11-22T15:00:00.000Z']);
-    expect(dailyAt({ calendar, now: '2026-11-22T15:00:00.000Z' })).toEqual(['2026-11-23T00:00:00.000Z']);
+  it('is none where nothing is refreshed, and nobody is told to wait', () => {
+    const unpaid = body({ rules: onPlan('basic', { planSource: 'stripe', paidUntil: OPENED }) });
+    expect(unpaid).toMatchObject({ nextRefreshAt: null, ways: ['buy_pack', 'upgrade'] });
   });
 
-  it('of a subscriber is that of the cycle', () => {
-    const snapshot = snapshotOf({ rules: onPlan('basic', { anchor: '2026-10-31T12:00:00.000Z' }) });
-    expect(nextRefresh({ snapshot, catalog })).toEqual({
-      at: '2026-11-30T12:00:00.000Z',
-      amountMilli: 3_000_000,
-    });
-    expect(currentCycle(snapshot)).toEqual({
+  it('that debt takes whole is one, but nothing to wait for', () => {
+    const owing = body({ rules: onPlan('basic'), debt: toMilli(3000) });
+    expect(owing).toMatchObject({ nextRefreshAt: '2026-12-21T09:00:00.000Z', ways: ['buy_pack', 'upgrade'] });
+    expect(body({ rules: onPlan('basic'), debt: toMilli(2999) }).ways).toContain('wait');
+  });
+
+  it('of the cycle that runs is counted from the anchor', () => {
+    expect(
+      currentCycle(snapshotOf({ rules: onPlan('basic', { anchor: '2026-10-31T12:00:00.000Z' }) })),
+    ).toEqual({
       anchor: '2026-10-31T12:00:00.000Z',
       start: '2026-10-31T12:00:00.000Z',
       end: '2026-11-30T12:00:00.000Z',
     });
-  });
-
-  it('is the earliest of several', () => {
-    const both = parsed(smallest());
-    const snapshot = snapshotOf({ rules: onPlan('one', { anchor: '2026-10-21T20:00:00.000Z' }) });
-    expect(nextRefresh({ snapshot, catalog: both })?.at).toBe('2026-11-21T20:00:00.000Z');
-  });
-
-  describe('for a price', () => {
-    // A basic subscriber of the older terms: 50 credits each midnight, 3,000 at each cycle.
-    const snapshot = (debt: number) =>
-      snapshotOf({ rules: onPlan('basic'), debt: toMilli(debt), calendar: {} });
-    const enough = (required: number, debt = 0) =>
-      nextRefresh({
-        snapshot: snapshot(debt),
-        catalog: readProduct('imagineart-legacy'),
-        required: toMilli(required),
-      });
-
-    it('is the earliest with which it can be paid: a day’s credits, or the cycle’s and that day’s', () => {
-      expect(enough(50)).toEqual({ at: '2026-11-22T00:00:00.000Z', amountMilli: toMilli(50) });
-      expect(enough(51)).toEqual({ at: '2026-12-21T09:00:00.000Z', amountMilli: toMilli(3050) });
-    });
-
-    it('is the earliest of all where none would do', () => {
-      expect(enough(3051)).toEqual({ at: '2026-11-22T00:00:00.000Z', amountMilli: toMilli(50) });
-    });
-
-    it('counts what a debt leaves of it; daily credits pay none', () => {
-      expect(enough(1050, 2000)).toEqual({ at: '2026-12-21T09:00:00.000Z', amountMilli: toMilli(1050) });
-      expect(enough(50, 2000)?.at).toBe('2026-11-22T00:00:00.000Z');
-    });
-  });
-
-  it('is none where nothing is refreshed', () => {
-    const bygone = snapshotOf({ rules: onPlan('bygone') });
-    const [plan] = catalog.buckets.filter((one) => one.bucket === 'plan');
-    expect(plan && bucketRefresh({ bucket: plan, snapshot: bygone, catalog })).toBeNull();
   });
 });

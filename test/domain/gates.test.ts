@@ -73,7 +73,11 @@ describe('quotas', () => {
     expect([uses('free', 'image'), uses('bygone', 'image')]).toMatchObject([[{ limit: 0 }], [{ limit: 0 }]]);
   });
 
-  it('are not counted where the plan sets no limit, nor by other actions', () => {
-    expect([uses('two', 'image'), uses('one', 'video'), uses('one', 'rename')]).toEqual([[], [], []]);
+  it('are counted also where the plan sets no limit, and not by other actions', () => {
+    expect([uses('two', 'image', 2), uses('one', 'video'), uses('one', 'rename')]).toMatchObject([
+      [{ quota: 'images', limit: null, uses: 2 }],
+      [],
+      [],
+    ]);
   });
 });

@@ -75,6 +75,7 @@ export function lotOf(
     effectiveAt: OPENED,
     expiresAt: '2026-11-22T00:00:00.000Z',
     source: 'daily:ada:2026-11-21',
+    over: false,
     ...more,
     granted: milli(granted * 1000),
     available: milli(available * 1000),

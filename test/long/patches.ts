@@ -197,6 +197,26 @@ export const BUGS: readonly Bug[] = [
     'AND NOT replay_only THEN\n          results',
     'THEN\n          results',
   ),
+  runs(
+    'what no limit stops is not counted',
+    "counts := counts || jsonb_build_object('counter', r -> 'counter', 'period', r -> 'period', 'of', r -> 'of', 'units', r -> 'units');",
+    "IF r ->> 'limit' IS NOT NULL THEN counts := counts || jsonb_build_object('counter', r -> 'counter', 'period', r -> 'period', 'of', r -> 'of', 'units', r -> 'units'); END IF;",
+  ),
+  runs(
+    'a refusal tells of credits that may not pay for it',
+    " AND NOT coalesce(op -> 'excluded' ? o.bucket, false)",
+    '',
+  ),
+  runs(
+    'a full counter lets one more through',
+    "> (r ->> 'limit')::bigint THEN",
+    "> (r ->> 'limit')::bigint + 1 THEN",
+  ),
+  runs(
+    'a use comes back though something was captured',
+    'WHEN final AND h.captured = 0 THEN',
+    'WHEN final THEN',
+  ),
   {
     name: 'credits return to the wrong lot',
     check: 'runs',

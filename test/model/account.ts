@@ -1,3 +1,4 @@
+import type { Count } from '../../domain/limits';
 import type { ClaimedKey } from './claims';
 import { type Micros, SECOND } from './instants';
 
@@ -56,6 +57,8 @@ export interface Hold {
   phases: string[];
   /** Of holds without a generation. */
   draws: Draw[] | null;
+  /** What was counted when it was taken. */
+  counts: readonly Count[];
 }
 
 export interface Move {
@@ -113,6 +116,8 @@ export interface Account {
   answers: Map<string, { hash: string; reply: Record<string, unknown> }>;
   /** Keys of requests that are answered as text. */
   claimed: Map<string, ClaimedKey>;
+  /** What is used, by counter and period. */
+  counters: Map<string, number>;
   journal: Row[];
 }
 
@@ -130,6 +135,7 @@ export function newAccount(now: Micros): Account {
     freezes: new Map(),
     answers: new Map(),
     claimed: new Map(),
+    counters: new Map(),
     journal: [],
   };
 }
@@ -175,6 +181,38 @@ export function move(
   if (source !== 'outside' && lot[source] < 0)
     throw new Error(`the model overdrew lot ${lot.lot} of ${account.lots.length}`);
   moves.push({ lot: lot.lot, source, target, milli });
+}
+
+const counterName = ({ counter, period }: Pick<Count, 'counter' | 'period'>) => `${counter} ${period}`;
+
+export function used(account: Account, count: Pick<Count, 'counter' | 'period'>): number {
+  return account.counters.get(counterName(count)) ?? 0;
+}
+
+export function countUp(account: Account, count: Count, units: number): void {
+  account.counters.set(counterName(count), used(account, count) + units);
+}
+
+/** What a hold counted is given back to the period it was counted in: credits as they come, a use once (rule 22). */
+export function uncount(account: Account, hold: Hold, back: { credits: number; unused: boolean }): void {
+  for (const count of hold.counts) {
+    if (count.of === 'credits') countUp(account, count, -back.credits);
+    else if (back.unused) countUp(account, count, -count.units);
+  }
+}
+
+/** What could be spent, put together where it is of one kind and ends at one time. */
+export function leftOf(lots: readonly Lot[]) {
+  const left: { bucket: string; schedule: string | undefined; until: Micros; milli: number }[] = [];
+  for (const { bucket, source, until, available } of lots) {
+    const [schedule] = source.split(':');
+    const same = left.find(
+      (one) => one.bucket === bucket && one.schedule === schedule && one.until === until,
+    );
+    if (available > 0 && same !== undefined) same.milli += available;
+    else if (available > 0) left.push({ bucket, schedule, until, milli: available });
+  }
+  return left;
 }
 
 export type Terms = Pick<Lot, 'bucket' | 'rank' | 'from' | 'until' | 'graceSeconds' | 'parent' | 'source'>;

@@ -69,7 +69,7 @@ function decideBy(context: Context, operation: ModelOperation): Decided {
       return onHold(context, operation, (hold) => {
         if (operation.epoch !== undefined && operation.epoch !== hold.epoch) return { status: 'hold_alive' };
         endGeneration(context, hold, operation.generation);
-        return { status: 'applied', reply: close(context, hold, operation.cause) };
+        return { status: 'applied', reply: close(context, hold, operation) };
       });
     case 'extend':
       return onHold(context, operation, (hold) => {
@@ -105,16 +105,26 @@ function takeCredits(
   const lots = ledger.spendOrder(account.lots.filter(({ bucket }) => !excluded.includes(bucket)));
   const all = ledger.sum(lots.map(({ available }) => available));
   const refused = { required: amount, spendable: Math.min(all, amount) };
-  const whole = { required: amount, spendable: all };
   // What is listed as free is done at once; all else has a hold, be it of nothing.
   const runs = amount > 0 || ('runs' in operation && operation.runs);
+  const whole = { required: amount, spendable: all, left: ledger.leftOf(lots) };
   if (operation.refusal !== undefined) return { status: operation.refusal, recorded: true, reply: whole };
+  const { counts = [] } = operation;
+  const limited = counts.find(
+    (count) => count.limit !== null && ledger.used(account, count) + count.units > count.limit,
+  );
+  if (limited !== undefined) {
+    const reply = { ...whole, limited: { ...limited, used: ledger.used(account, limited) } };
+    return { status: limited.refusal, recorded: true, reply };
+  }
   if (op === 'reserve' && runs && ledger.openHolds(account).length >= operation.maxOpen)
     return { status: 'too_many_open_generations', reply: refused };
   if (all < amount) return { status: 'insufficient_credits', recorded: true, reply: whole };
   if (runs && 'refuseOnly' in operation && operation.refuseOnly)
     return { status: 'would_hold', reply: refused };
 
+  // Counted whether a limit is set or not: another plan may set one.
+  for (const count of counts) ledger.countUp(account, count, count.units);
   const target = op === 'charge' ? 'spent' : 'held';
   const taken = ledger.takeFrom(account, moves, { lots, amount, target });
   const draws = ledger.drawsOf(taken);
@@ -148,6 +158,7 @@ function takeCredits(
     })),
     phases: [],
     draws: 'work' in operation ? draws : null,
+    counts,
   };
   account.holds.set(holdId, hold);
   return { status: 'applied', holdId, reply: { ...reply, ...after(account, hold) } };
@@ -200,7 +211,7 @@ function touched(account: Account, hold: Hold, decided: Decided): Decided {
 
 function capture(context: Context, operation: CaptureOperation, hold: Hold): Decided {
   const { account, moves } = context;
-  const { amount, delivered, ordered, phase, clamp = false, final, cause } = operation;
+  const { amount, delivered, ordered, phase, clamp = false, final } = operation;
   if (phase !== undefined && hold.phases.includes(phase)) return { status: 'phase_captured' };
   let wanted = amount ?? hold.held;
   if (amount === undefined && delivered !== undefined && ordered !== undefined) {
@@ -223,7 +234,7 @@ function capture(context: Context, operation: CaptureOperation, hold: Hold): Dec
   hold.captured += captured;
   if (phase !== undefined) hold.phases.push(phase);
   endGeneration(context, hold, operation.generation);
-  const rest = final ? close(context, hold, cause) : {};
+  const rest = final ? close(context, hold, operation) : {};
   return { status: 'applied', reply: { captured, clamped: wanted > captured, ...rest } };
 }
 
@@ -240,7 +251,15 @@ function endGeneration(
 }
 
 /** Gives back what the hold still holds, lot by lot, and closes it. */
-function close({ account, at, moves }: Context, hold: Hold, cause: string) {
+function close(
+  { account, at, moves }: Context,
+  hold: Hold,
+  { cause, generation }: { cause: string; generation?: GenerationEnd },
+) {
+  // Of a hold of nothing nothing can be captured: there it is what was delivered that counts as a use (rule 22).
+  const status = generation?.status ?? '';
+  const landed = hold.amount === 0 && (hold.phases.length > 0 || ['succeeded', 'partial'].includes(status));
+  ledger.uncount(account, hold, { credits: hold.held, unused: hold.captured === 0 && !landed });
   const parts = hold.cuts.map(({ lot, held }) => ({ lot, milli: held }));
   const back = ledger.giveBack(account, moves, { parts, source: 'held', at, cause });
   for (const cut of hold.cuts) cut.held = 0;
@@ -276,6 +295,7 @@ function refund({ account, at, moves }: Context, operation: RefundOperation): De
   });
   ledger.giveBack(account, moves, { parts, source: 'spent', at, cause: 'operator', until });
   hold.refunded += amount;
+  ledger.uncount(account, hold, { credits: amount, unused: false });
   return touched(account, hold, { status: 'applied', reply: { amount } });
 }
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import type { CaptureOperation, HeldWork } from '../../db/operations';
 import { milli } from '../../domain/credits';
+import type { Count } from '../../domain/limits';
 import { reservation } from '../support/ledger';
 import { type Account, totals } from './account';
 import { DAY, HOUR, instantText, type Micros, SECOND } from './instants';
@@ -32,6 +33,9 @@ const rarely = fc.nat(11).map((n) => n === 11);
 const hold = fc.nat(40);
 const cause = fc.constantFrom('customer', 'provider', 'engine', 'operator');
 
+/** What is counted beside the balance, mostly nothing; of `COUNTED` below. */
+const counted = fc.nat(9);
+
 const KINDS = {
   grant: fc.record({
     milli: fc.oneof(fc.constantFrom(1, 999, 1_000), fc.integer({ min: 1, max: 50_000 })),
@@ -40,13 +44,15 @@ const KINDS = {
   }),
   reserve: fc.record({
     amount: fc.oneof({ arbitrary: small, weight: 3 }, amount),
-    ...{ excluded: fc.constantFrom(0, 0, 0, 1, 2, 5, 15), oddity: fc.nat(40), priced: fc.nat(9) },
+    ...{ excluded: fc.constantFrom(0, 0, 0, 1, 2, 5, 15), oddity: fc.nat(40), priced: fc.nat(9), counted },
   }),
   lease: fc.record({
     amount: fc.oneof({ arbitrary: small, weight: 3 }, amount),
-    ...{ excluded: fc.constantFrom(0, 0, 0, 2), ttl: fc.nat(3), oddity: fc.nat(40) },
+    ...{ excluded: fc.constantFrom(0, 0, 0, 2), ttl: fc.nat(3), oddity: fc.nat(40), counted },
   }),
-  charge: fc.record({ amount: small, excluded: fc.constantFrom(0, 0, 0, 4), oddity: fc.nat(40) }),
+  charge: fc.record({
+    ...{ amount: small, excluded: fc.constantFrom(0, 0, 0, 4), oddity: fc.nat(40), counted },
+  }),
   capture: fc.record({
     ...{ hold, amount, how: fc.nat(5), final: fc.boolean(), phase: fc.nat(5), clamp: rarely, cause },
     ...{ delivered: fc.nat(7), ordered: fc.integer({ min: 1, max: 6 }), foreign: rarely },
@@ -107,6 +113,44 @@ const ofAll = (all: number, { percent, shift }: Amount) => {
   return milli(Math.max(0, share));
 };
 const bucketsOf = (bits: number) => BUCKETS.filter((_, n) => (bits >> n) % 2 === 1);
+
+/** One counter with a limit and without, as plans differ; and a member's credits, with a limit and without. */
+const COUNTED: readonly (readonly { of: 'sites' | 'clips' | 'max'; limit: number | null }[])[] = [
+  ...[[], [], [], [], []],
+  [{ of: 'sites', limit: 5 }],
+  [{ of: 'sites', limit: null }],
+  [
+    { of: 'clips', limit: null },
+    { of: 'max', limit: null },
+  ],
+  [{ of: 'max', limit: 15_000 }],
+  [
+    { of: 'sites', limit: 5 },
+    { of: 'max', limit: null },
+  ],
+];
+
+function countsOf(draft: number, { amount, at }: { amount: number; at: Micros }): Count[] {
+  const today = `day:${Math.floor(at / DAY)}`;
+  return pick(COUNTED, draft).flatMap(({ of, limit }): Count[] => {
+    const common = { name: of, limit, resetsAt: null };
+    if (of === 'max' && amount === 0) return [];
+    if (of === 'max')
+      return [
+        {
+          ...{ ...common, counter: 'member:max', period: today, of: 'credits', units: amount },
+          refusal: 'member_limit_reached',
+        },
+      ];
+    const period = of === 'sites' ? today : 'ever';
+    return [
+      {
+        ...{ ...common, counter: `quota:${of}`, period, of: 'uses', units: 1 },
+        refusal: 'quota_reached',
+      },
+    ];
+  });
+}
 
 /** The operation a draft becomes on this account now; null where there is nothing it could name. */
 export function operationOf(draft: Draft, hand: Hand): ModelOperation | null {
@@ -199,11 +243,16 @@ function taking(
   const holdId = `h${name}`;
   const excluded = bucketsOf(draft.excluded);
   const { oddity } = draft;
+  // Some are free actions, and some work that happens to cost nothing.
+  const nothing = draft.kind === 'reserve' && draft.priced < 2;
+  const amount = nothing ? milli(0) : ofAll(totals(model).available, draft.amount);
+  const counts = countsOf(draft.counted, { amount, at: Math.max(model.now, model.journalAt) });
   const common = {
     ...keyed,
     holdId,
     excluded,
-    amount: ofAll(totals(model).available, draft.amount),
+    amount,
+    ...(counts.length === 0 ? {} : { counts }),
     rulesVersion: model.rulesVersion - (oddity === 1 ? 1 : 0),
     reserveBefore: oddity === 2 ? '-infinity' : 'infinity',
     facts: { excluded },
@@ -216,9 +265,7 @@ function taking(
   if (draft.kind === 'charge') return { ...common, op: 'charge', work };
   if (draft.kind === 'lease')
     return { ...common, op: 'reserve', maxOpen, ttlSeconds: pick(TTL_SECONDS, draft.ttl), work };
-  // Some are free actions, and some work that happens to cost nothing.
-  const amount = draft.priced < 2 ? milli(0) : common.amount;
-  const terms = { amount, runs: draft.priced > 0, maxOpen, refuseOnly: oddity === 5 };
+  const terms = { runs: draft.priced > 0, maxOpen, refuseOnly: oddity === 5 };
   const { generation, ...reserve } = reservation(account, { ...common, ...terms });
   return { ...reserve, generation: { ...generation, id: `g${name}` } };
 }

@@ -18,6 +18,8 @@ const STATE = `
     'journal', (SELECT jsonb_agg(to_jsonb(j) ORDER BY seq) FROM ledger.journal j WHERE account_id = $1),
     'claimed', (SELECT jsonb_agg(jsonb_build_array(key, request_hash, claims, convert_from(answer, 'UTF8')) ORDER BY key COLLATE "C")
                   FROM ledger.kept_answers WHERE account_id = $1),
+    'counters', (SELECT jsonb_agg(jsonb_build_array(counter || ' ' || period, used) ORDER BY (counter || ' ' || period) COLLATE "C")
+                   FROM ledger.counters WHERE account_id = $1 AND used <> 0),
     'keys', (SELECT jsonb_agg(to_jsonb(k) ORDER BY seq) FROM ledger.op_keys k WHERE account_id = $1)) AS state
     FROM ledger.accounts a WHERE account_id = $1`;
 
@@ -93,6 +95,7 @@ export interface Stored {
   freezes: { cause: string; lots: number[]; amounts: number[]; open: boolean }[] | null;
   journal: StoredRow[] | null;
   claimed: [key: string, hash: string, claims: number, answer: string | null][] | null;
+  counters: [name: string, used: number][] | null;
   keys: { key: string; request_hash: string; seq: number; answer: string }[] | null;
 }
 
@@ -163,6 +166,7 @@ function storedState(stored: Stored) {
       moves: row.moves,
     })),
     claimed: stored.claimed ?? [],
+    counters: stored.counters ?? [],
     keys: (stored.keys ?? []).map(({ key, request_hash: hash, seq }) => ({ key, hash, seq })),
   };
 }
@@ -184,12 +188,13 @@ function modelState(model: Account): ReturnType<typeof storedState> {
     versions: [model.rulesVersion, model.settleVersion],
     seq: model.journal.length,
     lots: model.lots,
-    holds: byName(model.holds).map(([, { draws: _draws, ...hold }]) => hold),
+    holds: byName(model.holds).map(([, { draws: _draws, counts: _counts, ...hold }]) => hold),
     generations: byName(model.generations).map(([id, { status, holdId }]) => [id, status, holdId]),
     debts: byName(model.debts).map(([cause, debt]) => ({ cause, ...debt })),
     freezes: byName(model.freezes).map(([cause, { open, frozen }]) => ({ cause, open, frozen: [...frozen] })),
     journal: model.journal,
     claimed: byName(model.claimed).map(([key, { hash, claims, answer }]) => [key, hash, claims, answer]),
+    counters: byName(model.counters).filter(([, used]) => used !== 0),
     keys: [...model.answers].map(([key, { hash, reply }]) => ({ key, hash, seq: Number(reply['seq']) })),
   };
 }

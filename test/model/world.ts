@@ -240,6 +240,9 @@ export function inModelsWords({ answer: _answer, ...reply }: Reply): Record<stri
     ...reply,
     ...(reply.at === undefined ? {} : { at: microsOf(reply.at) }),
     ...(reply.hold ? { hold: hold(reply.hold) } : {}),
+    ...(reply.left === undefined
+      ? {}
+      : { left: reply.left.map((lot) => ({ ...lot, until: microsOf(lot.until) })) }),
     ...(reply.after === undefined ? {} : { after: hold(reply.after) }),
   };
 }

@@ -7,7 +7,8 @@ import { toCredits, toMilli } from '../../domain/credits';
 import { drawFrom } from '../../domain/draws';
 import { excludedBuckets, planGate, quotaUses } from '../../domain/gates';
 import { type Offer, offersOf } from '../../domain/offers';
-import { paywall } from '../../domain/paywall';
+import type { Coming } from '../../domain/outlook';
+import { monthlyCredits, paywall } from '../../domain/paywall';
 import { type Priced, price } from '../../domain/prices';
 import type { Refusal } from '../../domain/refusals';
 import { settle } from '../../domain/settle';
@@ -57,12 +58,11 @@ export function product(id: string) {
     /** The plan that is missing, or null. */
     gate: (plan: string, action: string, asked?: Asked) =>
       planGate({ catalog, plan, priced: priced(action, asked) })?.facts?.['requiredPlan'] ?? null,
+    /** Those that limit the plan. */
     quotas: (plan: string, action: string) =>
-      quotaUses({ catalog, plan, priced: priced(action) }).map(({ quota, period, limit }) => ({
-        quota,
-        period,
-        limit,
-      })),
+      quotaUses({ catalog, plan, priced: priced(action) })
+        .filter(({ limit }) => limit !== null)
+        .map(({ quota, period, limit }) => ({ quota, period, limit })),
     /** A lot of a bucket of this product. */
     lot: (bucket: string, credits: number, change: Partial<LotView> = {}): LotView =>
       lotOf({ bucket, rank: ranks.get(bucket) ?? nothing(bucket), granted: credits, ...lotText(change) }),
@@ -101,9 +101,29 @@ export function product(id: string) {
         availableMilli: toMilli(options.available),
         requiredPlan: wanted.requiredPlan,
         excluded: excludedBuckets({ catalog, priced: wanted }),
-        nextRefresh: { at: '2026-12-21T09:00:00.000Z', amountMilli: toMilli(3000) },
+        left: [ofPlan(options.available, '2026-12-21T09:00:00.000Z')],
+        coming: [nextMonth(options.plan)],
+        upgrade: {
+          highest: options.subscribed
+            ? monthlyCredits({ catalog, plan: options.plan, excluded: [] })
+            : toMilli(0),
+          ...{ part: 1, whole: 1 },
+        },
       });
     },
+  };
+}
+
+const ofPlan = (credits: number, until: string) => ({
+  ...{ bucket: 'plan', schedule: 'plan', until, milli: toMilli(credits) },
+});
+
+/** 3,000 credits. */
+function nextMonth(plan: string): Coming {
+  const { milli: amountMilli, ...lot } = ofPlan(3000, '2027-01-21T09:00:00.000Z');
+  return {
+    ...{ at: '2026-12-21T09:00:00.000Z', plan, ends: false },
+    grants: [{ ...lot, amountMilli, replaces: true, ifThere: false }],
   };
 }
 

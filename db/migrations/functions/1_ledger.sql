@@ -166,7 +166,8 @@ CREATE FUNCTION ledger.balance(p_account text) RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
   SELECT ledger.snapshot(p_account) || jsonb_build_object('lots', coalesce((
     SELECT jsonb_agg(jsonb_build_object('lot', lot_no, 'bucket', bucket, 'rank', rank, 'effectiveAt', effective_at,
-             'expiresAt', expires_at, 'source', source, 'granted', granted, 'available', l.available, 'held', l.held)
+             'expiresAt', expires_at, 'source', source, 'granted', granted, 'available', l.available, 'held', l.held,
+             'over', ended_at IS NOT NULL)
              ORDER BY rank, expires_at, lot_no)
       FROM ledger.lots l JOIN ledger.accounts a USING (account_id)
      WHERE account_id = p_account AND (l.open OR l.held > 0 OR (ended_at IS NULL AND expires_at < 'infinity' AND expires_at > coalesce(a.clock_at, clock_timestamp())))), '[]'))
@@ -549,6 +550,14 @@ BEGIN
           IF status <> 'applied' THEN
             reply := jsonb_build_object('required', amount, 'spendable', taken.taken)
               || CASE WHEN status = limited ->> 'refusal' THEN jsonb_build_object('limited', limited) ELSE '{}' END;
+            IF recorded THEN -- what could be spent, and until when: whether waiting is enough is told from it
+              reply := reply || jsonb_build_object('left', coalesce((
+                SELECT jsonb_agg(jsonb_build_object('bucket', g.bucket, 'schedule', g.schedule, 'until', g.expires_at, 'milli', g.milli) ORDER BY g.n)
+                  FROM (SELECT o.bucket, split_part(o.source, ':', 1) AS schedule, o.expires_at, sum(o.available)::bigint AS milli,
+                               min(array_position(numbers, o.lot_no)) AS n
+                          FROM unnest(lots) o WHERE o.available > 0 AND NOT coalesce(op -> 'excluded' ? o.bucket, false)
+                         GROUP BY o.bucket, split_part(o.source, ':', 1), o.expires_at) g), '[]'));
+            END IF;
             counts := '[]';
             op := op || jsonb_build_object('facts', (op -> 'facts') || coalesce(op -> 'ifRefused', '{}'));
           ELSE
