@@ -214,7 +214,7 @@ export const BUGS: readonly Bug[] = [
   ),
   runs(
     'a use comes back though something was captured',
-    'WHEN final AND h.captured = 0 THEN',
+    'WHEN final AND NOT delivered THEN',
     'WHEN final THEN',
   ),
   {
