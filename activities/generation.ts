@@ -4,8 +4,9 @@ import type { Knex } from 'knex';
 import { TAKE_WITHIN_MS } from '../db/databaseClock';
 import { capture, release, type WorkTerms } from '../db/endings';
 import { findGeneration, untilDeadlineMs } from '../db/generations';
-import { wasCutWithin } from '../db/holds';
+import { holdNow, wasCutWithin } from '../db/holds';
 import type { Ledger } from '../db/ledger';
+import type { ReplyStatus } from '../db/operations';
 import { raiseItem } from '../db/operationsItems';
 import { decideReport, pendingReports } from '../db/reports';
 import type { Reservations, StoredAnswer } from '../db/reservations';
@@ -47,16 +48,21 @@ export function createGenerationActivities(deps: GenerationDeps): LedgerActiviti
     },
 
     async decideLate(request) {
+      const account = request.input.account;
+      const holdId = holdIdOf(verifiedId(request.input, request.workflowId));
+      const hold = await holdNow(knex, { account, holdId });
+      // Whoever was told of it, or went on with it, counts on it, however long ago it was cut.
+      const unheard = hold?.open === true && hold.epoch === 0;
+      if (unheard && !(await wasCutWithin(knex, { account, holdId, seconds: STILL_WANTED_SECONDS }))) {
+        if ((await giveUp({ ...request, epoch: 0 })) !== 'hold_alive') return { kind: 'too_late' };
+      }
       // The key is read before it is judged what is too late: what was cut in time is found, and nothing new is.
-      const reserved = await reserve(request);
-      if (reserved.kind !== 'answered' || reserved.work === null) return reserved;
-      const { account, holdId } = reserved.work;
-      if (await wasCutWithin(knex, { account, holdId, seconds: STILL_WANTED_SECONDS })) return reserved;
-      await giveUp(request);
-      return { kind: 'too_late' };
+      return reserve(request);
     },
 
-    releaseUndecided: giveUp,
+    async releaseUndecided(request) {
+      await giveUp(request);
+    },
 
     endOf: ({ work }) => endOf(work),
 
@@ -103,22 +109,28 @@ export function createGenerationActivities(deps: GenerationDeps): LedgerActiviti
     return { kind: 'answered', generation, answer: text, replayed, status, work };
   }
 
-  /** Gives back what a reservation that nobody waits for any more may have taken after all. */
-  async function giveUp({ input, workflowId }: Omit<ReserveRequest, 'waitedMs'>): Promise<void> {
+  /** Gives back what a reservation that nobody waits for may have taken after all; with `epoch` only if nobody heard of it since. */
+  async function giveUp({
+    input,
+    workflowId,
+    epoch,
+  }: Omit<ReserveRequest, 'waitedMs'> & { epoch?: number }): Promise<ReplyStatus | undefined> {
     // Only the hold of this very workflow: another one's is none of its business.
     const holdId = holdIdOf(verifiedId(input, workflowId));
     const message = 'The reservation was not decided in time; nothing was started.';
     const error = { code: UNDECIDED, message };
     // An unknown or closed hold is just what is hoped for: nothing was taken, or it is back.
-    await ledger.run(input.account, {
+    const reply = await ledger.run(input.account, {
       op: 'release',
       key: `sys:release:${holdId}`,
       hash: 'release',
       holdId,
+      ...(epoch === undefined ? {} : { epoch }),
       cause: 'engine',
       reason: error.code,
       generation: { status: 'failed', error },
     });
+    return reply?.status;
   }
 
   async function endOf(work: Pick<Work, 'account' | 'generation'>): Promise<Ended> {

@@ -1,9 +1,9 @@
-import { WorkflowNotFoundError } from '@temporalio/client';
+import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import type { Knex } from 'knex';
 import { actOnReport, findTerms } from '../db/endings';
 import type { Ledger } from '../db/ledger';
-import { type ItemKey, raiseItem, resolveItem } from '../db/operationsItems';
-import { decideReport, markTold, type UnseenReport, unseenReports } from '../db/reports';
+import { raiseItem } from '../db/operationsItems';
+import { decideReport, failingReport, markTold, type UnseenReport, unseenReports } from '../db/reports';
 import { reportProblem } from '../domain/reports';
 import { SIGNALS } from '../workflows/contract';
 import type { HoldOwners } from '../workflows/holdOwners';
@@ -14,12 +14,16 @@ import type { SweepActivities } from './types';
 export interface ReportDriverDeps {
   ledger: Ledger;
   knex: Knex;
+  client: Client;
   owners: HoldOwners;
   /** How long whoever took a report has time before it is seen to here. */
   graceMs: number;
   /** Rows of a page. */
   limit: number;
 }
+
+/** One workflow that does not answer holds up no other. */
+const TOLD_WITHIN_MS = 3_000;
 
 type Done = 'acted' | 'told' | 'failed';
 
@@ -28,20 +32,18 @@ const WAY_OUT =
   'or charge for the work by hand.';
 
 export function createReportDriver(deps: ReportDriverDeps): Pick<SweepActivities, 'driveReports'> {
-  const { ledger, knex, owners, graceMs, limit } = deps;
+  const { ledger, knex, client, owners, graceMs, limit } = deps;
 
   async function drive(row: UnseenReport): Promise<Done> {
-    const { account, generation, reportId, report, outcome } = row;
-    const item: ItemKey = { account, kind: 'report_failing', subject: `${generation} ${reportId}` };
+    const { generation, report, outcome } = row;
     try {
       const moved = outcome === 'pending' ? await act(row) : true;
       if (moved) await tell(generation, report);
       await markTold(knex, row);
-      await resolveItem(knex, item);
       return outcome === 'pending' ? 'acted' : 'told';
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      await raiseItem(knex, { ...item, detail: { outcome, error: message, wayOut: WAY_OUT } });
+      await raiseItem(knex, { ...failingReport(row), detail: { outcome, error: message, wayOut: WAY_OUT } });
       return 'failed';
     }
   }
@@ -58,14 +60,16 @@ export function createReportDriver(deps: ReportDriverDeps): Pick<SweepActivities
 
   /** A workflow that has ended, or whose namespace is gone, need not know. */
   async function tell(generation: string, report: UnseenReport['report']): Promise<void> {
-    const owner = await owners.clientOf(generation);
-    if (owner.kind === 'not_found') return;
-    if (owner.kind !== 'found') throw new Error('Temporal cannot be asked for the namespace of the hold');
-    try {
-      await owner.client.workflow.getHandle(generation).signal(SIGNALS.providerReport, report);
-    } catch (error) {
-      if (!(error instanceof WorkflowNotFoundError)) throw error;
-    }
+    await client.connection.withDeadline(Date.now() + TOLD_WITHIN_MS, async () => {
+      const owner = await owners.clientOf(generation);
+      if (owner.kind === 'not_found') return;
+      if (owner.kind !== 'found') throw new Error('Temporal cannot be asked for the namespace of the hold');
+      try {
+        await owner.client.workflow.getHandle(generation).signal(SIGNALS.providerReport, report);
+      } catch (error) {
+        if (!(error instanceof WorkflowNotFoundError)) throw error;
+      }
+    });
   }
 
   return {

@@ -90,7 +90,7 @@ export function createSweepActivities({
     namespaceOf: (generation) => namespaceOfHold(knex, generation),
   });
   const reports = createReportDriver({
-    ...{ ledger, knex, owners: holdOwners },
+    ...{ ledger, knex, client, owners: holdOwners },
     graceMs: ages.unseenMs,
     limit: REPORTS_PAGE,
   });

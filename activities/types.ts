@@ -130,7 +130,10 @@ export interface LedgerActivities {
   untilDeadline(request: { work: Work }): Promise<number>;
   /** Reports that came in before the deadline and that nobody acted upon yet, oldest first. */
   pendingReports(request: { work: Work }): Promise<ProviderReport[]>;
-  keepLateReport(request: { work: Work; report: ProviderReport }): Promise<void>;
+  keepLateReport(request: {
+    work: Pick<Work, 'account' | 'generation'>;
+    report: ProviderReport;
+  }): Promise<void>;
   /** Keeps what was sent as a report and is none; `said` is an excerpt of it. Moves nothing. */
   keepRejectedReport(request: {
     account: string;

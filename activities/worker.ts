@@ -136,7 +136,8 @@ export async function startWorkers({
 
   const run = async () => {
     try {
-      await Promise.all(workers.map((worker) => worker.run()));
+      // What was shut out while it started does not begin.
+      if (fence.reason() === null) await Promise.all(workers.map((worker) => worker.run()));
     } finally {
       endPartitions();
       fence.end();

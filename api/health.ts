@@ -41,8 +41,8 @@ export function healthRoutes({
       path: '/readyz',
       summary: 'Whether requests can be served',
       description:
-        'Asks the database, its schema version and Temporal. While one of them fails: 503 with the same `checks`. `degraded`: ' +
-        'requests are served, and somebody should look; `skew` fails while the clock of an API or a worker is more than 2 s ' +
+        'While the database or its schema fails: 503 with the same `checks`. `degraded`: requests are served, and somebody should ' +
+        'look; `temporal` fails while no generation can be started, `skew` while the clock of an API or a worker is more than 2 s ' +
         'from the database’s.',
       tag: 'Health',
       scope: 'none',

@@ -42,7 +42,7 @@ export interface CatalogStore {
   /** The versions that come into force after an instant, in their order. */
   scheduled(catalog: string, atMs: number): Promise<Scheduled[]>;
   /** The version in force at an instant, and those that come into force after it, in their order. */
-  inForceFrom(catalog: string, atMs: number): Promise<[CatalogVersion, ...CatalogVersion[]]>;
+  inForceFrom(catalog: string, atMs: number, nowMs?: number): Promise<[CatalogVersion, ...CatalogVersion[]]>;
   /** When a version that is published already takes the plan away; null: none does. */
   planLeavesAt(of: { catalog: string; plan: string }, atMs: number): Promise<Instant | null>;
 }
@@ -164,11 +164,19 @@ export function createCatalogStore({ pool }: { pool: Pool }): CatalogStore {
       if (row === undefined) throw new UnknownCatalog(`there is no catalog ${catalog}`);
       return load(row);
     },
-    async inForceFrom(catalog, atMs) {
+    async inForceFrom(catalog, atMs, nowMs = atMs) {
       const versions = (await listed()).get(catalog);
       const row = inForceAt(versions, atMs);
       if (row === undefined) throw new UnknownCatalog(`there is no catalog ${catalog}`);
-      return [await load(row), ...(await Promise.all(after(versions, atMs).map(load)))];
+      const found: [CatalogVersion, ...CatalogVersion[]] = [await load(row)];
+      for (const later of after(versions, atMs)) {
+        const begun = toMs(later.effective_at) <= nowMs;
+        const [version] = begun ? [await load(later)] : await loadIfReadable(later);
+        // The future is only told of: a version that this process cannot read stops nobody before it begins.
+        if (version === undefined) break;
+        found.push(version);
+      }
+      return found;
     },
     async version(catalog, version) {
       const row = (await listed()).get(catalog)?.all.find((one) => one.version === version);

@@ -187,16 +187,19 @@ function stepOf({ phase }: Pick<Capture, 'phase'>): string {
 }
 
 /** A provider's words, or whoever's, as they can be kept: what cannot be would be tried for ever. */
-export function keepable({ code, message }: Undo['error']): Undo['error'] {
+function keepable({ code, message }: Undo['error']): Undo['error'] {
   const { codeLength, messageLength } = REPORT_LIMITS;
-  return { code: storable(code, codeLength), message: storable(message, messageLength) };
+  return { code: storable(code ?? '', codeLength), message: storable(message ?? '', messageLength) };
 }
 
-function keepableOutput({ url, error, ...output }: Output): Output {
+/** As the contract has it: workers in some languages write null for what they leave out, and may leave out the place. */
+function keepableOutput(output: Output, place: number): Output {
+  const { index, status, url, error } = output as { [K in keyof Output]?: Output[K] | null }; // types end at the wire
   return {
-    ...output,
-    ...(url === undefined ? {} : { url: storable(url, REPORT_LIMITS.urlLength) }),
-    ...(error === undefined ? {} : { error: keepable(error) }),
+    index: index ?? place,
+    status: status ?? 'failed',
+    ...(url == null ? {} : { url: storable(url, REPORT_LIMITS.urlLength) }),
+    ...(error == null ? {} : { error: keepable(error) }),
   };
 }
 

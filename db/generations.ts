@@ -130,16 +130,24 @@ export async function listGenerations(knex: Knex, filter: GenerationFilter): Pro
   return rows.map(facts);
 }
 
-/** Whether its reservation was undone, because it could not be decided in time, before anything began. */
-export async function wasUndone(
+/**
+ * How what was reserved under a key stands. `undone`: it could not be decided in time, and was given back before anything began.
+ * `untouched`: it is held, and there was no sign of life since. `decided`: anything else.
+ */
+export async function reservationState(
   knex: Knex,
   { account, id }: { account: string; id: string },
-): Promise<boolean> {
-  const row = await knex('ledger.generations')
-    .where({ account_id: account, generation_id: id, status: 'failed' })
-    .whereRaw("error ->> 'code' = ?", [UNDECIDED])
-    .first<{ generation_id: string } | undefined>('generation_id');
-  return row !== undefined;
+): Promise<'undone' | 'untouched' | 'decided'> {
+  const row = await knex('ledger.generations as g')
+    .leftJoin('ledger.holds as h', (join) =>
+      join.on('h.account_id', 'g.account_id').andOn('h.hold_id', 'g.hold_id'),
+    )
+    .where({ 'g.account_id': account, 'g.generation_id': id })
+    .first<{ undone: boolean | null; untouched: boolean } | undefined>(
+      knex.raw("g.status = 'failed' AND g.error ->> 'code' = ? AS undone", [UNDECIDED]),
+      knex.raw('coalesce(h.open AND h.epoch = 0, false) AS untouched'),
+    );
+  return row?.undone === true ? 'undone' : row?.untouched === true ? 'untouched' : 'decided';
 }
 
 /**

@@ -36,10 +36,10 @@ interface Row {
 export async function holdNow(
   knex: Knex,
   { account, holdId }: { account: string; holdId: string },
-): Promise<{ open: boolean } | undefined> {
+): Promise<{ open: boolean; epoch: number } | undefined> {
   return knex('ledger.holds')
     .where({ account_id: account, hold_id: holdId })
-    .first<{ open: boolean } | undefined>('open');
+    .first<{ open: boolean; epoch: number } | undefined>('open', 'epoch');
 }
 
 /** Whether its credits were taken so recently, in real time, also where the account is on a test clock. */

@@ -62,6 +62,8 @@ export interface Ledger {
   carry(stops: readonly Stop[]): Promise<Carried[]>;
   /** False if the hold is no longer open; else the run owns it, and gave a sign of life that keeps the sweeper away. */
   assertHoldOpen(run: HoldRun): Promise<boolean>;
+  /** The same where somebody was told that it is held: whoever wants to give it up sees that. Its owner stays. */
+  touchHold(hold: { account: string; holdId: string }): Promise<boolean>;
 }
 
 /** A run that goes on with a hold. */
@@ -212,7 +214,7 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
   }
 
   async function due(known: Snapshot, touch: boolean): Promise<Settlement> {
-    const versions = await catalogs.inForceFrom(known.rules.catalog, dueSince(known));
+    const versions = await catalogs.inForceFrom(known.rules.catalog, dueSince(known), toMs(known.now));
     return settleBy({ snapshot: known, versions, touch }).settlement;
   }
 
@@ -305,6 +307,10 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
     },
     async moveClock(account, to) {
       await throughReplacement(() => pool.query('SELECT ledger.move_clock($1, $2)', [account, to]));
+    },
+    async touchHold({ account, holdId }) {
+      const sql = 'SELECT ledger.assert_hold_open($1, $2) AS value';
+      return (await one<boolean>('ledger_touch_hold', sql, [account, holdId])) === true;
     },
     async assertHoldOpen({ account, holdId, workflowId, namespaceId }) {
       const sql = 'SELECT ledger.assert_hold_open($1, $2, $3, $4) AS value';

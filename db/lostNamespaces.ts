@@ -67,24 +67,42 @@ export async function withdrawLost(knex: Knex, namespaceId: string): Promise<boo
   return (await knex(TABLE).where('namespace_id', namespaceId).delete()) > 0;
 }
 
+/** SQLSTATE: somebody keeps the account locked. */
+const LOCK_NOT_AVAILABLE = '55P03';
+
 /**
- * Frees holds of a namespace that are an hour old, at most so many, without asking Temporal. A hold that moved since it was
- * read has a new owner, and stays.
+ * Frees holds of a namespace that are an hour old, at most so many in so long, without asking Temporal. A hold that moved since
+ * it was read has a new owner, and stays. One that cannot be freed now, because its account is locked, holds up no other: it is
+ * counted as `failed`.
  */
 export async function freeLostHolds(
   { ledger, knex }: { ledger: Ledger; knex: Knex },
-  { namespaceId, most, actor }: { namespaceId: string; most: number; actor: string },
-): Promise<number> {
+  {
+    namespaceId,
+    most,
+    withinMs,
+    actor,
+  }: { namespaceId: string; most: number; withinMs: number; actor: string },
+): Promise<{ freed: number; failed: number }> {
+  const untilMs = performance.now() + withinMs;
   let freed = 0;
+  let failed = 0;
   let after: OwnedHold | null = null;
   for (let pages = 0; pages < MOST_PAGES && freed < most; pages += 1) {
     const page: OwnedHold[] = await ownedHolds(knex, { of: namespaceId, after, limit: LOOKED_AT_ONCE });
-    for (const hold of page.filter(({ ageMs }) => ageMs >= LOST_FROM_MS).slice(0, most - freed))
-      if (await freeHold(ledger, { hold, actor })) freed += 1;
+    for (const hold of page.filter(({ ageMs }) => ageMs >= LOST_FROM_MS).slice(0, most - freed)) {
+      if (performance.now() > untilMs) return { freed, failed };
+      try {
+        if (await freeHold(ledger, { hold, actor })) freed += 1;
+      } catch (error) {
+        if (Reflect.get(Object(error), 'code') !== LOCK_NOT_AVAILABLE) throw error;
+        failed += 1;
+      }
+    }
     if (page.length < LOOKED_AT_ONCE) break;
     after = page.at(-1) ?? null;
   }
-  return freed;
+  return { freed, failed };
 }
 
 /** Gives the credits of a hold back whose workflow is gone. False if it was closed or moved since it was read. */

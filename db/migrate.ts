@@ -128,6 +128,7 @@ async function putIn(knex: Knex, options: PutIn): Promise<string[]> {
       await trx.raw(BOOKS);
       await refuseNewerSchema(trx, files.length);
       const stored = await refuseOthers(trx, files);
+      if (stored.length > 0 && stored.length < files.length) await standBefore(trx);
       const [, applied] = (await trx.migrate.latest(knexConfig(files))) as [number, string[]]; // knex types it any
       const put = functions !== null && (await putFunctions(trx, { functions, known: files.length }));
       await keepDigests(trx, { files, stored });
@@ -138,6 +139,17 @@ async function putIn(knex: Knex, options: PutIn): Promise<string[]> {
   for (const name of done.applied) log(`applied ${name}`);
   if (done.put) log(`put in the functions, number ${functions?.number}`);
   return done.applied;
+}
+
+/**
+ * The ledger locks accounts before anything else of theirs, and so do migrations: whichever table they change first, calls that
+ * are at work would wait for it with an account in hand, and the two for each other.
+ */
+async function standBefore(trx: Knex): Promise<void> {
+  const { rows } = await trx.raw<{ rows: { there: boolean }[] }>(
+    "SELECT to_regclass('ledger.accounts') IS NOT NULL AS there",
+  );
+  if (rows[0]?.there === true) await trx.raw('LOCK TABLE ledger.accounts IN ACCESS EXCLUSIVE MODE');
 }
 
 function knexConfig(files: MigrationFile[]): Knex.MigratorConfig {

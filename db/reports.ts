@@ -1,7 +1,8 @@
 import type { Knex } from 'knex';
+import { milli, toCredits } from '../domain/credits';
 import type { LateCharge } from '../domain/generation';
 import type { ProviderReport } from '../workflows/contract';
-import { raiseItem, resolveItem } from './operationsItems';
+import { type ItemKey, raiseItem, resolveItem } from './operationsItems';
 
 /**
  * What pipelines and providers said of a generation, and what became of it. A report that came in is a row before it is acted
@@ -56,12 +57,20 @@ export async function decideReport(
     .merge({ outcome, untold: false }) // nothing moved, so there is nothing to tell
     .whereNotIn('reports.outcome', ['applied', 'charged'])
     .returning('report_id');
-  if (decided.length > 0 && outcome === 'late') await raiseLateWork(knex, report);
+  if (decided.length === 0) return;
+  await resolveItem(knex, failingReport(key));
+  if (outcome === 'late') await raiseLateWork(knex, report);
 }
 
-/** Says that the workflow knows of the report, or has no need to. */
+/** Says that the workflow knows of the report, or has no need to: there is nothing left to do. */
 export async function markTold(knex: Knex, key: ReportKey): Promise<void> {
   await knex('holdfast.reports').where(columns(key)).update({ untold: false });
+  await resolveItem(knex, failingReport(key));
+}
+
+/** The item of a report that cannot be acted upon, or told of. */
+export function failingReport({ account, generation, reportId }: ReportKey): ItemKey {
+  return { account, kind: 'report_failing', subject: `${generation} ${reportId}` };
 }
 
 export async function listReports(
@@ -146,7 +155,7 @@ async function raiseLateWork(
     account,
     kind: LATE_REPORT,
     subject: `${generation} ${reportId}`,
-    detail: { generation, report: reportId, chargeableMilli: row.left },
+    detail: { generation, report: reportId, credits: toCredits(milli(row.left)) },
   });
 }
 

@@ -17,6 +17,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import os from 'node:os';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Client, escapeIdentifier } from 'pg';
@@ -28,6 +29,7 @@ import { commandLine, endPid, isAlive } from './processes.mjs';
  */
 
 const READY_WITHIN_MS = 60_000;
+const REAPED_WITHIN_MS = 20_000;
 const SYSTEM_DIRECTORY = '/var/lib/holdfast';
 
 /** Where npm put the server's binaries for this platform. */
@@ -255,6 +257,7 @@ async function endOldServer(data, log) {
   const file = path.join(data, 'postmaster.pid');
   if (!existsSync(file)) return;
   const pid = Number(readFileSync(file, 'utf8').split('\n')[0]);
+  await reaped(pid);
   const command = isAlive(pid) ? commandLine(pid) : null;
   if (command === null) return; // Postgres itself takes the file of a dead one
   if (command.includes('postgres') && command.includes(` ${data} `)) {
@@ -262,6 +265,19 @@ async function endOldServer(data, log) {
     await endPid({ pid, signal: 'SIGINT' });
   } else {
     rmSync(file); // the pid is somebody else's by now, and Postgres would take them for its old self
+  }
+}
+
+/**
+ * A process that was killed a moment ago has a pid until its parent has taken notice, and Postgres takes it for a server that runs.
+ * It is waited for, but not for ever: some first processes of containers never take notice.
+ */
+async function reaped(pid) {
+  const until = Date.now() + REAPED_WITHIN_MS;
+  const stat = `/proc/${pid}/stat`;
+  while (Date.now() < until && existsSync(stat)) {
+    if (!/^\d+ \(.*\) Z /.test(await readFile(stat, 'utf8').catch(() => ''))) return;
+    await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }
 

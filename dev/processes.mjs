@@ -108,14 +108,14 @@ export function isFree(port, host) {
   });
 }
 
-/** A port nobody uses, from the range the system gives away. */
-export function freePort() {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
-  });
+/** Below the ports that systems give to outgoing connections: one that is free now is not taken a moment later by a client. */
+const LOWEST_PORT = 20_000;
+const PORTS = 10_000;
+
+/** A port nobody uses. */
+export async function freePort() {
+  for (;;) {
+    const port = LOWEST_PORT + Math.floor(Math.random() * PORTS);
+    if (await isFree(port, '127.0.0.1')) return port;
+  }
 }

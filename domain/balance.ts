@@ -3,7 +3,7 @@ import { cycleNumber, cycleStart } from './calendar';
 import type { Bucket, Catalog } from './catalog';
 import { add, type MilliCredits, milli, toCredits } from './credits';
 import type { LimitsShown } from './limits';
-import { type Coming, outlook, standingsOf } from './outlook';
+import { scheduleOf, type Coming, outlook, standingsOf } from './outlook';
 import { paywallWays } from './paywall';
 import { hasSubscription, type InForce, noticeSeconds } from './settle';
 
@@ -61,7 +61,9 @@ export function balanceBody(options: {
       .map((bucket) => {
         const next = bucketRefresh(bucket, coming);
         const lots = live.filter((lot) => lot.bucket === bucket.bucket);
-        return bucketBody({ bucket, lots, refreshes: next !== null, next });
+        // Also in the last period of a plan that ends: nothing follows it, and it gave something.
+        const refreshes = next !== null || lots.some((lot) => !lot.over && isScheduled(lot));
+        return bucketBody({ bucket, lots, refreshes, next });
       }),
     expiringSoon: expiringSoon({ lots: live, nowMs, catalog }),
     quotas: limits?.quotas ?? [],
@@ -140,7 +142,12 @@ function asOf(lots: readonly LotView[], nowMs: number): LotView[] {
   );
 }
 
-/** `refreshes`: whether something fills the bucket again, so that a share of it means something. */
+/** Whether a period gave it, and nobody bought or was given it by hand. */
+function isScheduled({ source }: LotView): boolean {
+  return ['daily', 'plan'].includes(scheduleOf(source));
+}
+
+/** `refreshes`: whether periods fill the bucket, so that a share of it means something. */
 function bucketBody(options: { bucket: Bucket; lots: LotView[]; refreshes: boolean; next: Refresh | null }) {
   const { bucket, lots, refreshes, next } = options;
   const available = add(...lots.map((lot) => lot.available));

@@ -10,15 +10,14 @@ export function workStateProblem(state: unknown): string | null {
     case 'done':
       return Array.isArray(state['outputs']) && state['outputs'].every(isOutput)
         ? null
-        : 'outputs must be a list of {index, status: succeeded | failed, url?, error?}.';
+        : 'outputs must be a list of {status: succeeded | failed, index?, url?, error?}.';
     case 'failed':
       return isFailure(state['error']) ? null : 'error must have code and message, both text.';
     case 'pending':
-      if (!isDuration(state['pollAfterMs']))
-        return 'pollAfterMs must be a number of milliseconds, 0 or more.';
-      return state['giveUpAfterMs'] === undefined || isDuration(state['giveUpAfterMs'])
+      if (!isDuration(state['pollAfterMs'])) return 'pollAfterMs must be a number of milliseconds.';
+      return isAbsent(state['giveUpAfterMs']) || isDuration(state['giveUpAfterMs'])
         ? null
-        : 'giveUpAfterMs must be a number of milliseconds, 0 or more, or left out.';
+        : 'giveUpAfterMs must be a number of milliseconds, or left out.';
     case 'hold_closed':
       return null;
     default:
@@ -30,10 +29,10 @@ function isOutput(output: unknown): boolean {
   if (!isRecord(output)) return false;
   const { index, status, url, error } = output;
   return (
-    typeof index === 'number' &&
+    (isAbsent(index) || typeof index === 'number') &&
     (status === 'succeeded' || status === 'failed') &&
-    (url === undefined || typeof url === 'string') &&
-    (error === undefined || isFailure(error))
+    (isAbsent(url) || typeof url === 'string') &&
+    (isAbsent(error) || isFailure(error))
   );
 }
 
@@ -42,7 +41,11 @@ function isFailure(error: unknown): boolean {
 }
 
 function isDuration(milliseconds: unknown): boolean {
-  return typeof milliseconds === 'number' && Number.isFinite(milliseconds) && milliseconds >= 0;
+  return typeof milliseconds === 'number' && Number.isFinite(milliseconds);
+}
+
+function isAbsent(value: unknown): boolean {
+  return value === undefined || value === null;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

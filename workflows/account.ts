@@ -79,7 +79,8 @@ function tell(
   const facts = [
     ['account', `\`${account}\``],
     ['plan', settled?.plan ?? '-'],
-    ['next boundary', settled === null ? '-' : (settled.nextAt ?? 'nothing lies ahead')],
+    // What a worker of an older release answered does not say.
+    ['next boundary', settled?.nextAt === null ? 'nothing lies ahead' : (settled?.nextAt ?? '-')],
   ];
   const bought = purchases.map(({ purchase, quantity, pack, credits, receivedAt, grantedAt }) => [
     `\`${purchase}\``,

@@ -7,7 +7,6 @@ import {
   isCancellation,
   patched,
   setHandler,
-  sleep,
   workflowInfo,
 } from '@temporalio/workflow';
 import { HandlerUnfinishedPolicy } from '@temporalio/common';
@@ -22,7 +21,7 @@ import { providerWork, stopJob } from './providerWork';
 import { reserving, surely } from './proxies';
 import { onlyTheReport, readCancel, wasTakenUnchecked } from './reports';
 import { tellEnded, tellRunning } from './telling';
-import { type Outcome, undone } from './work';
+import { answersAreThere, keepLate, type Outcome, undone } from './work';
 
 /**
  * One generation: its price is held, the work is done, what was delivered is captured and the rest given back.
@@ -116,24 +115,18 @@ export async function generationWorkflow(input: GenerationInput): Promise<Genera
     );
   }
 
+  /** However late something comes in, while the run is open it is kept, and whoever waits is answered. */
   async function finish(result: GenerationResult): Promise<GenerationResult> {
     await CancellationScope.nonCancellable(async () => {
-      if (work === null) mailbox.close();
-      else await keepLate(work, mailbox);
-      await condition(allHandlersFinished);
-      // The server refuses to close over a signal that has just come in, and forgets the updates of the task that tried.
-      if (mailbox.answered && patched(PATCHES.answersComeFirst)) {
-        await sleep(1, { summary: 'until the answer is with the server' });
-      }
+      do {
+        // Of what was refused there is nothing to keep reports of.
+        if (result.status === 'refused') mailbox.close();
+        else await keepLate({ account: input.account, generation: result.generation }, mailbox);
+        await condition(allHandlersFinished);
+        if (mailbox.answered && patched(PATCHES.answersComeFirst)) await answersAreThere(mailbox);
+      } while (mailbox.waiting);
     });
     return result;
-  }
-}
-
-/** What still lies in the mailbox, or comes in meanwhile, is kept for operations and moves nothing (rule 16). */
-async function keepLate(work: Work, mailbox: Mailbox): Promise<void> {
-  for (let late = mailbox.close(); late.length > 0; late = mailbox.close()) {
-    for (const report of late) await surely((ledger) => ledger.keepLateReport({ work, report }));
   }
 }
 

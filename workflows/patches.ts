@@ -9,6 +9,8 @@ export const PATCHES = {
   givingUpStopsTheJob: 'giving-up-stops-the-job',
   /** A run goes on as a new one before its history is too long. */
   longRunsContinue: 'long-runs-continue',
+  /** What a provider answers is checked before it is used. */
+  providersAreChecked: 'providers-are-checked',
   /** The answer to a report is with the server before the run closes. */
   answersComeFirst: 'answers-come-first',
 } as const;

@@ -22,7 +22,7 @@ export async function pipelineWork(work: Work, mailbox: Mailbox): Promise<Outcom
       if (settled !== null) return settled;
       continue;
     }
-    if (await isLong(mailbox)) return { kind: 'continues' };
+    if (await isLong({ work, mailbox, acts: true })) return { kind: 'continues' };
     const leftMs = await surely((ledger) => ledger.untilDeadline({ work }));
     if (leftMs <= 0) {
       await takePending(work, mailbox);

@@ -2,11 +2,11 @@ import { z } from 'zod';
 import type { CatalogStore } from '../../db/catalogs';
 import type { Database } from '../../db/connection';
 import { onDatabaseClock, reserveBefore } from '../../db/databaseClock';
-import { findGeneration, listGenerations, wasUndone } from '../../db/generations';
+import { findGeneration, listGenerations, reservationState } from '../../db/generations';
 import type { Ledger } from '../../db/ledger';
 import { generationHash, type Reservations } from '../../db/reservations';
 import { type GenerationFacts, generationBody } from '../../domain/generation';
-import { accountOf, generationId } from '../../domain/ids';
+import { accountOf, generationId, holdIdOf } from '../../domain/ids';
 import type { Refusal } from '../../domain/refusals';
 import type { GenerationInput } from '../../workflows/contract';
 import { keyConflict, lostOnTheWay, refusalFacts, unknownAccount } from '../commonProblems';
@@ -46,8 +46,11 @@ export function generationRoutes(deps: GenerationRouteDeps): Route[] {
     const known = await ledger.answerTo(account, `req:${key}`);
     if (known === null) return null;
     const id = generationId(account, key);
-    // What was held came back before anything began, so nobody may be told that it runs (rule 8).
-    if (await wasUndone(db.knex, { account, id })) {
+    // Nobody may be told that it runs whose credits came back before anything began (rule 8): it is marked as told of first.
+    let state = await reservationState(db.knex, { account, id });
+    if (state === 'untouched' && !(await ledger.touchHold({ account, holdId: holdIdOf(id) })))
+      state = await reservationState(db.knex, { account, id });
+    if (state === 'undone') {
       throw new ProblemError('reservation_undone', {
         detail: `The reservation of ${id} was not decided in time and was undone: nothing is held. Use a new key.`,
         extensions: { retryWithNewKey: true },

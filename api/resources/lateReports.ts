@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { CatalogStore } from '../../db/catalogs';
 import type { Database } from '../../db/connection';
+import { findTerms, type WorkTerms } from '../../db/endings';
 import { findHold, type LateWork, type Leases } from '../../db/leases';
 import type { Ledger } from '../../db/ledger';
 import { markCharged, resolveLateWork } from '../../db/reports';
@@ -9,7 +10,7 @@ import { type MilliCredits, milli, toCredits } from '../../domain/credits';
 import type { GenerationFacts, LateReport } from '../../domain/generation';
 import { lateChargeIdOf } from '../../domain/ids';
 import { price } from '../../domain/prices';
-import { keyConflict } from '../commonProblems';
+import { invalidField, keyConflict } from '../commonProblems';
 import { ProblemError } from '../problems';
 import { accountFrom, type Route, route } from '../route';
 import { carriedId, creditsIn, reason } from '../schemas';
@@ -59,17 +60,24 @@ export function lateReportRoutes(deps: LateReportRouteDeps): Route[] {
           detail: `${found.id} has no late report ${params.report}.`,
         });
       }
+      if (Reflect.get(Object(late.body), 'kind') !== 'complete')
+        throw invalidField(
+          'report',
+          'This report says that the work failed: there is nothing to charge for.',
+        );
       const { account } = found;
       const charge = lateChargeIdOf(found.id);
-      const asked = body.credits ?? worthOf(found, late);
+      const terms = await findTerms(db.knex, { account, generation: found.id });
+      if (terms === undefined) throw new Error(`${found.id} has a late report and no hold`);
+      const asked = body.credits ?? worthOf(found, terms, late);
       const left = milli(found.quoted - found.captured);
       // Sent again, it finds its own charge by the key; only another one meets this.
       const known = await findHold(db.knex, { account, id: charge });
       if (known === undefined && (asked > left || asked === 0)) {
         throw new ProblemError('exceeds_hold', {
           detail:
-            `The report is worth ${toCredits(asked)} credits, and ${toCredits(left)} of what was held are not captured: ` +
-            'name `credits` above 0 and up to that.',
+            `${toCredits(asked)} credits cannot be charged: ${toCredits(left)} of what was held are not captured. ` +
+            'Name `credits` above 0 and up to that.',
         });
       }
       const outcome = await leases
@@ -135,12 +143,17 @@ export function lateReportRoutes(deps: LateReportRouteDeps): Route[] {
 
 const UNIQUE_VIOLATION = '23505';
 
-/** What the report names, or the delivered share of the price, less what was captured before. */
-function worthOf({ quoted, ordered, captured }: GenerationFacts, { body }: LateReport): MilliCredits {
+/** What the report names, or the delivered share of the price, as it would have been captured in time. */
+function worthOf(
+  { quoted, captured }: GenerationFacts,
+  { ordered, plannedMilli }: WorkTerms,
+  { body }: LateReport,
+): MilliCredits {
   const { creditsMilli, outputs } = Object(body) as { creditsMilli?: unknown; outputs?: unknown };
   if (typeof creditsMilli === 'number') return milli(creditsMilli);
   const delivered = Array.isArray(outputs) ? Math.min(outputs.length, ordered) : 0;
-  return milli(Math.max(0, Number((BigInt(quoted) * BigInt(delivered)) / BigInt(ordered)) - captured));
+  const share = (BigInt(plannedMilli ?? quoted) * BigInt(delivered)) / BigInt(ordered);
+  return milli(Math.max(0, Number(share) - captured));
 }
 
 function appliedAlready({ id }: GenerationFacts, charge: string): ProblemError {

@@ -60,7 +60,7 @@ export function repairRoutes(deps: RepairRouteDeps): Route[] {
         by: body.by,
         ...(body.reason === undefined ? {} : { reason: body.reason }),
       };
-      await starter
+      const alive = await starter
         .cancel(found.id, request)
         .catch(
           unreachable(
@@ -68,7 +68,22 @@ export function repairRoutes(deps: RepairRouteDeps): Route[] {
               'Send the same request again.',
           ),
         );
-      return { status: 200, body: shown(await whenEnded(db, found.id, ENDED_SOON)) };
+      if (alive) return { status: 200, body: shown(await whenEnded(db, found.id, ENDED_SOON)) };
+      // Its workflow is gone, and whether its hold is open decides.
+      const message = body.reason ?? `Canceled by the ${body.by}.`;
+      await ledger
+        .run(found.account, {
+          op: 'release',
+          key: `sys:release:${holdIdOf(found.id)}`,
+          hash: 'release',
+          holdId: holdIdOf(found.id),
+          cause: body.by,
+          actor: caller.keyId,
+          reason: 'canceled',
+          generation: { status: 'canceled', error: { code: 'canceled', message } },
+        })
+        .catch(afterCancel);
+      return { status: 200, body: shown(await mustFind(db, found.id)) };
     }),
     route({
       ...common,

@@ -46,8 +46,8 @@ export function reportRoutes(deps: ReportRouteDeps): Route[] {
       summary: 'The pipeline delivers: all of its work, or one phase of it',
       description:
         'A report that is not final (`final`: false) names its phase and captures its credits. Every other one is the last: it ' +
-        'captures its `credits`, or all that is still held, and lists every output, also those of earlier phases, for it ' +
-        'decides what was delivered. A pipeline’s phases are those of its catalog.',
+        'captures its `credits`, or the delivered share of the price, and lists every output, also those of earlier phases, ' +
+        'for it decides what was delivered. A pipeline’s phases are those of its catalog.',
       scope: 'generate',
       idempotency: 'optional',
       errors: ['unknown_generation', 'generation_ended', 'exceeds_hold', 'phase_captured', 'not_external'],

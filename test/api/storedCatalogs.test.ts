@@ -1,3 +1,4 @@
+import { LIST_TTL_MS } from '../../db/catalogs';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { runAudit } from '../../db/audit';
@@ -132,4 +133,19 @@ test('is replaced by publishing a repaired version, as is one that cannot be rea
 test('and the audit finds nothing', async () => {
   const { checks } = await runAudit(whole.database.db.pool);
   expect(checks.filter(({ violations }) => violations > 0)).toEqual([]);
+});
+
+test('a version that begins later, and that only a newer release can read, stops nobody before it begins', async () => {
+  const { database, engine } = whole;
+  const account = 'before';
+  await engine.ledger.open({ account, catalog: 'working-day', plan: 'standard', planSource: 'admin' });
+  await database.owner.pool.query(
+    `INSERT INTO holdfast.catalogs (catalog, version, body, hash, effective_at)
+     SELECT catalog, 99, jsonb_set(body, '{buckets,0,refresh}', '"week"'), 'newer', clock_timestamp() + interval '30 days'
+       FROM holdfast.catalogs WHERE catalog = 'working-day' AND version = 1`,
+  );
+  await new Promise((resolve) => setTimeout(resolve, LIST_TTL_MS + 100));
+  expect((await post('/v1/charges', { account, credits: 1 }, 'before-1')).status).toBe(201);
+  expect((await get(`/v1/accounts/${account}/balance`)).status).toBe(200);
+  expect(await engine.ledger.settle(account, { touch: true })).not.toBeNull();
 });

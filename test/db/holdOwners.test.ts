@@ -38,11 +38,11 @@ async function reserved(): Promise<ReserveOperation> {
   return order;
 }
 
-test('a replay by the run that owns the hold changes nothing', async () => {
+test('a replay for the workflow that owns the hold is a run that goes on with it: a sign of life, too', async () => {
   const order = await reserved();
   const again = await ledger.one(account, order);
-  expect([again.replayed, again.hold?.epoch]).toEqual([true, 0]);
-  expect(await stored(order)).toMatchObject({ namespaceId: 'namespace', epoch: 0 });
+  expect([again.replayed, again.hold?.epoch]).toEqual([true, 1]);
+  expect(await stored(order)).toMatchObject({ namespaceId: 'namespace', epoch: 1 });
 });
 
 test('a replay by a run in another namespace makes that the owner, and is a sign of life', async () => {

@@ -81,6 +81,14 @@ describe('the balance of a free account', () => {
 });
 
 describe('percent left', () => {
+  it('is told in the last month of a plan that ends, though nothing follows it', () => {
+    const pending = { plan: 'free', source: 'free', interval: null, at: '2026-12-21T09:00:00.000Z' } as const;
+    const plan = { bucket: 'plan', source: 'plan:a:1', expiresAt: '2026-12-21T09:00:00.000Z' };
+    const lots = [lotOf({ ...plan, granted: 3000, available: 1500 })];
+    const rules = { plan: 'basic', planSource: 'admin' as const, planInterval: 'month' as const, pending };
+    expect(bucketOf('plan', { lots, rules })).toMatchObject({ nextRefresh: null, percentLeft: 50 });
+  });
+
   it('counts what is held, and is rounded down', () => {
     expect(
       bucketOf('daily', { lots: [lotOf({ granted: 100, available: 33.35, held: 33.3 })] })?.percentLeft,

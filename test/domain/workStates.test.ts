@@ -13,6 +13,8 @@ test.each([
   },
   { state: 'failed', error: { code: 'oom', message: '' } },
   { state: 'pending', pollAfterMs: 0 },
+  { state: 'pending', pollAfterMs: -1, giveUpAfterMs: null },
+  { state: 'done', outputs: [{ status: 'succeeded', url: null, error: null }] },
   { state: 'pending', pollAfterMs: 1000, giveUpAfterMs: 5000 },
   { state: 'hold_closed' },
 ])('%j can be worked with', (state) => {
@@ -26,7 +28,6 @@ test.each([
   [{ state: 'finished' }, /state must be/],
   [{ state: 'pending' }, /pollAfterMs/],
   [{ state: 'pending', pollAfterMs: Number.NaN }, /pollAfterMs/],
-  [{ state: 'pending', pollAfterMs: -1 }, /pollAfterMs/],
   [{ state: 'pending', pollAfterMs: 1, giveUpAfterMs: '5' }, /giveUpAfterMs/],
   [{ state: 'done' }, /outputs/],
   [{ state: 'done', outputs: [{ url: 'a' }] }, /outputs/],

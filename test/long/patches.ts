@@ -55,8 +55,8 @@ export const BUGS: readonly Bug[] = [
   ),
   runs(
     'a run that goes on with a hold does not become its owner',
-    "AND op ->> 'workflowId' IS NOT NULL AND (op",
-    'AND false AND (op',
+    "AND op ->> 'workflowId' IS NOT NULL THEN",
+    'AND false THEN',
   ),
   runs(
     'a hold that has a new owner looks untouched to the sweep',

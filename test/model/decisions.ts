@@ -176,7 +176,6 @@ export function goOnWith(account: Account, operation: ModelOperation): void {
   const hold = operation.op === 'reserve' ? account.holds.get(operation.holdId) : undefined;
   const owner = ownerIn(operation);
   if (hold?.open !== true || hold.generation === null || owner === null) return;
-  if (owner.join(' ') === hold.owner?.join(' ')) return;
   hold.owner = owner;
   hold.epoch += 1;
 }

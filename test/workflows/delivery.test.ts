@@ -99,6 +99,14 @@ test('a delivery for a workflow that was terminated is paid: its hold is open', 
   expect(await items(id)).toEqual([]);
 });
 
+test('a cancel of one that was terminated gives the credits back at once', async () => {
+  const id = await begun();
+  await workflow(id).terminate('somebody in the UI');
+  const { status, body } = await send(id, 'cancel', { reason: 'changed my mind' });
+  expect([status, body.status, body.credits]).toMatchObject([200, 'canceled', { held: 0, refunded: 96 }]);
+  expect(body.error).toEqual({ code: 'canceled', message: 'changed my mind' });
+});
+
 test('deliveries that race with cancels, with each other and with failures never answer 500, and all agree', async () => {
   const runs = Array.from({ length: 8 }, async () => {
     const id = await begun();
@@ -163,7 +171,7 @@ test('late work is an item until it is charged for, once, in the bounds of what 
   expect((await complete(id, { outputs: FOUR.slice(0, 1) })).body.credits.captured).toBe(24);
   expect((await complete(id)).status).toBe(409);
   const [item] = await items(id);
-  expect(item).toMatchObject({ kind: 'late_report', detail: { chargeableMilli: 72_000 }, resolved_at: null });
+  expect(item).toMatchObject({ kind: 'late_report', detail: { credits: 72 }, resolved_at: null });
   const [report] = (await read(id)).lateReports;
   expect(report).toMatchObject({ applied: null, body: { outputs: FOUR } });
   const at = `late-reports/${report?.reportId}/apply`;
@@ -194,6 +202,25 @@ test('late work is an item until it is charged for, once, in the bounds of what 
   const again = await send(id, at, { reason: 'once more' }, `${id}-4`);
   expect([again.status, again.body.code]).toEqual([409, 'late_report_applied']);
 });
+
+test('what comes in while a run closes is answered, and kept as late', async () => {
+  const runs = Array.from({ length: 6 }, async (_, n) => {
+    const id = await begun();
+    const final = { kind: 'complete', outputs: FOUR.slice(0, 1), final: true };
+    await workflow(id).executeUpdate(UPDATES.report, { args: [{ ...final, id: 'r1' }], updateId: 'r1' });
+    const late = { ...final, id: 'r2', outputs: FOUR };
+    const taken =
+      n % 2 === 0
+        ? await workflow(id).signal(SIGNALS.providerReport, late).then(taking, tooLate)
+        : await workflow(id)
+            .executeUpdate(UPDATES.report, { args: [late], updateId: 'r2' })
+            .then(taking, tooLate);
+    await workflow(id).result();
+    return { taken, kept: (await read(id)).lateReports.map(({ reportId }) => reportId) };
+  });
+  for (const { taken, kept } of await Promise.all(runs)) expect(kept).toEqual(taken === null ? [] : ['r2']);
+});
+const taking = () => true;
 
 test('late work of a generation that was paid in full is kept and is no item', async () => {
   const id = await begun();

@@ -8,7 +8,7 @@ import { publishCatalog, readCatalog } from '../../db/catalogs';
 import { createEngine, type Engine } from '../../db/engine';
 import { findGeneration } from '../../db/generations';
 import { generationId } from '../../domain/ids';
-import { providerTaskQueue, WORKFLOWS } from '../../workflows/contract';
+import { providerTaskQueue, UPDATES, WORKFLOWS } from '../../workflows/contract';
 import { dataConverter } from '../../workflows/payloads';
 import { type TestDatabase, testDatabase } from '../support/database';
 
@@ -117,6 +117,20 @@ test('an answer that cannot be worked with ends the work, gives the credits back
   }
 });
 
+test('fields that are null count as left out, and an output without a place has its own', async () => {
+  const done = {
+    state: 'done',
+    outputs: [{ status: 'succeeded', url: null, error: null }],
+    providerCost: null,
+  };
+  const polls = [{ state: 'pending', pollAfterMs: -5, giveUpAfterMs: null }, done];
+  const { status, captured } = await generated(
+    () => ({ ...PENDING, giveUpAfterMs: null }),
+    () => polls.shift(),
+  );
+  expect([status, captured]).toEqual(['succeeded', 24_000]);
+});
+
 test('when our own machinery gives up on the provider, the provider is told to stop', async () => {
   const { status, error, held } = await generated(
     () => PENDING,
@@ -144,6 +158,28 @@ test('the input goes to who submits the work, and into the history once', async 
     ['pollWork', null],
     ['pollWork', null],
   ]);
+});
+
+test('a report that is sent to such work by mistake holds up nothing, also where its history grows long', async () => {
+  let left = 35;
+  const poll = async () => {
+    left -= 1;
+    if (left === 30) {
+      const handle = client.workflow.getHandle(generationId(ACCOUNT, `order-${counter}`));
+      void handle
+        .executeUpdate(UPDATES.report, { args: [{ kind: 'complete', id: 'r', outputs: [], final: true }] })
+        .then((reply) => answered.push(reply));
+      await Promise.resolve();
+    }
+    return left > 0 ? { ...PENDING, pollAfterMs: 1 } : DONE;
+  };
+  const answered: unknown[] = [];
+  expect(await generated(() => ({ ...PENDING, pollAfterMs: 1 }), poll)).toMatchObject({
+    status: 'succeeded',
+    held: 0,
+  });
+  expect(names().filter((name) => name === 'submitWork').length).toBeGreaterThan(1);
+  expect(answered).toEqual([{ ok: false, code: 'generation_ended' }]);
 });
 
 test('a provider that is asked for so long that the history grows long is asked on by another run, for no longer in all', async () => {

@@ -1,4 +1,6 @@
 import { runAudit } from '../../db/audit';
+import { generationId } from '../../domain/ids';
+import { FAILURES, WORKFLOWS } from '../../workflows/contract';
 import { testDatabase } from '../support/database';
 import { type Engine, eventually, type Generation, type Problem, startEngine } from '../support/engine';
 import { type Proxy, startProxy, targetOf } from '../support/proxy';
@@ -23,10 +25,11 @@ afterAll(async () => {
   await database.close();
 });
 
+const ORDER = { action: 'image', params: { outputs: 4 }, provider: { type: 'simulated', delayMs: 100 } };
 const order = (key: string) =>
   engine.call<Generation & Problem>('POST', '/v1/generations', {
     idempotencyKey: key,
-    body: { account, action: 'image', params: { outputs: 4 }, provider: { type: 'simulated', delayMs: 100 } },
+    body: { account, ...ORDER },
   });
 const reservation = (sent: string) =>
   sent.includes('"op":"reserve"') || sent.includes('\\"op\\":\\"reserve\\"');
@@ -47,34 +50,48 @@ test('a reservation that came through though nobody heard of it is gone on with'
   expect(await engine.ended(body.id)).toMatchObject({ status: 'succeeded', credits: { captured: 96 } });
 }, 180_000);
 
-test('one of more than a minute ago is undone, and its key says so instead of that it runs', async () => {
-  const lost = database.loseAnswerTo(reservation);
-  const answered = order('gone');
-  await lost;
-  await answered;
-  // The time that passes is what matters, and not that it is waited for: the row of the hold grows old instead.
+/** The time that passes is what matters, and not that it is waited for: the row of the hold grows old instead. */
+async function twoMinutesLater(): Promise<void> {
   const { owner } = engine.database;
   await owner.pool.query(`BEGIN; ALTER TABLE ledger.journal DISABLE TRIGGER journal_is_append_only;
     UPDATE ledger.journal SET recorded_at = recorded_at - interval '2 minutes'
      WHERE account_id = '${account}' AND seq = (SELECT max(seq) FROM ledger.journal WHERE account_id = '${account}');
     ALTER TABLE ledger.journal ENABLE TRIGGER journal_is_append_only; COMMIT`);
   await new Promise((resolve) => setTimeout(resolve, 10_000));
+}
+
+test('one that its caller was told of is gone on with, however long the database was away', async () => {
+  const lost = database.loseAnswerTo(reservation);
+  const answered = order('told');
+  await lost;
+  const { status, body } = await answered;
+  expect([status, body.status]).toEqual([201, 'running']);
+  await twoMinutesLater();
   database.mend();
-  const undone = await eventually(
-    () => order('gone'),
-    ({ status }) => status === 409,
-    90_000,
-  );
-  expect(undone.body).toMatchObject({
-    code: 'reservation_undone',
-    retryWithNewKey: true,
-    detail: expect.stringContaining('nothing is held'),
+  expect(await engine.ended(body.id)).toMatchObject({ status: 'succeeded', credits: { captured: 96 } });
+}, 180_000);
+
+test('one of more than a minute ago that nobody heard of is undone, and its key says so instead of that it runs', async () => {
+  const lost = database.loseAnswerTo(reservation);
+  const started = await engine.temporal.workflow.start(WORKFLOWS.generation, {
+    workflowId: generationId(account, 'gone'),
+    taskQueue: engine.taskQueue,
+    args: [{ account, key: 'gone', request: ORDER, mayChooseProvider: true }],
   });
-  expect(await engine.balance(account)).toMatchObject({ held: 0, available: 8000 - 96 });
+  await lost;
+  await twoMinutesLater();
+  database.mend();
+  await expect(started.result()).rejects.toMatchObject({ cause: { type: FAILURES.undecided } });
+  const undone = await order('gone');
+  expect([undone.status, undone.body]).toMatchObject([
+    409,
+    { code: 'reservation_undone', retryWithNewKey: true, detail: expect.stringContaining('nothing is held') },
+  ]);
+  expect(await engine.balance(account)).toMatchObject({ held: 0, available: 8000 - 2 * 96 });
   expect((await order('anew')).status).toBe(201);
 }, 180_000);
 
-test('after both the books are in order', async () => {
+test('after all of it the books are in order', async () => {
   const { checks } = await runAudit(engine.database.owner.pool);
   expect(checks.filter(({ violations }) => violations > 0)).toEqual([]);
 });

@@ -458,7 +458,7 @@ BEGIN
           -- The run that goes on with an open hold is its owner from now on (rule 17), which is a sign of life.
           h := holds[array_position(hold_ids, op ->> 'holdId')];
           IF op ->> 'op' = 'reserve' AND h.open AND h.generation_id IS NOT NULL AND answers[x].request_hash = op ->> 'hash'
-             AND op ->> 'workflowId' IS NOT NULL AND (op ->> 'workflowId', op ->> 'namespaceId') <> (h.workflow_id, h.namespace_id) THEN
+             AND op ->> 'workflowId' IS NOT NULL THEN
             h.workflow_id := op ->> 'workflowId';
             h.namespace_id := op ->> 'namespaceId';
             h.epoch := h.epoch + 1;
