@@ -63,9 +63,9 @@ export async function playHistory({ database, processes, weights, seed }: Histor
     const { ledger } = processes[number % processes.length] ?? {};
     for (const draft of plan.filter((_, n) => n % CLIENTS === number)) {
       hand.model.now = Date.now() * 1000;
-      // A new owner is no row of the journal, so nothing would say where in the order it came.
-      const operation = operationOf(draft.kind === 'again' ? { ...draft, moved: false } : draft, hand);
-      if (operation === null || ledger === undefined) continue;
+      const drafted = operationOf(draft.kind === 'again' ? { ...draft, moved: false } : draft, hand);
+      if (drafted === null || ledger === undefined) continue;
+      const operation = draft.kind === 'again' ? asked(drafted) : drafted;
       hand.asked.push(operation);
       const invokedMs = performance.now();
       const reply = await ledger.run(account, operation);
@@ -86,6 +86,16 @@ export async function playHistory({ database, processes, weights, seed }: Histor
     [],
   );
   replayAgainstModel(stored, events);
+}
+
+/**
+ * Who asks again is no run that goes on with the hold: that is a sign of life and no row of the journal, so nothing would say
+ * where in the order it came.
+ */
+function asked(operation: ModelOperation): ModelOperation {
+  return operation.op === 'reserve' && 'workflowId' in operation
+    ? { ...operation, workflowId: null, refuseOnly: true }
+    : operation;
 }
 
 /** Holds that came to nothing are of no more interest. */
