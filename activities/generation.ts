@@ -2,7 +2,7 @@ import { activityInfo } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { Knex } from 'knex';
 import { TAKE_WITHIN_MS } from '../db/databaseClock';
-import { capture, release, type WorkTerms } from '../db/endings';
+import { capture, release, releaseOperation, type WorkTerms } from '../db/endings';
 import { findGeneration, untilDeadlineMs } from '../db/generations';
 import { holdNow, wasCutWithin } from '../db/holds';
 import type { Ledger } from '../db/ledger';
@@ -120,16 +120,16 @@ export function createGenerationActivities(deps: GenerationDeps): LedgerActiviti
     const message = 'The reservation was not decided in time; nothing was started.';
     const error = { code: UNDECIDED, message };
     // An unknown or closed hold is just what is hoped for: nothing was taken, or it is back.
-    const reply = await ledger.run(input.account, {
-      op: 'release',
-      key: `sys:release:${holdId}`,
-      hash: 'release',
-      holdId,
-      ...(epoch === undefined ? {} : { epoch }),
-      cause: 'engine',
-      reason: error.code,
-      generation: { status: 'failed', error },
-    });
+    const reply = await ledger.run(
+      input.account,
+      releaseOperation({
+        holdId,
+        ...(epoch === undefined ? {} : { epoch }),
+        cause: 'engine',
+        reason: error.code,
+        generation: { status: 'failed', error },
+      }),
+    );
     return reply?.status;
   }
 

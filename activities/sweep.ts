@@ -118,7 +118,7 @@ export function createSweepActivities({
       await ringNow(account);
       return { ...drained, problem: null };
     } catch (error) {
-      // The next pass does it again; this one goes on with the others, and says so.
+      // The next pass does it again; this one continues with the other accounts, and says so.
       return { ...drained, problem: `${account}: ${error instanceof Error ? error.message : String(error)}` };
     }
   }

@@ -213,7 +213,7 @@ export interface Orphan {
   workflowId: string;
   namespaceId: string;
   ageMs: number;
-  /** A person has declared its namespace lost, on record: then it is no machine that decides (rule 17). */
+  /** A person has declared its namespace lost, on record, and so has decided (rule 17). */
   declared?: boolean;
 }
 
@@ -263,7 +263,7 @@ export interface SweepActivities {
     looked: number;
     overdue: number;
     unclear: number;
-    /** Absent from pages of older versions, which a pass that goes on may have. */
+    /** Absent from pages that an older worker answered. */
     unclearIn?: UnclearHolds[];
     orphans: Orphan[];
     next: OwnedPlace | null;

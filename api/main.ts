@@ -68,7 +68,7 @@ async function main(): Promise<void> {
     namespaceId: await namespaceId(client),
     temporalUrl: temporalUrlOf(temporal),
   });
-  // Whoever waits keeps a connection to the database meanwhile: not for as long as the client would try by itself.
+  // The caller's transaction stays open meanwhile, so the client must not retry for as long as it would.
   const startAdvance = (clock: string) =>
     connection.withDeadline(Date.now() + ADVANCE_WITHIN_MS, () =>
       ringClock({ client, clock, taskQueue: temporal.taskQueue }),

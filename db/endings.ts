@@ -5,7 +5,7 @@ import { outputsOf, REPORT_LIMITS } from '../domain/reports';
 import { storable } from '../domain/text';
 import type { Output, ProviderReport } from '../workflows/contract';
 import type { Ledger } from './ledger';
-import type { CaptureOperation, Cause, GenerationEnd, Reply } from './operations';
+import type { CaptureOperation, Cause, GenerationEnd, ReleaseOperation, Reply } from './operations';
 import { raiseItem } from './operationsItems';
 import { decideReport } from './reports';
 
@@ -116,19 +116,17 @@ export async function capture(deps: EndingDeps, terms: WorkTerms, what: Capture)
   return captured;
 }
 
+/** There is one way to release a generation's hold, whoever asks for it first: the others find it done. */
+export function releaseOperation(what: Omit<ReleaseOperation, 'op' | 'key' | 'hash'>): ReleaseOperation {
+  return { op: 'release', key: `sys:release:${what.holdId}`, hash: 'release', ...what };
+}
+
 /** Gives back what is still held and closes the hold. False: it was closed already, by whatever came before. */
 export async function release({ ledger, knex }: EndingDeps, terms: WorkTerms, undo: Undo): Promise<boolean> {
   const { cause, status, reportId } = undo;
   const error = keepable(undo.error);
-  const reply = await ledger.run(terms.account, {
-    op: 'release',
-    key: `sys:release:${terms.holdId}`,
-    hash: 'release', // there is one way to release a hold, whoever asks for it first
-    holdId: terms.holdId,
-    cause,
-    reason: error.code,
-    generation: { status, error },
-  });
+  const operation = { holdId: terms.holdId, cause, reason: error.code, generation: { status, error } };
+  const reply = await ledger.run(terms.account, releaseOperation(operation));
   const applied = reply?.status === 'applied' && (!reply.replayed || (await endedWith(knex, terms, error)));
   if (reportId !== undefined) {
     const body = { kind: 'fail', id: reportId, ...error };

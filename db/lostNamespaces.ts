@@ -1,4 +1,5 @@
 import type { Knex } from 'knex';
+import { releaseOperation } from './endings';
 import type { Ledger } from './ledger';
 import { type OwnedHold, ownedHolds } from './sweep';
 
@@ -115,16 +116,16 @@ export async function freeHold(
     code: 'workflow_gone',
     message: 'Its workflow ended without closing the hold; the credits were given back.',
   };
-  const reply = await ledger.run(account, {
-    op: 'release',
-    key: `sys:release:${holdId}`,
-    hash: 'release', // there is one way to release a hold, whoever asks for it first
-    holdId,
-    epoch,
-    cause: 'engine',
-    actor,
-    reason: `workflow ${workflowId} is gone`,
-    generation: { status: 'failed', error },
-  });
+  const reply = await ledger.run(
+    account,
+    releaseOperation({
+      holdId,
+      epoch,
+      cause: 'engine',
+      actor,
+      reason: `workflow ${workflowId} is gone`,
+      generation: { status: 'failed', error },
+    }),
+  );
   return reply?.status === 'applied' && !reply.replayed;
 }

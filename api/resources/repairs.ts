@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Database } from '../../db/connection';
+import { releaseOperation } from '../../db/endings';
 import type { Ledger } from '../../db/ledger';
 import { holdIdOf } from '../../domain/ids';
 import type { CancelRequest } from '../../workflows/contract';
@@ -72,16 +73,16 @@ export function repairRoutes(deps: RepairRouteDeps): Route[] {
       // Its workflow is gone, and whether its hold is open decides.
       const message = body.reason ?? `Canceled by the ${body.by}.`;
       await ledger
-        .run(found.account, {
-          op: 'release',
-          key: `sys:release:${holdIdOf(found.id)}`,
-          hash: 'release',
-          holdId: holdIdOf(found.id),
-          cause: body.by,
-          actor: caller.keyId,
-          reason: 'canceled',
-          generation: { status: 'canceled', error: { code: 'canceled', message } },
-        })
+        .run(
+          found.account,
+          releaseOperation({
+            holdId: holdIdOf(found.id),
+            cause: body.by,
+            actor: caller.keyId,
+            reason: 'canceled',
+            generation: { status: 'canceled', error: { code: 'canceled', message } },
+          }),
+        )
         .catch(afterCancel);
       return { status: 200, body: shown(await mustFind(db, found.id)) };
     }),
@@ -138,16 +139,16 @@ export function repairRoutes(deps: RepairRouteDeps): Route[] {
       if (after.status !== 'running') return { status: 200, body: shown(after) };
       const error = { code: 'released', message: body.reason };
       await ledger
-        .run(found.account, {
-          op: 'release',
-          key: `sys:release:${holdIdOf(found.id)}`,
-          hash: 'release',
-          holdId: holdIdOf(found.id),
-          cause: 'operator',
-          actor: caller.keyId,
-          reason: body.reason,
-          generation: { status: 'failed', error },
-        })
+        .run(
+          found.account,
+          releaseOperation({
+            holdId: holdIdOf(found.id),
+            cause: 'operator',
+            actor: caller.keyId,
+            reason: body.reason,
+            generation: { status: 'failed', error },
+          }),
+        )
         .catch(afterCancel);
       return { status: 200, body: shown(await mustFind(db, params.id)) };
     }),
