@@ -82,22 +82,19 @@ function tell(
     // What a worker of an older release answered does not say.
     ['next boundary', settled?.nextAt === null ? 'nothing lies ahead' : (settled?.nextAt ?? '-')],
   ];
-  const bought = purchases.map(({ purchase, quantity, pack, credits, receivedAt, grantedAt }) => [
-    `\`${purchase}\``,
-    `${quantity} × ${pack}`,
-    `${credits}`,
-    receivedAt,
-    grantedAt ?? '**waits**',
-  ]);
   setCurrentDetails(
     [
       ...table(['', ''], facts),
-      ...(bought.length === 0
-        ? []
-        : ['', ...table(['purchase', 'pack', 'credits', 'accepted', 'granted'], bought)]),
+      ...(purchases.length === 0 ? [] : ['', ...purchases.map(whatCameOf)]),
       ...(waiting.length === 0 ? [] : ['', ...waiting.map(whyItWaits)]),
     ].join('\n'),
   );
+}
+
+/** The verdict first: the UI cuts what is long. */
+function whatCameOf({ purchase, quantity, pack, credits, receivedAt, grantedAt }: SeenPurchase): string {
+  const verdict = grantedAt === null ? '**waits**' : `granted ${grantedAt}`;
+  return `- ${verdict}: ${credits} credits, ${quantity} × ${pack}, accepted ${receivedAt}, \`${purchase}\``;
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {

@@ -72,7 +72,7 @@ test('the account’s workflow shows a purchase that was granted without it, and
   const shown = await settled(account, (text) => text.includes(id));
   expect(shown).toContain('| plan | basic |');
   expect(shown).toMatch(
-    new RegExp(String.raw`\| \`${id}\` \| 2 × tokens-1000 \| 2000 \| \d{4}\S+Z \| \d{4}\S+Z \|`),
+    new RegExp(String.raw`- granted \d{4}\S+Z: 2000 credits, 2 × tokens-1000, accepted \d{4}\S+Z, \`${id}\``),
   );
   expect(shown).not.toContain('waits');
   const [last] = (await drainings(account)).toReversed();
