@@ -1,5 +1,6 @@
 import type { Knex } from 'knex';
 import { LedgerOverloaded } from './batches';
+import { BUSY, createLockWaits } from './lockWaits';
 import { throughReplacement } from './replacedFunctions';
 import type { KeptText } from './requestKeys';
 
@@ -48,19 +49,27 @@ interface AnswerRow {
   answer: Buffer | null;
 }
 
+interface ClaimRow extends AnswerRow {
+  known: Claim['known'] | 'busy';
+}
+
 /** Claims that may wait behind the one of their account that waits for its lock. */
 const MAX_WAITING = 2_048;
 
 export function createAccountKeys(knex: Knex, { maxWaiting = MAX_WAITING } = {}): AccountKeys {
   const inTurn = createTurns(maxWaiting);
+  const locks = createLockWaits();
 
   async function claim({ hash, ...id }: AccountKey & { hash: string }): Promise<Claim> {
-    const sql = 'SELECT * FROM ledger.claim_key(:account, :key, :hash)';
-    const { rows } = await throughReplacement(() =>
-      knex.raw<{ rows: (AnswerRow & { known: Claim['known'] })[] }>(sql, { ...inLedger(id), hash }),
-    );
-    const [row] = rows;
-    if (row === undefined) throw new Error('ledger.claim_key answered nothing');
+    const sql = 'SELECT * FROM ledger.claim_key(:account, :key, :hash, :wait)';
+    const row = await locks.through(id.account, async (wait) => {
+      const { rows } = await throughReplacement(() =>
+        knex.raw<{ rows: ClaimRow[] }>(sql, { ...inLedger(id), hash, wait }),
+      );
+      const [found] = rows;
+      if (found === undefined) throw new Error('ledger.claim_key answered nothing');
+      return found.known === 'busy' ? BUSY : { ...found, known: found.known };
+    });
     if (row.known !== 'answered') return { known: row.known };
     const kept = textOf(row);
     if (kept === null) throw new Error('ledger.claim_key found an answer and did not give it');

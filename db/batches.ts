@@ -1,4 +1,5 @@
 import { type Lanes, mayBeOneRequests } from './lanes';
+import { isLockTimeout } from './lockWaits';
 import type { ApplyResult, Operation, Reply } from './operations';
 import type { Snapshot } from '../domain/account';
 import type { Settlement } from '../domain/settle';
@@ -77,9 +78,13 @@ export function createBatches({
         if (batch.length > 1 && mayBeOneRequests(error)) {
           // One of them spoiled it for all, and none was carried out: each goes on its own.
           for (const waiting of batch) await single(account, waiting);
-        } else {
-          for (const { reject } of batch) reject(error);
+          continue;
         }
+        for (const { reject } of batch) reject(error);
+        if (!isLockTimeout(error)) continue;
+        // Those behind them have waited for the same lock already.
+        waitingInAll -= queue.length;
+        for (const { reject } of queue.splice(0)) reject(error);
       }
     }
     queues.delete(account);

@@ -2,6 +2,7 @@ import type { Pool } from 'pg';
 import { type Instant, type Snapshot, toMs } from '../domain/account';
 import type { Settlement } from '../domain/settle';
 import { type Lanes, mayBeOneRequests } from './lanes';
+import { BUSY, type LockWaits } from './lockWaits';
 import type { ApplyResult } from './operations';
 import { throughReplacement } from './replacedFunctions';
 
@@ -23,24 +24,39 @@ export type Carried =
 export interface CarrierDeps {
   pool: Pool;
   lanes: Lanes;
+  locks: LockWaits;
   due: (snapshot: Snapshot) => Promise<Settlement>;
 }
 
 export function createCarrier({
   pool,
   lanes,
+  locks,
   due,
 }: CarrierDeps): (stops: readonly Stop[]) => Promise<Carried[]> {
   /** A clock that is further already stays there: another process carries this account, too. */
-  async function moveClocks(stops: readonly Stop[]): Promise<Snapshot[]> {
+  async function moveClocks(stops: readonly Stop[], { wait }: { wait: boolean }): Promise<Snapshot[]> {
     const move = () =>
       pool.query<{ value: Snapshot[] }>({
         name: 'ledger_move_clocks',
-        text: 'SELECT ledger.move_clocks($1) AS value',
-        values: [JSON.stringify(stops)],
+        text: 'SELECT ledger.move_clocks($1, $2) AS value',
+        values: [JSON.stringify(stops), wait],
       });
     const { rows } = await throughReplacement(move);
     return rows[0]?.value ?? []; // the shape is what ledger.snapshot builds
+  }
+
+  /** Of one that somebody else has locked, or that does not exist. */
+  async function moveAlone(stop: Stop): Promise<Carried[]> {
+    try {
+      const moved = await locks.through(stop.account, async (wait) => {
+        const found = await moveClocks([stop], { wait });
+        return found.length === 0 && !wait ? BUSY : found;
+      });
+      return await Promise.all(moved.map(settle));
+    } catch (error) {
+      return [{ account: stop.account, error: error instanceof Error ? error : new Error(String(error)) }];
+    }
   }
 
   async function settle(snapshot: Snapshot): Promise<Carried> {
@@ -55,16 +71,18 @@ export function createCarrier({
   }
 
   return async function carry(stops: readonly Stop[]): Promise<Carried[]> {
-    try {
-      return await Promise.all((await moveClocks(stops)).map(settle));
-    } catch (error) {
-      const [only] = stops;
-      if (only === undefined || !mayBeOneRequests(error)) throw error;
-      if (stops.length === 1) return [{ account: only.account, error: error as Error }]; // the database's: it has a SQLSTATE
-      // One of them spoiled it for all, such as an account that somebody keeps locked: each goes on its own.
-      const alone = await Promise.all(stops.map((stop) => carry([stop])));
-      return alone.flat();
-    }
+    const moved = await moveClocks(stops, { wait: false }).catch((error: unknown) => {
+      if (!mayBeOneRequests(error)) throw error;
+      return []; // one of them spoiled it for all
+    });
+    const snapshots = new Map(moved.map((snapshot) => [snapshot.account, snapshot]));
+    const carried = await Promise.all(
+      stops.map(async (stop) => {
+        const snapshot = snapshots.get(stop.account);
+        return snapshot === undefined ? moveAlone(stop) : [await settle(snapshot)];
+      }),
+    );
+    return carried.flat();
   };
 }
 

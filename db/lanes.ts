@@ -1,9 +1,11 @@
+import { BUSY, type LockWaits } from './lockWaits';
 import type { ApplyRequest, ApplyResult } from './operations';
 
 /**
  * Calls of the ledger's function, several accounts in one. A call costs much the same for one account as for ten
  * (round trip, commit, flush), so while all lanes are busy the requests that queue become the next call. When
- * nothing waits, nothing is held back.
+ * nothing waits, nothing is held back. A call in a lane waits for no lock: an account that is locked is left out of it, and
+ * goes its own way (db/lockWaits.ts).
  */
 
 export interface Lanes {
@@ -14,10 +16,14 @@ export interface Lanes {
   call(account: string, request: () => ApplyRequest): Promise<ApplyResult>;
 }
 
+/** What the function answers for one account. `busy`: somebody else has it locked, and nothing was done. */
+export type Carried = ApplyResult | { result: 'busy' };
+
 export interface LanesOptions {
-  /** One call of the function: a result for each request, in their order. */
-  send: (requests: readonly ApplyRequest[]) => Promise<ApplyResult[]>;
-  /** Calls in flight at one time. */
+  /** One call of the function: a result for each request, in their order. `wait`: for accounts that are locked. */
+  send: (requests: readonly ApplyRequest[], options: { wait: boolean }) => Promise<Carried[]>;
+  locks: LockWaits;
+  /** Calls in flight at one time, beside those that wait for a lock. */
   lanes?: number;
   /** Accounts in one call. */
   maxAccounts?: number;
@@ -25,10 +31,12 @@ export interface LanesOptions {
   maxOperations?: number;
 }
 
-interface Waiting {
+type Outcome = ApplyResult | typeof BUSY;
+
+interface Passenger {
   account: string;
   request: () => ApplyRequest;
-  resolve: (result: ApplyResult) => void;
+  resolve: (result: Outcome) => void;
   reject: (error: unknown) => void;
 }
 
@@ -36,23 +44,25 @@ const DEFAULT_LANES = 4;
 const DEFAULT_MAX_ACCOUNTS = 64;
 const DEFAULT_MAX_OPERATIONS = 256;
 
-/** The transaction was not carried out, or nobody knows, and trying its parts at once would not tell. */
-const CONNECTION_LOST = /^(08|57P)/;
+/** The transaction was not carried out, or nobody knows, or it waited for a lock in vain: trying its parts at once would not help. */
+const NOT_ONE_REQUESTS = /^(08|57P|55P03)/;
 
 export function createLanes({
   send,
+  locks,
   lanes = DEFAULT_LANES,
   maxAccounts = DEFAULT_MAX_ACCOUNTS,
   maxOperations = DEFAULT_MAX_OPERATIONS,
 }: LanesOptions): Lanes {
-  let waiting: Waiting[] = [];
+  let waiting: Passenger[] = [];
+  /** Halves of calls that one request spoiled; they go before anybody else. */
+  const halves: Passenger[][] = [];
   let busy = 0;
 
   function start(): void {
-    while (busy < lanes && waiting.length > 0) {
+    while (busy < lanes && (halves.length > 0 || waiting.length > 0)) {
       busy += 1;
-      const [boarded, requests] = board();
-      void carry(boarded, requests).finally(() => {
+      void carry(halves.shift() ?? board()).finally(() => {
         busy -= 1;
         start();
       });
@@ -60,10 +70,9 @@ export function createLanes({
   }
 
   /** The next call's passengers: first come, each account once, until it is full. */
-  function board(): [Waiting[], ApplyRequest[]] {
-    const boarded: Waiting[] = [];
-    const requests: ApplyRequest[] = [];
-    const left: Waiting[] = [];
+  function board(): Passenger[] {
+    const boarded: Passenger[] = [];
+    const left: Passenger[] = [];
     const accounts = new Set<string>();
     let operations = 0;
     for (const passenger of waiting) {
@@ -71,48 +80,59 @@ export function createLanes({
         left.push(passenger);
         continue;
       }
-      const request = passenger.request();
       accounts.add(passenger.account);
       boarded.push(passenger);
-      requests.push(request);
-      operations += request.operations.length;
+      operations += passenger.request().operations.length;
     }
     waiting = left;
-    return [boarded, requests];
+    return boarded;
   }
 
-  async function carry(boarded: Waiting[], requests: ApplyRequest[]): Promise<void> {
+  async function carry(boarded: readonly Passenger[]): Promise<void> {
     try {
-      const results = await send(requests);
+      const requests = boarded.map(({ request }) => request());
+      const results = await send(requests, { wait: false });
       boarded.forEach(({ resolve, reject }, index) => {
         const result = results[index];
         if (result === undefined) reject(new Error('ledger.apply answered fewer accounts than were asked'));
-        else resolve(result);
+        else resolve(outcome(result));
       });
     } catch (error) {
-      const [only] = boarded;
       if (boarded.length === 1 || !mayBeOneRequests(error)) {
         for (const { reject } of boarded) reject(error);
-        if (only === undefined) throw error;
         return;
       }
-      // One of them spoiled it for all, and none was carried out: each goes on its own, in this lane.
-      for (const [index, passenger] of boarded.entries())
-        await carry([passenger], requests.slice(index, index + 1));
+      // One of them spoiled it for all, and none was carried out: in a few halvings it is alone.
+      const middle = Math.ceil(boarded.length / 2);
+      halves.push(boarded.slice(0, middle), boarded.slice(middle));
     }
+  }
+
+  async function alone(request: () => ApplyRequest): Promise<Outcome> {
+    const [result] = await send([request()], { wait: true });
+    if (result === undefined) throw new Error('ledger.apply answered nothing');
+    return outcome(result);
   }
 
   return {
     call: (account, request) =>
-      new Promise((resolve, reject) => {
-        waiting.push({ account, request, resolve, reject });
-        start();
-      }),
+      locks.through(account, (wait) =>
+        wait
+          ? alone(request)
+          : new Promise<Outcome>((resolve, reject) => {
+              waiting.push({ account, request, resolve, reject });
+              start();
+            }),
+      ),
   };
+}
+
+function outcome(result: Carried): Outcome {
+  return result.result === 'busy' ? BUSY : result;
 }
 
 /** Whether the database refused what it was asked, so that a part of it may be fine. */
 export function mayBeOneRequests(error: unknown): boolean {
   const code: unknown = error !== null && typeof error === 'object' ? Reflect.get(error, 'code') : undefined;
-  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && !CONNECTION_LOST.test(code);
+  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && !NOT_ONE_REQUESTS.test(code);
 }

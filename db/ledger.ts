@@ -6,8 +6,9 @@ import { type BatchesOptions, createBatches, LedgerContended, MAX_ATTEMPTS } fro
 import { type Carried, createCarrier, type Stop } from './carrier';
 import type { CatalogStore, CatalogVersion } from './catalogs';
 import { type ClockReading, onDatabaseClock } from './databaseClock';
-import { createLanes, type LanesOptions } from './lanes';
-import type { ApplyRequest, ApplyResult, Operation, Reply, TimedSnapshot } from './operations';
+import { type Carried as LaneResult, createLanes, type LanesOptions } from './lanes';
+import { BUSY, createLockWaits } from './lockWaits';
+import type { ApplyRequest, Operation, Reply, TimedSnapshot } from './operations';
 import { createOutlooks } from './outlooks';
 import { throughReplacement } from './replacedFunctions';
 
@@ -98,7 +99,8 @@ export interface LedgerDeps {
   /** Wakes the account's workflow; called after commit when the next boundary moved earlier (rule 24). */
   ring: (account: string) => void;
   /** How much goes into one call; left out, the defaults of db/batches.ts and db/lanes.ts. */
-  batching?: Omit<LanesOptions, 'send'> & Pick<BatchesOptions, 'maxBatch' | 'maxWaiting' | 'maxWaitingInAll'>;
+  batching?: Omit<LanesOptions, 'send' | 'locks'> &
+    Pick<BatchesOptions, 'maxBatch' | 'maxWaiting' | 'maxWaitingInAll'>;
 }
 
 const MAX_CACHED_SNAPSHOTS = 10_000;
@@ -146,19 +148,24 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
     return { snapshot: { ...then, now: new Date(nowMs).toISOString() }, reading };
   }
 
-  async function send(requests: readonly ApplyRequest[]): Promise<ApplyResult[]> {
+  async function send(requests: readonly ApplyRequest[], { wait }: { wait: boolean }): Promise<LaneResult[]> {
     const calls = requests.map(({ account, operations, settlement }) => ({
       account,
       ops: operations,
       settle: settlement,
     }));
-    const values = [JSON.stringify(calls)];
-    const results = await one<ApplyResult[]>('ledger_apply', 'SELECT ledger.apply($1) AS value', values);
+    const text = 'SELECT ledger.apply($1, $2) AS value';
+    const results = await one<LaneResult[]>('ledger_apply', text, [JSON.stringify(calls), wait]);
     if (results === null) throw new Error('ledger.apply answered nothing');
     return results;
   }
 
-  const lanes = createLanes({ send: (requests) => throughReplacement(() => send(requests)), ...batching });
+  const locks = createLockWaits();
+  const lanes = createLanes({
+    send: (requests, options) => throughReplacement(() => send(requests, options)),
+    locks,
+    ...batching,
+  });
   const batches = createBatches({
     ...batching,
     lanes,
@@ -275,6 +282,20 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
     return read();
   }
 
+  function assertHoldOpen(run: {
+    account: string;
+    holdId: string;
+    workflowId: string | null;
+    namespaceId: string | null;
+  }): Promise<boolean> {
+    const { account, holdId, workflowId, namespaceId } = run;
+    const sql = 'SELECT ledger.assert_hold_open($1, $2, $3, $4, $5) AS value';
+    return locks.through(account, async (wait) => {
+      const values = [account, holdId, workflowId, namespaceId, wait];
+      return (await one<boolean>('ledger_assert_hold_open', sql, values)) ?? BUSY;
+    });
+  }
+
   return {
     snapshot,
     read,
@@ -282,7 +303,7 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
     run,
     balance,
     settle: settleAccount,
-    carry: createCarrier({ pool, lanes, due: (known) => due(known, false) }),
+    carry: createCarrier({ pool, lanes, locks, due: (known) => due(known, false) }),
     async open({ account, clockAt, ...rules }) {
       const opened = await one<boolean>('ledger_open', 'SELECT ledger.open_account($1, $2, $3) AS value', [
         account,
@@ -308,14 +329,8 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
     async moveClock(account, to) {
       await throughReplacement(() => pool.query('SELECT ledger.move_clock($1, $2)', [account, to]));
     },
-    async touchHold({ account, holdId }) {
-      const sql = 'SELECT ledger.assert_hold_open($1, $2) AS value';
-      return (await one<boolean>('ledger_touch_hold', sql, [account, holdId])) === true;
-    },
-    async assertHoldOpen({ account, holdId, workflowId, namespaceId }) {
-      const sql = 'SELECT ledger.assert_hold_open($1, $2, $3, $4) AS value';
-      const values = [account, holdId, workflowId, namespaceId];
-      return (await one<boolean>('ledger_assert_hold_open', sql, values)) === true;
-    },
+    touchHold: ({ account, holdId }) =>
+      assertHoldOpen({ account, holdId, workflowId: null, namespaceId: null }),
+    assertHoldOpen,
   };
 }

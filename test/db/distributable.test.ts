@@ -85,7 +85,7 @@ test('what only one Postgres has, partitions and fill factors, is in the two fil
 
 test('the function that writes notifies nobody, takes no advisory lock and catches no exception', async () => {
   const [body] = await found(
-    "SELECT prosrc AS found FROM pg_proc WHERE oid = 'ledger.apply(jsonb)'::regprocedure",
+    "SELECT prosrc AS found FROM pg_proc WHERE oid = 'ledger.apply(jsonb, boolean)'::regprocedure",
   );
   expect(body).not.toMatch(/advisory|notify|EXCEPTION\s+WHEN|nextval|TEMP TABLE/i);
 });

@@ -278,7 +278,7 @@ export const BUGS: readonly Bug[] = [
     name: 'one statement locks the account and reads its lots as they were before',
     check: 'histories',
     changes: [
-      { from: '    ORDER BY account_id FOR NO KEY UPDATE;', to: '    ORDER BY account_id;' },
+      { from: '    ORDER BY account_id FOR NO KEY UPDATE);', to: '    ORDER BY account_id);' },
       { from: 'WITH ORDINALITY q LEFT JOIN ledger.accounts', to: 'WITH ORDINALITY q JOIN ledger.accounts' },
       { from: 'ORDER BY q.ordinality\n', to: 'ORDER BY q.ordinality FOR NO KEY UPDATE OF a\n' },
     ],
@@ -286,14 +286,14 @@ export const BUGS: readonly Bug[] = [
   {
     name: 'nothing is locked',
     check: 'histories',
-    changes: [{ from: 'ORDER BY account_id FOR NO KEY UPDATE;', to: 'ORDER BY account_id;' }],
+    changes: [{ from: 'ORDER BY account_id FOR NO KEY UPDATE);', to: 'ORDER BY account_id);' }],
   },
 ];
 
 const SIGNATURES = {
-  claim_key: 'ledger.claim_key(text, text, text)',
+  claim_key: 'ledger.claim_key(text, text, text, boolean)',
   free_key: 'ledger.free_key(text, text)',
-  apply: 'ledger.apply(jsonb)',
+  apply: 'ledger.apply(jsonb, boolean)',
   in_spend_order: 'ledger.in_spend_order(ledger.lot[])',
   give_back:
     'ledger.give_back(ledger.lot[],int[],timestamptz,ledger.part,int[],bigint[],text,timestamptz,int)',

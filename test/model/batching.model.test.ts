@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { createBatches, LedgerOverloaded } from '../../db/batches';
 import { createLanes } from '../../db/lanes';
+import { createLockWaits } from '../../db/lockWaits';
 import type {
   ApplyRequest,
   ChargeOperation,
@@ -36,7 +37,10 @@ const arrivals = fc.array(
   { minLength: 1, maxLength: 40, size: 'max' },
 );
 const fates = fc.infiniteStream(
-  fc.constantFrom<Fate[]>('well', 'well', 'well', 'well', 'lost before', 'lost after', 'settled elsewhere'),
+  fc.constantFrom<Fate[]>(
+    ...(['well', 'well', 'well', 'well', 'lost before', 'lost after', 'settled elsewhere'] as const),
+    ...(['locked elsewhere', 'locked elsewhere'] as const),
+  ),
 );
 
 /** One caller, and what became of it. */
@@ -74,7 +78,7 @@ async function play(scheduler: fc.Scheduler, plan: readonly Arrival[], fate: fc.
   const callers: Caller[] = [];
   const inFlight = new Set<string>();
 
-  async function send(requests: readonly ApplyRequest[]) {
+  async function send(requests: readonly ApplyRequest[], { wait }: { wait: boolean }) {
     problems.push(...wrongWithCall(requests, inFlight));
     const aboard = callers.filter(({ operation }) =>
       requests.some(({ operations }) => operations.includes(operation)),
@@ -84,7 +88,7 @@ async function play(scheduler: fc.Scheduler, plan: readonly Arrival[], fate: fc.
     for (const { account } of requests) inFlight.add(account);
     try {
       await scheduler.schedule(Promise.resolve(), 'the call arrives');
-      return fake.send(requests, fate.next().value);
+      return fake.send(requests, { fate: fate.next().value, wait });
     } catch (error) {
       for (const { faults } of aboard) faults.add(error);
       throw error;
@@ -94,7 +98,9 @@ async function play(scheduler: fc.Scheduler, plan: readonly Arrival[], fate: fc.
     }
   }
 
-  const lanes = createLanes({ ...LANES, send });
+  const pause = () => scheduler.schedule(Promise.resolve(), 'a pause');
+  const locks = createLockWaits({ atOnce: 1, patienceMs: 60_000, pause });
+  const lanes = createLanes({ ...LANES, locks, send });
   const due = (account: string) => scheduler.schedule(Promise.resolve(), `steps of ${account}`);
   const batches = createBatches({
     ...LIMITS,

@@ -1,3 +1,4 @@
+import type { Carried } from '../../db/lanes';
 import type { ApplyRequest, ApplyResult, Operation, Reply } from '../../db/operations';
 import type { Settlement } from '../../domain/settle';
 import { type Account, newAccount } from './account';
@@ -7,8 +8,11 @@ import { START } from './world';
 
 /** The model behind the ledger's call, so that what stands before the database can be tested without one. */
 
-/** What befalls a call: it is lost before its commit or after it, or another process settled an account meanwhile. */
-export type Fate = 'well' | 'lost before' | 'lost after' | 'settled elsewhere';
+/**
+ * What befalls a call: it is lost before its commit or after it, another process settled an account meanwhile, or has
+ * the first account locked; a call that waits for locks gets them.
+ */
+export type Fate = 'well' | 'lost before' | 'lost after' | 'settled elsewhere' | 'locked elsewhere';
 
 export class Refused extends Error {
   readonly code: string;
@@ -24,7 +28,7 @@ export const RAISED = 'P0001';
 export interface FakeLedger {
   accounts: Map<string, Account>;
   /** As one transaction: all of it, or nothing. */
-  send(requests: readonly ApplyRequest[], fate: Fate): ApplyResult[];
+  send(requests: readonly ApplyRequest[], options: { fate: Fate; wait: boolean }): Carried[];
   settlement(account: string): Settlement;
 }
 
@@ -65,8 +69,11 @@ export function createFakeLedger(names: readonly string[]): FakeLedger {
 
   return {
     accounts,
-    send(requests, fate) {
+    send(requests, { fate, wait }) {
       if (fate === 'lost before') throw new Refused(CONNECTION_FAILURE);
+      const [first, ...others] = requests;
+      if (fate === 'locked elsewhere' && !wait && first !== undefined)
+        return [{ result: 'busy' }, ...this.send(others, { fate: 'well', wait })];
       if (requests.some(({ operations }) => operations.some(isPoison))) throw new Refused(RAISED);
       for (const { account } of fate === 'settled elsewhere' ? requests : [])
         apply({ account, operations: [], settlement: settlement(account) });

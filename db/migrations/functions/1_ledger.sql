@@ -173,19 +173,33 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
      WHERE account_id = p_account AND (l.open OR l.held > 0 OR (ended_at IS NULL AND expires_at < 'infinity' AND expires_at > coalesce(a.clock_at, clock_timestamp())))), '[]'))
 $$;
 
+-- Takes one account's lock: `locked`, or `unknown_account`, or without waiting `busy`, where somebody else has it.
+CREATE FUNCTION ledger.lock_account(p_account text, p_wait boolean) RETURNS text
+LANGUAGE plpgsql SET search_path = ledger, pg_temp AS $$
+BEGIN
+  IF p_wait THEN
+    PERFORM FROM ledger.accounts WHERE account_id = p_account FOR NO KEY UPDATE;
+  ELSE
+    PERFORM FROM ledger.accounts WHERE account_id = p_account FOR NO KEY UPDATE SKIP LOCKED;
+  END IF;
+  IF FOUND THEN
+    RETURN 'locked';
+  END IF;
+  RETURN CASE WHEN EXISTS (SELECT FROM ledger.accounts WHERE account_id = p_account) THEN 'busy' ELSE 'unknown_account' END;
+END $$;
+
 -- A request whose answer is a text, and whose effect need not be an operation, claims its key before it does anything: from then
 -- on the ledger refuses the key to any other request, as it refuses one of op_keys (rule 1). Answers what is known of it:
--- claimed, answered (with the answer), conflict, or unknown_account. A claim that nobody came back to for ten minutes is of one
+-- claimed, answered (with the answer), conflict, unknown_account, or without waiting busy. A claim that nobody came back to for ten minutes is of one
 -- that failed without a word; it counts no more once its own request comes again.
-CREATE FUNCTION ledger.claim_key(p_account text, p_key text, p_hash text, OUT known text, OUT status int, OUT answer bytea)
+CREATE FUNCTION ledger.claim_key(p_account text, p_key text, p_hash text, p_wait boolean DEFAULT true, OUT known text, OUT status int, OUT answer bytea)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
   kept ledger.kept_answers;
 BEGIN
-  PERFORM FROM ledger.accounts WHERE account_id = p_account FOR NO KEY UPDATE;
-  IF NOT FOUND THEN
-    known := 'unknown_account';
+  known := ledger.lock_account(p_account, p_wait);
+  IF known <> 'locked' THEN
     RETURN;
   END IF;
   SELECT * INTO kept FROM ledger.kept_answers WHERE account_id = p_account AND key = p_key;
@@ -223,20 +237,23 @@ $$;
 
 -- Everything that changes an account comes through here: calls on several accounts, one transaction, one round trip.
 --   p_calls  [{account, ops, settle}], each account once
+--   p_wait   whether to wait for accounts that somebody else has locked. A call that waits keeps the locks it has meanwhile, and so
+--            may make strangers wait: for several accounts it should be false.
 --   ops      [{op, key, hash, ...}], each independent of the others, decided in order. A key says what was asked, `hash` how: the
 --            same key with another hash is a conflict (rules 1, 3; callers' are `req:…`, ours `sys:…` by hold and step, rule 4).
 --            The fields of each are at its WHEN below.
 --   settle   {settleVersion, rulesVersion, steps: [{at, ...grant}], calendar, nextDueAt, wakeAt, lowBelow, noticeSeconds}, or null: the steps that
 --            are due, worked out by domain/settle.ts; SQL does no calendar arithmetic (rule 11)
 -- Answers one result for each account, in the order asked: {account, result: ok, replies: [...], ...}, or without having written
--- anything there {result: unknown_account}, {result: settle_required | stale, snapshot}.
-CREATE FUNCTION ledger.apply(p_calls jsonb) RETURNS jsonb
+-- anything there {result: unknown_account}, {result: busy} (it is locked), {result: settle_required | stale, snapshot}.
+CREATE FUNCTION ledger.apply(p_calls jsonb, p_wait boolean DEFAULT true) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
   c           record;
   results     jsonb[] := '{}';
   seen        text[] := '{}';
+  locked      text[];
   -- What is to be written, of all accounts.
   accounts    ledger.account[] := '{}';
   lots_new    ledger.lot[] := '{}';
@@ -260,8 +277,13 @@ DECLARE
   conflict    constant jsonb := '{"status": "idempotency_conflict", "answer": null}';
 BEGIN
   -- Always in the same order, so that two calls with accounts in common cannot wait for each other.
-  PERFORM FROM ledger.accounts WHERE account_id = ANY (ARRAY(SELECT jsonb_array_elements(p_calls) ->> 'account'))
-    ORDER BY account_id FOR NO KEY UPDATE;
+  IF p_wait THEN
+    locked := ARRAY(SELECT account_id FROM ledger.accounts WHERE account_id = ANY (ARRAY(SELECT jsonb_array_elements(p_calls) ->> 'account'))
+    ORDER BY account_id FOR NO KEY UPDATE);
+  ELSE
+    locked := ARRAY(SELECT account_id FROM ledger.accounts WHERE account_id = ANY (ARRAY(SELECT jsonb_array_elements(p_calls) ->> 'account'))
+    ORDER BY account_id FOR NO KEY UPDATE SKIP LOCKED);
+  END IF;
 
   -- This statement sees what was committed before the locks were granted: of each account the row, the answers to keys that are
   -- known, the claims on keys, the holds that are named, and in spend order the lots that may be spent from or that end.
@@ -350,6 +372,9 @@ BEGIN
       seen := seen || c.account_id;
       IF a.account_id IS NULL THEN
         results := results || jsonb_build_object('account', c.account_id, 'result', 'unknown_account');
+        CONTINUE calls;
+      ELSIF c.account_id <> ALL (locked) THEN
+        results := results || jsonb_build_object('account', c.account_id, 'result', 'busy');
         CONTINUE calls;
       END IF;
       -- The account's clock, the database's or a test clock's, and never before what the journal has seen (invariant 10).
@@ -1235,16 +1260,24 @@ BEGIN
 END $$;
 
 -- The clocks of many accounts at once, for whoever carries them along a test clock: [{account, at}]. One that is further already
--- stays. Answers what each is settled from: their snapshots, without those that do not exist.
-CREATE FUNCTION ledger.move_clocks(p_moves jsonb) RETURNS jsonb
+-- stays. Answers what each is settled from: their snapshots, without those that do not exist, and those that somebody else has
+-- locked, unless they are to be waited for.
+CREATE FUNCTION ledger.move_clocks(p_moves jsonb, p_wait boolean DEFAULT true) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+DECLARE
+  locked text[];
 BEGIN
-  PERFORM FROM ledger.accounts WHERE account_id = ANY (ARRAY(SELECT jsonb_array_elements(p_moves) ->> 'account'))
-    ORDER BY account_id FOR NO KEY UPDATE; -- in the order of ledger.apply
+  IF p_wait THEN -- in the order of ledger.apply
+    locked := ARRAY(SELECT account_id FROM ledger.accounts WHERE account_id = ANY (ARRAY(SELECT jsonb_array_elements(p_moves) ->> 'account'))
+    ORDER BY account_id FOR NO KEY UPDATE);
+  ELSE
+    locked := ARRAY(SELECT account_id FROM ledger.accounts WHERE account_id = ANY (ARRAY(SELECT jsonb_array_elements(p_moves) ->> 'account'))
+    ORDER BY account_id FOR NO KEY UPDATE SKIP LOCKED);
+  END IF;
   UPDATE ledger.accounts a SET clock_at = m.at
-    FROM jsonb_to_recordset(p_moves) m (account text, at timestamptz) WHERE a.account_id = m.account AND a.clock_at < m.at;
-  RETURN coalesce((SELECT jsonb_agg(o.snapshot) FROM jsonb_array_elements(p_moves) m
-    CROSS JOIN LATERAL (SELECT ledger.snapshot(m.value ->> 'account') AS snapshot) o WHERE o.snapshot IS NOT NULL), '[]');
+    FROM jsonb_to_recordset(p_moves) m (account text, at timestamptz)
+   WHERE a.account_id = m.account AND a.account_id = ANY (locked) AND a.clock_at < m.at;
+  RETURN coalesce((SELECT jsonb_agg(ledger.snapshot(m.account)) FROM jsonb_to_recordset(p_moves) m (account text) WHERE m.account = ANY (locked)), '[]');
 END $$;
 
 -- Whether it is certain that a request holds nothing: it could take something only by p_before, and its key has no answer. Whoever
@@ -1257,11 +1290,14 @@ BEGIN
 END $$;
 
 -- Says that a run goes on with the hold's work, and which: it is the hold's owner from now on (rule 17). False if the hold is no
--- longer open (rule 5). Moves the epoch. Without a namespace, as older binaries call it, the owner stays.
-CREATE FUNCTION ledger.assert_hold_open(p_account text, p_hold text, p_workflow text DEFAULT NULL, p_namespace text DEFAULT NULL) RETURNS boolean
+-- longer open (rule 5). Moves the epoch. Without a namespace, as older binaries call it, the owner
+-- stays. Null: somebody else has the account's lock, and it was not to be waited for.
+CREATE FUNCTION ledger.assert_hold_open(p_account text, p_hold text, p_workflow text DEFAULT NULL, p_namespace text DEFAULT NULL, p_wait boolean DEFAULT true) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 BEGIN
-  PERFORM FROM ledger.accounts WHERE account_id = p_account FOR NO KEY UPDATE; -- as everything that changes an account does
+  IF ledger.lock_account(p_account, p_wait) = 'busy' THEN -- everything that changes an account has its lock
+    RETURN NULL;
+  END IF;
   UPDATE ledger.holds
      SET epoch = epoch + 1, workflow_id = coalesce(p_workflow, workflow_id), namespace_id = coalesce(p_namespace, namespace_id)
    WHERE account_id = p_account AND hold_id = p_hold AND open;

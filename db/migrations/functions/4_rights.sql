@@ -3,9 +3,9 @@
 GRANT SELECT ON ledger.lines, ledger.events TO holdfast_app;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA ledger FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
-  ledger.apply(jsonb), ledger.open_account(text, jsonb, timestamptz), ledger.move_clock(text, timestamptz), ledger.move_clocks(jsonb),
-  ledger.assert_hold_open(text, text, text, text), ledger.nothing_held(text, text, timestamptz),
-  ledger.claim_key(text, text, text), ledger.keep_answer(text, text, text, int, bytea), ledger.free_key(text, text),
+  ledger.apply(jsonb, boolean), ledger.open_account(text, jsonb, timestamptz), ledger.move_clock(text, timestamptz), ledger.move_clocks(jsonb, boolean),
+  ledger.assert_hold_open(text, text, text, text, boolean), ledger.nothing_held(text, text, timestamptz),
+  ledger.claim_key(text, text, text, boolean), ledger.keep_answer(text, text, text, int, bytea), ledger.free_key(text, text),
   ledger.snapshot(text), ledger.balance(text),
   ledger.ensure_partitions(int), ledger.months_ahead(),
   ledger.due_moves(text), ledger.seq_before(text, timestamptz), ledger.lots_before(text, timestamptz), ledger.totals_before(text, timestamptz),
