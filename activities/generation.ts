@@ -1,6 +1,7 @@
 import { activityInfo } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { Knex } from 'knex';
+import type { Pool } from 'pg';
 import { TAKE_WITHIN_MS } from '../db/databaseClock';
 import { capture, release, releaseOperation, type WorkTerms } from '../db/endings';
 import { findGeneration, untilDeadlineMs } from '../db/generations';
@@ -26,11 +27,12 @@ export interface GenerationDeps {
   ledger: Ledger;
   reservations: Reservations;
   knex: Knex;
+  pool: Pool;
 }
 
 /** The ledger's side of a generation. Every one may run more than once: its key makes it one effect. */
 export function createGenerationActivities(deps: GenerationDeps): LedgerActivities {
-  const { ledger, reservations, knex } = deps;
+  const { ledger, reservations, knex, pool } = deps;
 
   return {
     reserve,
@@ -134,7 +136,7 @@ export function createGenerationActivities(deps: GenerationDeps): LedgerActiviti
   }
 
   async function endOf(work: Pick<Work, 'account' | 'generation'>): Promise<Ended> {
-    const found = await findGeneration(knex, { account: work.account, id: work.generation });
+    const found = await findGeneration(pool, { account: work.account, id: work.generation });
     if (found === undefined) throw new Error(`generation ${work.generation} has no row`);
     return {
       status: found.status,

@@ -61,6 +61,12 @@ export function problemOf(error: unknown): ProblemError {
       cause: error,
     });
   }
+  if (memberOf(error, 'name') === 'TooManyWatchers') {
+    return new ProblemError('overloaded', {
+      detail: 'Too many requests wait already; ask again later, or without `wait`.',
+      cause: error,
+    });
+  }
   if (memberOf(error, 'name') === 'HistoryArchived') {
     return new ProblemError('history_archived', {
       detail: 'What the account had by then lies in an archive, and is no longer known here.',

@@ -19,6 +19,7 @@ import {
 import { dataConverter } from '../workflows/payloads';
 import { createApp } from './app';
 import { createGenerationStarter } from './generationStarter';
+import { createGenerationWatch } from './generationWatch';
 import { createHoldOwners } from '../workflows/holdOwners';
 import { createLogger } from './logger';
 import { createQuoting } from './resources/quoting';
@@ -81,6 +82,11 @@ async function main(): Promise<void> {
   const findNamespaceSoon = (id: string) =>
     connection.withDeadline(Date.now() + NAMESPACE_WITHIN_MS, () => findNamespace(client, id));
   const quoting = createQuoting({ db, ledger, catalogs });
+  const watch = createGenerationWatch({
+    pool: db.pool,
+    onError: (error) =>
+      logger.warn({ err: error }, 'the generations that are waited for could not be looked at'),
+  });
   const fence = startFence({
     database: db,
     everySeconds: settings.schemaCheckSeconds,
@@ -98,7 +104,7 @@ async function main(): Promise<void> {
     catalogs,
     routes: createRoutes({
       ...{ db, ledger, catalogs, reservations, leases },
-      ...{ starter, quoting, ring, startAdvance, findNamespace: findNamespaceSoon },
+      ...{ starter, quoting, watch, ring, startAdvance, findNamespace: findNamespaceSoon },
     }),
     readiness: [
       { name: 'database', check: () => db.pool.query('SELECT 1') },

@@ -10,8 +10,15 @@ export type Work = (client: number) => Promise<void>;
 /** Where whatever is started leaves how it is stopped; the bench does so at its end, the last one first. */
 export type AtEnd = (stop: () => Promise<void>) => void;
 
-/** Starts the bare workflow's worker; a unit is one workflow, answered after its first step and waited for to its end. */
-export async function startBare({ address, atEnd }: { address: string; atEnd: AtEnd }): Promise<Work> {
+export interface Bare {
+  /** A unit is one workflow, answered after its first step and waited for to its end. */
+  work: Work;
+  queue: string;
+  providerQueue: string;
+}
+
+/** Starts the bare workflow's worker. */
+export async function startBare({ address, atEnd }: { address: string; atEnd: AtEnd }): Promise<Bare> {
   const queue = `bare-${randomUUID()}`;
   const providerQueue = `${queue}-provider`;
   const entry = path.join(__dirname, 'bareWorker.js');
@@ -25,7 +32,7 @@ export async function startBare({ address, atEnd }: { address: string; atEnd: At
   atEnd(() => connection.close());
   const client = new Client({ connection, dataConverter });
 
-  return async () => {
+  const work = async () => {
     const operation = new WithStartWorkflowOperation('bareWorkflow', {
       workflowId: `bare_${randomUUID()}`,
       taskQueue: queue,
@@ -40,4 +47,5 @@ export async function startBare({ address, atEnd }: { address: string; atEnd: At
     const handle = await operation.workflowHandle();
     await handle.result();
   };
+  return { work, queue, providerQueue };
 }

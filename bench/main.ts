@@ -1,11 +1,12 @@
 import { once } from 'node:events';
-import { type AtEnd, startBare } from './bare';
+import { type AtEnd, type Bare, startBare } from './bare';
 import { type Engine, startEngine } from './engine';
 import { generationsOverHttp, openAccounts } from './generations';
 import { ledgerPairs } from './ledgerPairs';
 import { inTurns, median, perSecond, type Result } from './measure';
 import { findPgbench, preparePgbench } from './pgbench';
 import { machine, table } from './report';
+import { waiting } from './waiting';
 
 /**
  * `npm run bench`: what Holdfast adds to the machinery it stands on, as ratios. Both sides of a ratio run on the
@@ -21,6 +22,7 @@ const WARM_UP_SECONDS = 3;
 interface Bench {
   engine: Engine;
   accounts: readonly string[];
+  bare: Bare;
   atEnd: AtEnd;
 }
 
@@ -38,10 +40,14 @@ async function run(atEnd: AtEnd): Promise<void> {
   console.log('Starting an engine of its own in a temporary directory ...');
   const engine = await startEngine(atEnd);
   const accounts = await openAccounts(engine, Math.max(...CLIENTS));
-  const bench = { engine, accounts, atEnd };
+  const bare = await startBare({ address: engine.temporalAddress, atEnd });
+  const bench = { engine, accounts, bare, atEnd };
 
   console.log('\nGenerations over HTTP against a bare Temporal workflow of the same shape, all steps empty');
   console.log(await againstBareWorkflow(bench));
+
+  console.log('\nHearing of an end: one who waits alone, and among a thousand');
+  console.log(await waiting({ engine, atEnd, bareQueues: bare }));
 
   console.log('\nReserve + capture from Node (two commits) against pgbench -N (one), on the same Postgres');
   console.log(await againstPgbench(bench));
@@ -53,15 +59,14 @@ async function interrupted(): Promise<never> {
   throw new Error('interrupted');
 }
 
-async function againstBareWorkflow({ engine, accounts, atEnd }: Bench): Promise<string> {
+async function againstBareWorkflow({ engine, accounts, bare }: Bench): Promise<string> {
   const generation = generationsOverHttp(engine, accounts);
-  const bare = await startBare({ address: engine.temporalAddress, atEnd });
   const results: Result[] = [];
   for (const clients of CLIENTS) {
     const load = { clients, seconds: WORKFLOW_SECONDS };
-    for (const work of [generation, bare]) await perSecond({ clients, seconds: WARM_UP_SECONDS, work });
+    for (const work of [generation, bare.work]) await perSecond({ clients, seconds: WARM_UP_SECONDS, work });
     const ours = () => perSecond({ ...load, work: generation });
-    const theirs = () => perSecond({ ...load, work: bare });
+    const theirs = () => perSecond({ ...load, work: bare.work });
     results.push(await inTurns({ clients, ours, theirs }, ROUNDS));
   }
   return table({ ours: 'generations', theirs: 'bare workflows' }, results);

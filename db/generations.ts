@@ -1,6 +1,8 @@
 import type { Knex } from 'knex';
+import type { Pool } from 'pg';
 import { type GenerationFacts, type LateReport, UNDECIDED } from '../domain/generation';
 import { milli } from '../domain/credits';
+import { accountOf } from '../domain/ids';
 
 /** Reads of generations, newest first, and the little about them that is not the ledger's to write. */
 
@@ -52,43 +54,91 @@ interface GenerationRow {
   released: number | null;
   forfeited: number | null;
   refunded: number | null;
-  refunds: { at: string; milli: number; reason: string | null }[] | null;
-  phases: { phase: string; milli: number | null }[] | null;
+  hold_id: string | null;
+  phased: boolean | null;
   late_reports: LateReport[] | null;
 }
 
+interface HistoryRow {
+  account_id: string;
+  hold_id: string;
+  refunds: { at: string; milli: number; reason: string | null }[] | null;
+  phases: { phase: string; milli: number | null }[] | null;
+}
+
+type Queryable = Pick<Pool, 'query'>;
+
 const COLUMNS = `g.account_id, g.generation_id, g.status, g.action, g.model, g.params, g.ordered, g.member, g.project,
   g.feature, g.parent, g.metadata, g.provider, g.quoted, g.draws, g.outputs, g.error, g.provider_cost, g.progress,
-  g.deadline_at, g.catalog_version, g.workflow_id, g.temporal_url, g.created_at, g.finished_at,
-  h.held, h.captured, h.released, h.forfeited, h.refunded,
-  (SELECT json_agg(json_build_object('at', f.at, 'milli', f.milli, 'reason', f.reason) ORDER BY f.seq)
-     FROM (SELECT j.seq, j.at, (j.detail ->> 'amount')::bigint AS milli, j.reason
-             FROM ledger.journal j WHERE j.account_id = g.account_id AND j.hold_id = g.hold_id AND j.kind = 'refund'
-            UNION ALL
-           SELECT 0, r.at, r.milli, r.reason FROM ledger.opening_holds b
-            CROSS JOIN LATERAL jsonb_to_recordset(b.refunds) r (at timestamptz, milli bigint, reason text)
-            WHERE b.account_id = g.account_id AND b.hold_id = g.hold_id) f) AS refunds,
-  (SELECT json_agg(json_build_object('phase', f.phase, 'milli', f.milli) ORDER BY f.seq, f.n)
-     FROM (SELECT j.seq, 0 AS n, j.detail ->> 'phase' AS phase,
-                  (SELECT coalesce(sum(m.milli), 0) FROM unnest(j.moves) m WHERE m.target = 'spent')::bigint AS milli
-             FROM ledger.journal j
-            WHERE j.account_id = g.account_id AND j.hold_id = g.hold_id AND j.kind = 'capture' AND j.detail ->> 'phase' IS NOT NULL
-            UNION ALL
-           SELECT 0, p.n, p.phase, p.milli FROM ledger.opening_holds b
-            CROSS JOIN LATERAL unnest(b.phases, b.phases_milli) WITH ORDINALITY p (phase, milli, n)
-            WHERE b.account_id = g.account_id AND b.hold_id = g.hold_id) f
-    WHERE cardinality(h.phases) > 0) AS phases,
+  g.deadline_at, g.catalog_version, g.workflow_id, g.temporal_url, g.created_at, g.finished_at, g.hold_id,
+  h.held, h.captured, h.released, h.forfeited, h.refunded, cardinality(h.phases) > 0 AS phased,
   (SELECT json_agg(json_build_object('reportId', r.report_id, 'receivedAt', r.received_at, 'body', r.body, 'charge', r.charge) ORDER BY r.received_at)
      FROM holdfast.reports r WHERE r.account_id = g.account_id AND r.generation_id = g.generation_id AND r.outcome IN ('late', 'charged')) AS late_reports`;
 
+/**
+ * Refunds and captured phases of some holds, from the journal. Most generations have neither: asking for them all the same would
+ * plan, and look into, every month of the journal for each generation that is read.
+ */
+const historySql = (accounts: string, holds: string) => `
+  SELECT q.account_id, q.hold_id,
+    (SELECT json_agg(json_build_object('at', f.at, 'milli', f.milli, 'reason', f.reason) ORDER BY f.seq)
+       FROM (SELECT j.seq, j.at, (j.detail ->> 'amount')::bigint AS milli, j.reason
+               FROM ledger.journal j WHERE j.account_id = q.account_id AND j.hold_id = q.hold_id AND j.kind = 'refund'
+              UNION ALL
+             SELECT 0, r.at, r.milli, r.reason FROM ledger.opening_holds b
+              CROSS JOIN LATERAL jsonb_to_recordset(b.refunds) r (at timestamptz, milli bigint, reason text)
+              WHERE b.account_id = q.account_id AND b.hold_id = q.hold_id) f) AS refunds,
+    (SELECT json_agg(json_build_object('phase', f.phase, 'milli', f.milli) ORDER BY f.seq, f.n)
+       FROM (SELECT j.seq, 0 AS n, j.detail ->> 'phase' AS phase,
+                    (SELECT coalesce(sum(m.milli), 0) FROM unnest(j.moves) m WHERE m.target = 'spent')::bigint AS milli
+               FROM ledger.journal j
+              WHERE j.account_id = q.account_id AND j.hold_id = q.hold_id AND j.kind = 'capture' AND j.detail ->> 'phase' IS NOT NULL
+              UNION ALL
+             SELECT 0, p.n, p.phase, p.milli FROM ledger.opening_holds b
+              CROSS JOIN LATERAL unnest(b.phases, b.phases_milli) WITH ORDINALITY p (phase, milli, n)
+              WHERE b.account_id = q.account_id AND b.hold_id = q.hold_id) f) AS phases
+    FROM unnest(${accounts}::text[], ${holds}::text[]) q (account_id, hold_id)`;
+
+const FIND = {
+  name: 'find_generation',
+  text: `SELECT ${COLUMNS}
+           FROM ledger.generations g LEFT JOIN ledger.holds h ON h.account_id = g.account_id AND h.hold_id = g.hold_id
+          WHERE g.account_id = $1 AND g.generation_id = $2`,
+};
+const HISTORY = { name: 'generation_history', text: historySql('$1', '$2') };
+/** Asked again and again for many at once: by primary key, and no more than is needed to know whether one has ended. */
+const STATUSES = {
+  name: 'generation_statuses',
+  text: `SELECT g.generation_id AS id, g.status
+           FROM unnest($1::text[], $2::text[]) q (account_id, generation_id)
+           JOIN ledger.generations g ON g.account_id = q.account_id AND g.generation_id = q.generation_id`,
+};
+
+/** One generation; undefined if there is none. */
 export async function findGeneration(
-  knex: Knex,
+  pool: Queryable,
   { account, id }: { account: string; id: string },
 ): Promise<GenerationFacts | undefined> {
-  const row = await generations(knex)
-    .where({ 'g.account_id': account, 'g.generation_id': id })
-    .first<GenerationRow | undefined>();
-  return row === undefined ? undefined : facts(row);
+  const { rows } = await pool.query<GenerationRow>({ ...FIND, values: [account, id] });
+  const [found] = await withHistory(rows, async (accounts, holds) => {
+    const history = await pool.query<HistoryRow>({ ...HISTORY, values: [accounts, holds] });
+    return history.rows;
+  });
+  return found;
+}
+
+/** The statuses of these generations, by id; those that there are not are missing. */
+export async function generationStatuses(
+  pool: Queryable,
+  ids: readonly string[],
+): Promise<Map<string, GenerationFacts['status']>> {
+  const accounts = ids.map((id) => accountOf(id) ?? '');
+  const values = [accounts, ids];
+  const { rows } = await pool.query<{ id: string; status: GenerationFacts['status'] }>({
+    ...STATUSES,
+    values,
+  });
+  return new Map(rows.map(({ id, status }) => [id, status]));
 }
 
 export async function listGenerations(knex: Knex, filter: GenerationFilter): Promise<GenerationFacts[]> {
@@ -127,7 +177,10 @@ export async function listGenerations(knex: Knex, filter: GenerationFilter): Pro
     ]);
   }
   const rows: GenerationRow[] = await query.limit(filter.limit);
-  return rows.map(facts);
+  return withHistory(rows, async (accounts, holds) => {
+    const { rows: history } = await knex.raw<{ rows: HistoryRow[] }>(historySql('?', '?'), [accounts, holds]);
+    return history;
+  });
 }
 
 /**
@@ -195,7 +248,26 @@ function generations(knex: Knex) {
     .select(knex.raw(COLUMNS));
 }
 
-function facts(row: GenerationRow): GenerationFacts {
+async function withHistory(
+  rows: readonly GenerationRow[],
+  ask: (accounts: string[], holds: string[]) => Promise<HistoryRow[]>,
+): Promise<GenerationFacts[]> {
+  const told = rows.flatMap(({ account_id: account, hold_id: hold, refunded, phased }) =>
+    hold !== null && (phased === true || (refunded ?? 0) > 0) ? [{ account, hold }] : [],
+  );
+  const history =
+    told.length === 0
+      ? []
+      : await ask(
+          told.map(({ account }) => account),
+          told.map(({ hold }) => hold),
+        );
+  const byHold = new Map(history.map((row) => [`${row.account_id} ${row.hold_id}`, row]));
+  return rows.map((row) => facts(row, byHold.get(`${row.account_id} ${row.hold_id}`)));
+}
+
+function facts(row: GenerationRow, history: HistoryRow | undefined): GenerationFacts {
+  const { refunds = null, phases = null } = history ?? {};
   return {
     id: row.generation_id,
     account: row.account_id,
@@ -214,11 +286,11 @@ function facts(row: GenerationRow): GenerationFacts {
     refunded: milli((row.released ?? 0) - (row.forfeited ?? 0) + (row.refunded ?? 0)),
     forfeited: milli(row.forfeited ?? 0),
     draws: row.draws.map(({ bucket, milli: amount }) => ({ bucket, milli: milli(amount) })),
-    refunds: (row.refunds ?? []).map(({ milli: amount, ...refund }) => ({ ...refund, milli: milli(amount) })),
-    ...(row.phases === null
+    refunds: (refunds ?? []).map(({ milli: amount, ...refund }) => ({ ...refund, milli: milli(amount) })),
+    ...(phases === null
       ? {}
       : {
-          phases: row.phases.map(({ phase, milli: taken }) => ({
+          phases: phases.map(({ phase, milli: taken }) => ({
             phase,
             milli: taken === null ? null : milli(taken),
           })),

@@ -2,19 +2,19 @@ import { z } from 'zod';
 import type { CatalogStore } from '../../db/catalogs';
 import type { Database } from '../../db/connection';
 import { onDatabaseClock, reserveBefore } from '../../db/databaseClock';
-import { findGeneration, listGenerations, reservationState } from '../../db/generations';
+import { listGenerations, reservationState } from '../../db/generations';
 import type { Ledger } from '../../db/ledger';
 import { generationHash, type Reservations } from '../../db/reservations';
 import { type GenerationFacts, generationBody } from '../../domain/generation';
-import { accountOf, generationId, holdIdOf } from '../../domain/ids';
+import { generationId, holdIdOf } from '../../domain/ids';
 import type { Refusal } from '../../domain/refusals';
 import type { GenerationInput } from '../../workflows/contract';
 import { keyConflict, lostOnTheWay, refusalFacts, unknownAccount } from '../commonProblems';
 import { renderAnswer } from '../answers';
 import { problemOf } from '../failures';
 import type { GenerationStarter } from '../generationStarter';
+import type { GenerationWatch, Patience } from '../generationWatch';
 import { listFields, listOf, page } from '../pagination';
-import { type Patience, pollUntil } from '../polling';
 import { PROBLEMS, type ProblemCode } from '../problemKinds';
 import { ProblemError } from '../problems';
 import { accountFrom, type KeyedRequest, type Route, route, type TextAnswer } from '../route';
@@ -29,17 +29,17 @@ export interface GenerationRouteDeps {
   reservations: Reservations;
   starter: GenerationStarter;
   quoting: Quoting;
+  watch: GenerationWatch;
 }
 
 const TAG = 'Generations';
-const POLL_MS = 150;
 const NOTHING_HELD =
   'The reservation could not be decided in time; nothing is held. Send the same request again.';
 const MAY_BE_HELD = 'The credits may be held: send the same request again, with the same Idempotency-Key.';
 const NOT_DECIDED = `The reservation was not decided in time. ${MAY_BE_HELD}`;
 
 export function generationRoutes(deps: GenerationRouteDeps): Route[] {
-  const { db, ledger, catalogs } = deps;
+  const { db, ledger, catalogs, watch } = deps;
 
   /** Rule 1: what a key was answered is answered again, before anything else is looked at. */
   async function replay({ account, key }: KeyedRequest): Promise<TextAnswer | null> {
@@ -150,9 +150,9 @@ export function generationRoutes(deps: GenerationRouteDeps): Route[] {
       params: z.strictObject({ id: carriedId }),
       query: z.strictObject({ wait: z.coerce.number().min(0).max(30).default(0) }),
       responses: { 200: generation },
-    }).handle(async ({ params, query, signal }) => {
-      const patience = { withinMs: query.wait * 1000, everyMs: POLL_MS, signal };
-      return { status: 200, body: shown(await whenEnded(db, params.id, patience)) };
+    }).handle(async ({ params, query, caller, signal }) => {
+      const patience = { withinMs: query.wait * 1000, holder: caller.keyId, signal };
+      return { status: 200, body: shown(await whenEnded(watch, params.id, patience)) };
     }),
   ];
 }
@@ -237,21 +237,23 @@ async function refuse(
   throw new ProblemError(refusal.code, { ...facts, extensions: { ...facts.extensions, quote } });
 }
 
-export async function mustFind({ knex }: Database, id: string): Promise<GenerationFacts> {
-  const account = accountOf(id);
-  const found = account === null ? undefined : await findGeneration(knex, { account, id });
-  if (found === undefined)
-    throw new ProblemError('unknown_generation', { detail: `There is no generation ${id}.` });
-  return found;
+export async function mustFind(watch: GenerationWatch, id: string): Promise<GenerationFacts> {
+  return orUnknown(await watch.find(id), id);
 }
 
 /** The generation once it has ended, or as it is when the patience does. */
-export function whenEnded(db: Database, id: string, patience: Patience): Promise<GenerationFacts> {
-  return pollUntil(
-    () => mustFind(db, id),
-    ({ status }) => status !== 'running',
-    patience,
-  );
+export async function whenEnded(
+  watch: GenerationWatch,
+  id: string,
+  patience: Patience,
+): Promise<GenerationFacts> {
+  return orUnknown(await watch.ended(id, patience), id);
+}
+
+function orUnknown(found: GenerationFacts | undefined, id: string): GenerationFacts {
+  if (found === undefined)
+    throw new ProblemError('unknown_generation', { detail: `There is no generation ${id}.` });
+  return found;
 }
 
 export function shown(facts: GenerationFacts): z.output<typeof generation> {

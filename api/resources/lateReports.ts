@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { GenerationWatch } from '../generationWatch';
 import type { CatalogStore } from '../../db/catalogs';
 import type { Database } from '../../db/connection';
 import { findTerms, type WorkTerms } from '../../db/endings';
@@ -25,10 +26,11 @@ export interface LateReportRouteDeps {
   ledger: Ledger;
   catalogs: CatalogStore;
   leases: Leases;
+  watch: GenerationWatch;
 }
 
 export function lateReportRoutes(deps: LateReportRouteDeps): Route[] {
-  const { db, ledger, catalogs, leases } = deps;
+  const { db, ledger, catalogs, leases, watch } = deps;
   return [
     route({
       method: 'POST',
@@ -53,7 +55,7 @@ export function lateReportRoutes(deps: LateReportRouteDeps): Route[] {
       body: z.strictObject({ credits: creditsIn.optional(), reason }),
       responses: { 200: generation },
     }).handle(async ({ params, body, key, hash, caller }) => {
-      const found = await mustFind(db, params.id);
+      const found = await mustFind(watch, params.id);
       const late = found.lateReports.find(({ reportId }) => reportId === params.report);
       if (late === undefined) {
         throw new ProblemError('unknown_report', {
@@ -111,7 +113,7 @@ export function lateReportRoutes(deps: LateReportRouteDeps): Route[] {
         charge: { id: charge, milli: answer.amount, at: answer.at, by: caller.keyId, reason: body.reason },
       });
       await resolveLateWork(db.knex, { account, generation: found.id });
-      return { status: 200, body: shown(await mustFind(db, found.id)), replayed: outcome.replayed };
+      return { status: 200, body: shown(await mustFind(watch, found.id)), replayed: outcome.replayed };
     }),
   ];
 

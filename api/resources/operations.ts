@@ -8,6 +8,7 @@ import { toCredits } from '../../domain/credits';
 import { holdIdOf } from '../../domain/ids';
 import { shownReport } from '../../domain/reports';
 import type { GenerationStarter } from '../generationStarter';
+import type { GenerationWatch } from '../generationWatch';
 import { listFields, listOf, MAX_PAGE, pageOfSome } from '../pagination';
 import { accountFrom, type Route, route } from '../route';
 import { carriedId, creditsOut, instantOut } from '../schemas';
@@ -18,6 +19,7 @@ import { mustFind } from './generations';
 export interface OperationRouteDeps {
   db: Database;
   starter: GenerationStarter;
+  watch: GenerationWatch;
 }
 
 const timelineEvent = z.object({
@@ -48,7 +50,7 @@ const MOST_LOOKED_AT = 1_000;
 /** A century: beyond it no interval of the database's is far, and no hold is older. */
 const MAX_AGE_SECONDS = 100 * 366 * 86_400;
 
-export function operationRoutes({ db, starter }: OperationRouteDeps): Route[] {
+export function operationRoutes({ db, starter, watch }: OperationRouteDeps): Route[] {
   return [
     route({
       method: 'GET',
@@ -62,7 +64,7 @@ export function operationRoutes({ db, starter }: OperationRouteDeps): Route[] {
       params: z.strictObject({ id: carriedId }),
       responses: { 200: z.object({ data: z.array(timelineEvent), nextCursor: z.null() }) },
     }).handle(async ({ params }) => {
-      const { account, id } = await mustFind(db, params.id);
+      const { account, id } = await mustFind(watch, params.id);
       const [rows, job, reports] = await Promise.all([
         readJournal(db.knex, { account, generation: id, limit: MOST_ROWS }),
         findJob(db.knex, { account, holdId: holdIdOf(id), phase: 'work' }),

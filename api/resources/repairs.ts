@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import type { Database } from '../../db/connection';
 import { releaseOperation } from '../../db/endings';
 import type { Ledger } from '../../db/ledger';
 import { holdIdOf } from '../../domain/ids';
@@ -7,6 +6,7 @@ import type { CancelRequest } from '../../workflows/contract';
 import type { Caller } from '../authenticate';
 import { problemOf } from '../failures';
 import type { GenerationStarter } from '../generationStarter';
+import type { GenerationWatch } from '../generationWatch';
 import { ProblemError } from '../problems';
 import { accountFrom, type Route, route } from '../route';
 import { carriedId, reason } from '../schemas';
@@ -17,16 +17,16 @@ import { exceedsCaptured, refund, refundOperation, refundRefusal } from './refun
 /** What people do to a generation: cancel it, give its credits back, free its hold. */
 
 export interface RepairRouteDeps {
-  db: Database;
   ledger: Ledger;
   starter: GenerationStarter;
+  watch: GenerationWatch;
 }
 
 const TAG = 'Generations';
-const ENDED_SOON = { withinMs: 5_000, everyMs: 100 };
+const ENDED_SOON = { withinMs: 5_000 };
 
 export function repairRoutes(deps: RepairRouteDeps): Route[] {
-  const { db, ledger, starter } = deps;
+  const { ledger, starter, watch } = deps;
   const common = {
     method: 'POST',
     tag: TAG,
@@ -55,7 +55,7 @@ export function repairRoutes(deps: RepairRouteDeps): Route[] {
       }),
     }).handle(async ({ params, body, caller }) => {
       if (body.by === 'operator') mustBeOperator(caller);
-      const found = await mustFind(db, params.id);
+      const found = await mustFind(watch, params.id);
       if (found.status !== 'running') return { status: 200, body: shown(found) };
       const request: CancelRequest = {
         by: body.by,
@@ -69,7 +69,11 @@ export function repairRoutes(deps: RepairRouteDeps): Route[] {
               'Send the same request again.',
           ),
         );
-      if (alive) return { status: 200, body: shown(await whenEnded(db, found.id, ENDED_SOON)) };
+      if (alive)
+        return {
+          status: 200,
+          body: shown(await whenEnded(watch, found.id, { ...ENDED_SOON, holder: caller.keyId })),
+        };
       // Its workflow is gone, and whether its hold is open decides.
       const message = body.reason ?? `Canceled by the ${body.by}.`;
       await ledger
@@ -84,7 +88,7 @@ export function repairRoutes(deps: RepairRouteDeps): Route[] {
           }),
         )
         .catch(afterCancel);
-      return { status: 200, body: shown(await mustFind(db, found.id)) };
+      return { status: 200, body: shown(await mustFind(watch, found.id)) };
     }),
     route({
       ...common,
@@ -96,7 +100,7 @@ export function repairRoutes(deps: RepairRouteDeps): Route[] {
       errors: ['unknown_generation', 'refund_exceeds_captured'],
       body: refund,
     }).handle(async ({ params, body, key, hash, caller }) => {
-      const found = await mustFind(db, params.id);
+      const found = await mustFind(watch, params.id);
       const holdId = holdIdOf(found.id);
       const operation = refundOperation({ key, hash, holdId, actor: caller.keyId, asked: body });
       const reply = await ledger.run(found.account, operation);
@@ -104,7 +108,7 @@ export function repairRoutes(deps: RepairRouteDeps): Route[] {
         // What was free has no hold, and nothing was captured.
         throw refundRefusal(reply?.status) ?? exceedsCaptured();
       }
-      return { status: 200, body: shown(await mustFind(db, params.id)), replayed: reply.replayed };
+      return { status: 200, body: shown(await mustFind(watch, params.id)), replayed: reply.replayed };
     }),
     route({
       ...common,
@@ -124,7 +128,7 @@ export function repairRoutes(deps: RepairRouteDeps): Route[] {
           .describe('Also where Temporal cannot be asked whether the work still runs'),
       }),
     }).handle(async ({ params, body, caller }) => {
-      const found = await mustFind(db, params.id);
+      const found = await mustFind(watch, params.id);
       if (found.status !== 'running') return { status: 200, body: shown(found) };
       const request = { by: 'operator', reason: body.reason } as const;
       const alive = await starter.cancel(found.id, request).catch((error: unknown) => {
@@ -135,7 +139,7 @@ export function repairRoutes(deps: RepairRouteDeps): Route[] {
             'delivered afterwards moves none.',
         )(error);
       });
-      const after = alive ? await whenEnded(db, found.id, ENDED_SOON) : found;
+      const after = alive ? await whenEnded(watch, found.id, { ...ENDED_SOON, holder: caller.keyId }) : found;
       if (after.status !== 'running') return { status: 200, body: shown(after) };
       const error = { code: 'released', message: body.reason };
       await ledger
@@ -150,7 +154,7 @@ export function repairRoutes(deps: RepairRouteDeps): Route[] {
           }),
         )
         .catch(afterCancel);
-      return { status: 200, body: shown(await mustFind(db, params.id)) };
+      return { status: 200, body: shown(await mustFind(watch, params.id)) };
     }),
   ];
 }

@@ -12,6 +12,7 @@ import { requestHash } from '../../domain/ids';
 import type { ProviderReport } from '../../workflows/contract';
 import { invalidField } from '../commonProblems';
 import type { GenerationStarter } from '../generationStarter';
+import type { GenerationWatch } from '../generationWatch';
 import { ProblemError } from '../problems';
 import { accountFrom, type Route, route } from '../route';
 import { carriedId } from '../schemas';
@@ -25,12 +26,13 @@ export interface ReportRouteDeps {
   ledger: Ledger;
   catalogs: CatalogStore;
   starter: GenerationStarter;
+  watch: GenerationWatch;
 }
 
 const TAG = 'Generations';
 
 export function reportRoutes(deps: ReportRouteDeps): Route[] {
-  const { db } = deps;
+  const { db, watch } = deps;
   const common = {
     method: 'POST',
     tag: TAG,
@@ -54,7 +56,7 @@ export function reportRoutes(deps: ReportRouteDeps): Route[] {
       body: completion,
     }).handle(async ({ params, body, logger }) => {
       const { credits, outputs, phase, providerCost, final } = body;
-      if (phase !== undefined) await assertPhase(deps, await mustFind(db, params.id), phase);
+      if (phase !== undefined) await assertPhase(deps, await mustFind(watch, params.id), phase);
       const report: ProviderReport = {
         kind: 'complete',
         id: reportId(params.id, { kind: 'complete', ...body }),
@@ -91,12 +93,12 @@ export function reportRoutes(deps: ReportRouteDeps): Route[] {
       errors: ['unknown_generation', 'generation_ended', 'not_external'],
       body: beat,
     }).handle(async ({ params, body }) => {
-      const found = mustBeExternal(await mustFind(db, params.id));
+      const found = mustBeExternal(await mustFind(watch, params.id));
       const { progress, extendSeconds } = body;
       const { account, id } = found;
       const alive = await heartbeat(db.knex, { account, id, progress, extendSeconds });
       if (!alive) throw ended(found.id, 'a heartbeat moves nothing any more');
-      return { status: 200, body: shown(await mustFind(db, params.id)) };
+      return { status: 200, body: shown(await mustFind(watch, params.id)) };
     }),
   ];
 }
@@ -119,11 +121,11 @@ async function deliver(
   deps: ReportRouteDeps,
   { id, report, logger }: { id: string; report: ProviderReport; logger: Logger },
 ): Promise<GenerationFacts> {
-  const { db, ledger, starter } = deps;
-  const found = mustBeExternal(await mustFind(db, id));
+  const { db, ledger, starter, watch } = deps;
+  const found = mustBeExternal(await mustFind(watch, id));
   const { account } = found;
   const key = { account, generation: id, reportId: report.id };
-  if ((await reportOutcome(db.knex, key)) === 'applied') return mustFind(db, id);
+  if ((await reportOutcome(db.knex, key)) === 'applied') return mustFind(watch, id);
   const terms = await findTerms(db.knex, { account, generation: id });
   if (terms === undefined) throw ended(id, 'it was free, and no report moves anything');
   await keepReport(db.knex, { ...key, body: report });
@@ -141,7 +143,7 @@ async function deliver(
     default:
   }
   void tell();
-  return mustFind(db, id);
+  return mustFind(watch, id);
 
   async function tell(): Promise<void> {
     try {

@@ -159,7 +159,7 @@ describe('open holds', () => {
     };
     app = await startApp({
       db: whole.database.db,
-      routes: operationRoutes({ db: whole.database.db, starter }),
+      routes: operationRoutes({ db: whole.database.db, starter, watch: whole.watch }),
     });
     const { knex } = whole.database.owner;
     await knex('ledger.holds').delete(); // of the tests before

@@ -1,4 +1,5 @@
 import { Client, Connection } from '@temporalio/client';
+import { createGenerationWatch } from '../../api/generationWatch';
 import { createGenerationStarter } from '../../api/generationStarter';
 import { createHoldOwners } from '../../workflows/holdOwners';
 import { namespaceOfHold } from '../../db/holds';
@@ -33,6 +34,7 @@ beforeAll(async () => {
   const routes = createRoutes({
     ...engine,
     ...{ db, starter, quoting: createQuoting({ db, ...engine }), ring: () => undefined },
+    watch: createGenerationWatch({ pool: db.pool, onError: () => undefined }),
     startAdvance: () => Promise.resolve(),
     findNamespace: (id) => connection.withDeadline(Date.now() + 2_000, () => findNamespace(client, id)),
   });

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import type { GenerationStarter } from '../../api/generationStarter';
+import { createGenerationWatch, type GenerationWatch } from '../../api/generationWatch';
 import { createQuoting } from '../../api/resources/quoting';
 import { createRoutes } from '../../api/routes';
 import type { Route } from '../../api/route';
@@ -20,6 +21,7 @@ export interface Whole {
   database: TestDatabase;
   engine: Engine;
   routes: readonly Route[];
+  watch: GenerationWatch;
   /** Whether a bell of an account's is heard: then its mailbox is emptied at once. */
   listen: (listens: boolean) => void;
   /** Whom the starter was asked to cancel. */
@@ -58,11 +60,12 @@ export async function startWholeOn(
   const { ledger, catalogs } = engine;
   const mailbox = createAccountActivities({ ledger, knex: db.knex, jitterWindowMs: 0, quietMs: 0 });
   const quoting = createQuoting({ db, ledger, catalogs });
+  const watch = createGenerationWatch({ pool: db.pool, onError: () => undefined });
   const startAdvance = () => Promise.resolve();
   const findNamespace = () => Promise.resolve({ kind: 'unclear' } as const);
   const routes = createRoutes({
     ...engine,
-    ...{ db, starter: deaf(cancelled), quoting, ring, startAdvance, findNamespace },
+    ...{ db, starter: deaf(cancelled), quoting, watch, ring, startAdvance, findNamespace },
   });
   const app = await startApp({ db, routes });
   let counter = 0;
@@ -71,6 +74,7 @@ export async function startWholeOn(
     database,
     engine,
     routes,
+    watch,
     cancelled,
     listen(yes) {
       listens = yes;

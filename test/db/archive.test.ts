@@ -134,7 +134,7 @@ describe('a month that is archived', () => {
       reason: 'sorry',
     } as const;
     await ledger.one(account, { ...refund, spendableSeconds: 60 });
-    const find = () => findGeneration(database.db.knex, { account, id: operation.generation.id });
+    const find = () => findGeneration(database.db.pool, { account, id: operation.generation.id });
     const before = await find();
     await becomesPast(database.owner, LAST);
     await archive(LAST);

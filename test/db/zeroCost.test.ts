@@ -150,7 +150,7 @@ test('an archived month forgets no phase and what it took, also of work that com
   rmSync(directory, { recursive: true });
   await ledger.capture(account, film.holdId, phase('frames', 0));
   await ledger.release(account, slides.holdId);
-  const find = (id: string) => findGeneration(database.db.knex, { account, id });
+  const find = (id: string) => findGeneration(database.db.pool, { account, id });
   expect((await find(film.generation.id))?.phases).toEqual([
     { phase: 'shots', milli: 3_000 },
     { phase: 'frames', milli: 0 },

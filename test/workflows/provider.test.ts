@@ -57,7 +57,7 @@ beforeAll(async () => {
       ...shared,
       taskQueue: QUEUE,
       workflowBundle: { codePath: path.join(__dirname, '..', '..', 'dist', 'workflow-bundle.js') },
-      activities: { ...createGenerationActivities({ ...engine, knex: db.knex }) },
+      activities: { ...createGenerationActivities({ ...engine, knex: db.knex, pool: db.pool }) },
     }),
     Worker.create({
       ...shared,
@@ -98,7 +98,7 @@ async function generated(submit: () => unknown, poll: () => unknown = submit) {
     taskQueue: QUEUE,
     args: [{ account: ACCOUNT, key, request, mayChooseProvider: true }],
   });
-  const found = await findGeneration(database.db.knex, { account: ACCOUNT, id });
+  const found = await findGeneration(database.db.pool, { account: ACCOUNT, id });
   return { status: found?.status, error: found?.error, captured: found?.captured, held: found?.held };
 }
 const names = () => called.map(({ name }) => name);
