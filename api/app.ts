@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { findApiKeySecret } from '../db/apiKeys';
 import type { CatalogStore } from '../db/catalogs';
 import type { ProcessSkew } from '../db/clockSkew';
-import type { Database } from '../db/connection';
+import { type Database, REPORTS } from '../db/connection';
 import type { Fence } from '../db/fence';
 import { countOverdueHolds } from '../db/overdueHolds';
 import { monthsAhead } from '../db/partitions';
@@ -12,6 +12,7 @@ import { passAges } from '../db/passes';
 import { createAuthenticate } from './authenticate';
 import { cors } from './cors';
 import { CONTENT_SECURITY, docsPages } from './docs';
+import { createGate } from './gate';
 import { healthRoutes, type ReadinessCheck } from './health';
 import { createMetrics } from './metrics';
 import { openApiRoute } from './openapi';
@@ -31,8 +32,16 @@ export interface AppDeps {
   fence: Pick<Fence, 'reason'>;
   /** How far the clocks of all processes are from the database's, as last measured. */
   skews: () => readonly ProcessSkew[];
+  /** Milliseconds for which one answer of an open route serves all who ask. */
+  freshMs?: number;
   logger: Logger;
 }
+
+/** Numbers of the database's are asked for so much less often than they are shown. */
+const SAMPLED_EVERY = 15;
+
+/** One key leaves a place to others; what waits is read within the time a client gives it. */
+const REPORT_LIMITS = { atOnce: REPORTS, perHolder: REPORTS - 1, waiting: 64 };
 
 /** The whole HTTP side, in the order in which a request meets it. */
 export function createApp({
@@ -43,21 +52,24 @@ export function createApp({
   readiness,
   fence,
   skews,
+  freshMs = 1_000,
   logger,
 }: AppDeps): express.Express {
   const metrics = createMetrics({
     pool: db.pool,
-    monthsAhead: () => monthsAhead(db.pool),
-    overdueHolds: () => countOverdueHolds(db.knex),
+    monthsAhead: () => monthsAhead(db.points),
+    overdueHolds: () => countOverdueHolds(db.points),
     refusedCatalogs: () => catalogs.refused(Date.now()),
     skews,
-    passAges: () => passAges(db.pool),
+    passAges: () => passAges(db.points),
+    sampleEveryMs: SAMPLED_EVERY * freshMs,
   });
   const authenticate = createAuthenticate({
     adminKey: settings.adminKey,
-    findKey: (id) => findApiKeySecret(db.knex, id),
+    findKey: (id) => findApiKeySecret(db.points, id),
   });
-  const table = [...routes, ...healthRoutes({ readiness, metrics })];
+  const reports = createGate(REPORT_LIMITS);
+  const table = [...routes, ...healthRoutes({ readiness, metrics, logger, freshMs })];
 
   const app = express();
   app.disable('x-powered-by');
@@ -68,7 +80,7 @@ export function createApp({
   app.use(cors(settings.corsOrigins));
   app.use(docsPages());
   app.use('/v1', refuseWhenFenced(fence));
-  app.use(createRouter({ routes: [...table, openApiRoute(table)], authenticate, knex: db.knex }));
+  app.use(createRouter({ routes: [...table, openApiRoute(table)], reports, authenticate, knex: db.knex }));
   app.use(nothingThere);
   app.use(sendProblem);
   return app;

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { Metrics } from './metrics';
 import { ProblemError } from './problems';
+import { shared, within } from './shared';
 import { type Route, route } from './route';
 
 /** For load balancers and Prometheus: open routes, no key. */
@@ -18,13 +19,17 @@ const CHECK_TIMEOUT_MS = 2000;
 
 const checkResults = z.record(z.string(), z.enum(['ok', 'failing']));
 
-export function healthRoutes({
-  readiness,
-  metrics,
-}: {
+export interface HealthDeps {
   readiness: readonly ReadinessCheck[];
   metrics: Metrics;
-}): Route[] {
+  logger: Logger;
+  /** Milliseconds for which one answer serves all who ask: these routes need no key. */
+  freshMs: number;
+}
+
+export function healthRoutes({ readiness, metrics, logger, freshMs }: HealthDeps): Route[] {
+  const checked = shared(() => runChecks(readiness, logger), freshMs);
+  const rendered = shared(() => metrics.registry.metrics(), freshMs);
   return [
     route({
       method: 'GET',
@@ -49,8 +54,8 @@ export function healthRoutes({
       account: 'shared',
       errors: ['unavailable'],
       responses: { 200: z.object({ status: z.enum(['ready', 'degraded']), checks: checkResults }) },
-    }).handle(async ({ logger }) => {
-      const checks = await runChecks(readiness, logger);
+    }).handle(async () => {
+      const checks = await checked();
       const failing = readiness.filter(({ name }) => checks[name] === 'failing');
       const fatal = failing.filter(({ degrades }) => degrades !== true);
       if (fatal.length > 0) {
@@ -72,7 +77,7 @@ export function healthRoutes({
       responses: { 200: z.string() },
     }).handle(async () => ({
       status: 200,
-      text: await metrics.registry.metrics(),
+      text: await rendered(),
       contentType: metrics.registry.contentType,
     })),
   ];
@@ -85,7 +90,7 @@ async function runChecks(
   const results = await Promise.all(
     readiness.map(async ({ name, check }) => {
       try {
-        await withinTimeout(check());
+        await within(CHECK_TIMEOUT_MS, check());
         return [name, 'ok'] as const;
       } catch (error) {
         // The reason may name hosts and users, so it goes to the log and not to an open route.
@@ -95,16 +100,4 @@ async function runChecks(
     }),
   );
   return Object.fromEntries(results);
-}
-
-async function withinTimeout(work: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${CHECK_TIMEOUT_MS} ms`)), CHECK_TIMEOUT_MS);
-  });
-  try {
-    await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -83,7 +83,7 @@ async function main(): Promise<void> {
     connection.withDeadline(Date.now() + NAMESPACE_WITHIN_MS, () => findNamespace(client, id));
   const quoting = createQuoting({ db, ledger, catalogs });
   const watch = createGenerationWatch({
-    pool: db.pool,
+    pool: db.points,
     onError: (error) =>
       logger.warn({ err: error }, 'the generations that are waited for could not be looked at'),
   });
@@ -97,7 +97,7 @@ async function main(): Promise<void> {
       ),
     onError: (error) => logger.warn({ err: error }, 'the schema could not be looked at'),
   });
-  const skew = await watchSkew({ pool: db.pool, kind: 'api', log: logger });
+  const skew = await watchSkew({ pool: db.points, kind: 'api', log: logger });
   const app = createApp({
     settings: { adminKey, corsOrigins: settings.corsOrigins },
     db,
@@ -107,7 +107,7 @@ async function main(): Promise<void> {
       ...{ starter, quoting, watch, ring, startAdvance, findNamespace: findNamespaceSoon },
     }),
     readiness: [
-      { name: 'database', check: () => db.pool.query('SELECT 1') },
+      { name: 'database', check: () => db.points.query('SELECT 1') },
       { name: 'schema', check: () => assertCompatible(db) },
       // Charges, leases, reports, balances and what repairs a broken Temporal need none.
       { name: 'temporal', check: () => client.workflowService.getSystemInfo({}), degrades: true },

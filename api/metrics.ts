@@ -2,6 +2,7 @@ import type { Pool } from 'pg';
 import { collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { ProcessSkew } from '../db/clockSkew';
 import { type Pass, PASSES } from '../db/passes';
+import { shared, within } from './shared';
 
 /** Numbers for Prometheus. A registry per app, so that several apps in one process do not collide. */
 
@@ -13,6 +14,8 @@ export interface Metrics {
 
 /** Seconds. A long poll (`?wait=`) takes up to 30. */
 const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+const SAMPLE_WITHIN_MS = 2_000;
 
 export interface MetricsDeps {
   pool: Pick<Pool, 'totalCount' | 'idleCount' | 'waitingCount'>;
@@ -26,6 +29,8 @@ export interface MetricsDeps {
   skews: () => readonly ProcessSkew[];
   /** Seconds since the last whole pass of each kind (db/passes.ts). */
   passAges: () => Promise<Partial<Record<Pass, number>>>;
+  /** How often the database is asked at most, in milliseconds. */
+  sampleEveryMs: number;
 }
 
 export function createMetrics({
@@ -35,7 +40,17 @@ export function createMetrics({
   refusedCatalogs,
   skews,
   passAges,
+  sampleEveryMs,
 }: MetricsDeps): Metrics {
+  // Whoever scrapes, the database is asked for each of these once in a while.
+  const sampled = <T>(ask: () => Promise<T>) => shared(() => within(SAMPLE_WITHIN_MS, ask()), sampleEveryMs);
+  const [askMonths, askOverdue, askCatalogs, askAges] = [
+    sampled(monthsAhead),
+    sampled(overdueHolds),
+    sampled(refusedCatalogs),
+    sampled(passAges),
+  ];
+
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
 
@@ -64,7 +79,7 @@ export function createMetrics({
     registers: [registry],
     async collect() {
       // Without the database the other numbers are wanted all the more.
-      months.set(await monthsAhead().catch(() => Number.NaN));
+      months.set(await askMonths().catch(() => Number.NaN));
     },
   });
   const overdue = new Gauge({
@@ -72,7 +87,7 @@ export function createMetrics({
     help: 'Open holds that outlast their rate and their deadline, as the sweep found them: above 0, look at GET /v1/operations/items. NaN: not known.',
     registers: [registry],
     async collect() {
-      overdue.set(await overdueHolds().catch(() => Number.NaN));
+      overdue.set(await askOverdue().catch(() => Number.NaN));
     },
   });
   const catalogs = new Gauge({
@@ -81,7 +96,7 @@ export function createMetrics({
     labelNames: ['readable'],
     registers: [registry],
     async collect() {
-      const refused = await refusedCatalogs().catch(() => null);
+      const refused = await askCatalogs().catch(() => null);
       for (const readable of [true, false]) {
         const found = refused?.filter((one) => one.readable === readable).length;
         catalogs.set({ readable: String(readable) }, found ?? Number.NaN);
@@ -105,7 +120,7 @@ export function createMetrics({
     labelNames: ['pass'],
     registers: [registry],
     async collect() {
-      const known: Partial<Record<Pass, number>> = await passAges().catch(() => ({}));
+      const known: Partial<Record<Pass, number>> = await askAges().catch(() => ({}));
       for (const pass of PASSES) ages.set({ pass }, known[pass] ?? Number.NaN);
     },
   });

@@ -68,6 +68,8 @@ interface AnswerExtras {
   headers?: Record<string, string>;
   /** An answer that was given before: sent with `Idempotent-Replayed: true`. */
   replayed?: boolean;
+  /** What the answer waits for once its transaction, if it has one, is committed: no connection is held meanwhile. */
+  afterCommit?: () => Promise<void>;
 }
 
 /** Text that is sent byte for byte, such as a stored answer. JSON, or a problem from status 400, unless said. */
@@ -100,6 +102,8 @@ interface RouteFacts {
   account: AccountOf;
   /** The codes this route can answer beyond those that every route can (see `commonErrors`). */
   errors: readonly ProblemCode[];
+  /** What it reads grows with what there is: it goes through the gate, and reads through `db.reports`. */
+  load?: 'report';
   /** Also answers text/csv, to who asks with Accept or `?format=csv` (see csv.ts). */
   csv?: true;
   /**
@@ -192,8 +196,9 @@ export function route<
 
 function asText<R extends Responses>(answer: Answer<R>): TextAnswer {
   if (answer.text !== undefined) return answer;
-  const { status, body, headers = {}, replayed = false } = answer;
-  return { status, text: JSON.stringify(body), headers, replayed };
+  const { status, body, headers = {}, replayed = false, afterCommit } = answer;
+  const rest = afterCommit === undefined ? {} : { afterCommit };
+  return { status, text: JSON.stringify(body), headers, replayed, ...rest };
 }
 
 function textAt(container: unknown, name: string): string | null {

@@ -4,6 +4,7 @@ import { requestHash } from '../domain/ids';
 import { ANONYMOUS, type Authenticate, type Authenticated, authorize } from './authenticate';
 import { parseJson, requireJsonType, storableBody } from './body';
 import { problemOf } from './failures';
+import type { Gate } from './gate';
 import { type AccountKeys, createAccountKeys } from '../db/accountKeys';
 import {
   answerOnce,
@@ -23,18 +24,20 @@ import type { BareContext, KeyedRequest, Method, RawRequest, Route, TextAnswer }
 
 export interface RouterDeps {
   routes: readonly Route[];
+  /** What routes with `load: 'report'` go through. */
+  reports: Gate;
   authenticate: Authenticate;
   knex: Knex;
 }
 
 const REGISTER = { GET: 'get', POST: 'post', PUT: 'put', PATCH: 'patch', DELETE: 'delete' } as const;
 
-export function createRouter({ routes, authenticate, knex }: RouterDeps): express.Router {
+export function createRouter({ routes, reports, authenticate, knex }: RouterDeps): express.Router {
   const router = express.Router({ caseSensitive: true, strict: true });
   const keys = createAccountKeys(knex);
   for (const route of routes) {
     const handle: RequestHandler = async (request, response) => {
-      send(response, await answer({ route, request, response, authenticate, knex, keys }));
+      send(response, await answer({ route, reports, request, response, authenticate, knex, keys }));
     };
     const named: RequestHandler = (request, _response, next) => {
       requestFacts(request).route = route.path;
@@ -77,6 +80,7 @@ export const sendProblem: ErrorRequestHandler = (error: unknown, request, respon
 
 interface Arrival {
   route: Route;
+  reports: Gate;
   request: Request;
   response: Response;
   authenticate: Authenticate;
@@ -85,7 +89,15 @@ interface Arrival {
 }
 
 /** The body is parsed when this begins. Key and replay come before the shape (rule 1). */
-async function answer({ route, request, response, authenticate, knex, keys }: Arrival): Promise<TextAnswer> {
+async function answer({
+  route,
+  reports,
+  request,
+  response,
+  authenticate,
+  knex,
+  keys,
+}: Arrival): Promise<TextAnswer> {
   const facts = requestFacts(request);
   const raw = rawRequest(request);
 
@@ -107,7 +119,19 @@ async function answer({ route, request, response, authenticate, knex, keys }: Ar
     if (replayed !== null) return replayed;
   }
   try {
-    return await perform({ route, raw, facts, request, response, authenticated, knex, keys, key, hash });
+    return await perform({
+      route,
+      reports,
+      raw,
+      facts,
+      request,
+      response,
+      authenticated,
+      knex,
+      keys,
+      key,
+      hash,
+    });
   } catch (error) {
     // What was refused was looked at after the key was: meanwhile the key may have been used, also by this very request.
     if (route.keptAs !== 'facts' || !(error instanceof ProblemError)) throw error;
@@ -123,6 +147,7 @@ async function answer({ route, request, response, authenticate, knex, keys }: Ar
 }
 
 interface Accepted extends Omit<Earlier, 'key'> {
+  reports: Gate;
   key: string | null;
   facts: RequestFacts;
   request: Request;
@@ -131,7 +156,7 @@ interface Accepted extends Omit<Earlier, 'key'> {
 
 /** From the shape to the answer. */
 async function perform(accepted: Accepted): Promise<TextAnswer> {
-  const { route, raw, facts, request, response, authenticated, knex, keys, key, hash } = accepted;
+  const { route, reports, raw, facts, request, response, authenticated, knex, keys, key, hash } = accepted;
   const { caller } = authenticated;
   const run = route.accept(raw);
   const { id: requestId, arrivedMs, logger } = facts;
@@ -148,14 +173,19 @@ async function perform(accepted: Accepted): Promise<TextAnswer> {
     hash,
     transaction: null,
   };
+  if (route.load === 'report') return reports.through({ holder: caller.keyId, signal }, () => run(context));
   if (route.keptBy === 'account') {
     const account = accountIn(route, raw);
     if (route.keptAs === 'facts' || key === null || account === null) return run(context);
     const replay = replayOf(route, keys, { ...raw, account, key, hash, caller });
     return answerUnderKey({ keys, account, key, hash }, { effect: () => run(context), replay });
   }
-  if (key === null) return knex.transaction((transaction) => run({ ...context, transaction }));
-  return answerOnce({ knex, authenticated, key, hash }, (transaction) => run({ ...context, transaction }));
+  const effect = (transaction: Knex.Transaction) => run({ ...context, transaction });
+  const answer = await (key === null
+    ? knex.transaction(effect)
+    : answerOnce({ knex, authenticated, key, hash }, effect));
+  await answer.afterCommit?.();
+  return answer;
 }
 
 interface Earlier {

@@ -1,4 +1,5 @@
 import type { Knex } from 'knex';
+import type { Pool } from 'pg';
 
 /** Keys to the HTTP interface (holdfast.api_keys). A deleted key is a row with `revokedAt`. */
 
@@ -49,18 +50,22 @@ export async function insertApiKey(transaction: Knex.Transaction, key: NewApiKey
 
 /** The hash that authentication compares with. A revoked key is not found. */
 export async function findApiKeySecret(
-  knex: Knex,
+  points: Pick<Pool, 'query'>,
   id: string,
-): Promise<{ secretSha256: Buffer; scopes: string[]; account: string | null } | null> {
-  const row = await knex('holdfast.api_keys')
-    .where({ id })
-    .whereNull('revoked_at')
-    .first<{ secretSha256: Buffer; scopes: string[]; account: string | null } | undefined>({
-      secretSha256: 'secret_sha256',
-      scopes: 'scopes',
-      account: 'account_id',
-    });
-  return row ?? null;
+): Promise<ApiKeySecret | null> {
+  const { rows } = await points.query<ApiKeySecret>({
+    name: 'find_api_key_secret',
+    text: `SELECT secret_sha256 AS "secretSha256", scopes, account_id AS account
+             FROM holdfast.api_keys WHERE id = $1 AND revoked_at IS NULL`,
+    values: [id],
+  });
+  return rows[0] ?? null;
+}
+
+interface ApiKeySecret {
+  secretSha256: Buffer;
+  scopes: string[];
+  account: string | null;
 }
 
 export async function findApiKey(knex: Knex, id: string): Promise<ApiKeyRow | null> {

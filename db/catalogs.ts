@@ -79,10 +79,10 @@ interface Versions {
 }
 
 /**
- * Reads through the raw pool: a handler that holds a knex transaction may ask for a catalog without waiting for a
+ * Reads through the pool for points: a handler that holds a transaction may ask for a catalog without waiting for a
  * second connection of the same pool, which others in its place may all be holding.
  */
-export function createCatalogStore({ pool }: { pool: Pool }): CatalogStore {
+export function createCatalogStore({ points }: { points: Pick<Pool, 'query'> }): CatalogStore {
   // A version never changes, so a parsed one is kept; only the list of versions is read again. What is being read is
   // kept, too: whoever asks meanwhile waits for it, and hundreds of accounts that are settled together ask once.
   const bodies = new Map<string, Promise<Catalog>>();
@@ -103,7 +103,7 @@ export function createCatalogStore({ pool }: { pool: Pool }): CatalogStore {
   async function readList(): Promise<Map<string, Versions>> {
     const sql = `SELECT catalog, version, to_json(effective_at) #>> '{}' AS effective_at, published_by
                    FROM holdfast.catalogs ORDER BY catalog, version`;
-    const { rows } = await pool.query<CatalogRow>(sql);
+    const { rows } = await points.query<CatalogRow>(sql);
     const ids = [...new Set(rows.map((row) => row.catalog))];
     return new Map(ids.map((id) => [id, versionsOf(rows.filter((row) => row.catalog === id))]));
   }
@@ -122,7 +122,7 @@ export function createCatalogStore({ pool }: { pool: Pool }): CatalogStore {
 
   async function readBody({ catalog, version }: CatalogRow, id: string): Promise<Catalog> {
     const sql = 'SELECT body FROM holdfast.catalogs WHERE catalog = $1 AND version = $2';
-    const { rows } = await pool.query<{ body: unknown }>(sql, [catalog, version]);
+    const { rows } = await points.query<{ body: unknown }>(sql, [catalog, version]);
     return readStored(rows[0]?.body, id);
   }
 

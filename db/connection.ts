@@ -1,10 +1,21 @@
 import createKnex, { type Knex } from 'knex';
 import { Pool, types } from 'pg';
 
-/** The two ways to the database: a raw pool for the ledger's function, knex for every other query. */
+/**
+ * The ways to the database, one for each class of use: none can take the connections of another (rule 36). Raw pools are for
+ * what is asked so often that knex would cost.
+ */
 export interface Database {
+  /** The ledger's functions, and nothing else. */
   pool: Pool;
+  /** What everything waits for, by primary key and prepared: API keys, catalogs, who has ended, how the process is. */
+  points: Pool;
+  /** What a request reads and writes beside the ledger, in transactions or not. */
   knex: Knex;
+  /** What grows with what there is: lists, statements, usage, searches. */
+  reports: Knex;
+  /** One connection, for the one audit that may be at work. */
+  audits: Pool;
   close(): Promise<void>;
 }
 
@@ -12,12 +23,19 @@ export interface DatabaseOptions {
   url: string;
   /** The role the connection acts as; null keeps the URL's own user, who owns the schema. */
   role?: 'holdfast_app' | null;
-  /** Connections of each of the two pools. */
+  /** Connections of the ledger, and as many for requests beside it. */
   max?: number;
   applicationName?: string;
   /** Told of connections that broke while idle; the pool replaces them by itself. */
   onError?: (error: Error) => void;
 }
+
+/** Connections for points: each is busy for a moment. And for reports: more would only slow each other down. */
+const POINTS = 4;
+export const REPORTS = 4;
+
+/** A connection that was made costs a login, and the ledger's functions are compiled in it: it may rest for a while. */
+const IDLE_MS = 5 * 60_000;
 
 const INT8_OID = 20;
 
@@ -59,25 +77,38 @@ export function openDatabase(options: DatabaseOptions): Database {
     keepAlive: true,
     types: customTypes,
   };
-  const pool = new Pool({ ...connection, max });
-  pool.on('error', onError);
-  // A connection that somebody has taken out of the pool is not the pool's to listen to. When it breaks, the statement under way
-  // fails, and whoever took it hears of that; without a listener the process would end.
-  pool.on('connect', (client) => client.on('error', () => undefined));
-  const knex = createKnex({
-    client: 'pg',
-    connection,
-    pool: { min: 0, max },
-    acquireConnectionTimeout: 5_000,
-    compileSqlOnError: false,
-    log: { warn: (message) => onError(knexError(message)), error: (message) => onError(knexError(message)) },
-  });
-  knex.on('query-error', withoutStatement);
+  const rawPool = (size: number) => {
+    const pool = new Pool({ ...connection, max: size, idleTimeoutMillis: IDLE_MS });
+    pool.on('error', onError);
+    // A connection that somebody has taken out of the pool is not the pool's to listen to. When it breaks, the statement under
+    // way fails, and whoever took it hears of that; without a listener the process would end.
+    pool.on('connect', (client) => client.on('error', () => undefined));
+    return pool;
+  };
+  const knexPool = (size: number) => {
+    const knex = createKnex({
+      client: 'pg',
+      connection,
+      pool: { min: 0, max: size, idleTimeoutMillis: IDLE_MS },
+      acquireConnectionTimeout: 5_000,
+      compileSqlOnError: false,
+      log: {
+        warn: (message) => onError(knexError(message)),
+        error: (message) => onError(knexError(message)),
+      },
+    });
+    knex.on('query-error', withoutStatement);
+    return knex;
+  };
+  const [pool, points, audits] = [rawPool(max), rawPool(Math.min(max, POINTS)), rawPool(1)];
+  const [knex, reports] = [knexPool(max), knexPool(Math.min(max, REPORTS))];
   return {
-    pool,
-    knex,
+    ...{ pool, points, audits, knex, reports },
     async close() {
-      await Promise.all([pool.end(), knex.destroy()]);
+      await Promise.all([
+        ...[pool, points, audits].map((each) => each.end()),
+        ...[knex, reports].map((each) => each.destroy()),
+      ]);
     },
   };
 }

@@ -1,4 +1,5 @@
 import type { Knex } from 'knex';
+import type { Pool } from 'pg';
 import type { ItemKind } from './operationsItems';
 import type { HoldPlace } from './sweep';
 
@@ -18,12 +19,13 @@ export interface OutlastedPlace extends HoldPlace {
 }
 
 /** How many are known, as open items; at most COUNTED. */
-export async function countOverdueHolds(knex: Knex): Promise<number> {
-  const { rows } = await knex.raw<{ rows: { holds: number }[] }>(
-    `SELECT count(*)::int AS holds
-       FROM (SELECT FROM holdfast.operations_items WHERE kind = ? AND resolved_at IS NULL LIMIT ?) o`,
-    [KIND, COUNTED],
-  );
+export async function countOverdueHolds(points: Pick<Pool, 'query'>): Promise<number> {
+  const { rows } = await points.query<{ holds: number }>({
+    name: 'count_overdue_holds',
+    text: `SELECT count(*)::int AS holds
+             FROM (SELECT FROM holdfast.operations_items WHERE kind = $1 AND resolved_at IS NULL LIMIT $2) o`,
+    values: [KIND, COUNTED],
+  });
   return rows[0]?.holds ?? 0;
 }
 

@@ -65,7 +65,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
       if (body.testClock !== undefined && !caller.scopes.has('admin'))
         throw adminOnly('Only a key with scope `admin` may set a test clock.');
       const clock = body.testClock === undefined ? null : await standing(transaction, body.testClock);
-      const nowMs = clock?.now.getTime() ?? (await databaseNowMs(db.pool));
+      const nowMs = clock?.now.getTime() ?? (await databaseNowMs(db.points));
       const known = (await catalogs.list(nowMs)).find(({ catalog }) => catalog.catalog === body.catalog);
       if (known === undefined)
         throw new ProblemError('unknown_catalog', { detail: `There is no catalog ${body.catalog}.` });
@@ -100,6 +100,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
     route({
       method: 'GET',
       path: '/v1/accounts',
+      load: 'report',
       summary: 'Accounts; `q` finds an id, an email, a Stripe customer, a generation or a purchase',
       tag: 'Accounts',
       scope: 'admin',
@@ -111,7 +112,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
       }),
       responses: { 200: listOf(account) },
     }).handle(async ({ query: { limit, cursor, q } }) => {
-      const ids = await searchAccounts(db.knex, { text: q, after: cursor?.id, limit: limit + 1 });
+      const ids = await searchAccounts(db.reports, { text: q, after: cursor?.id, limit: limit + 1 });
       const rows = await Promise.all(ids.map((id) => showAccount(deps, id)));
       return { status: 200, body: page({ rows, limit, place: ({ id }) => ({ id }), show: (row) => row }) };
     }),
@@ -238,6 +239,6 @@ async function pastBalance(
   const { catalog } = await deps.catalogs.inForce(rules.catalog, at.getTime());
   // Shown instants end in milliseconds, so what happened within this one has happened by it.
   const before = new Date(at.getTime() + 1);
-  const past = await readBalanceBefore(deps.db.knex, { account: id, before });
+  const past = await readBalanceBefore(deps.db.reports, { account: id, before });
   return pastBalanceBody({ account: id, atMs: at.getTime(), past, catalog, withLots });
 }

@@ -80,12 +80,13 @@ export function apiKeyRoutes({ db }: ApiKeyRouteDeps): Route[] {
       ...common,
       method: 'GET',
       path: '/v1/api-keys',
+      load: 'report',
       summary: 'List the keys, newest first, without the deleted ones',
       errors: [],
       query: z.strictObject(listFields(newestFirst)),
       responses: { 200: listOf(apiKey) },
     }).handle(async ({ query: { limit, cursor } }) => {
-      const rows = await listApiKeys(db.knex, { limit: limit + 1, after: cursor });
+      const rows = await listApiKeys(db.reports, { limit: limit + 1, after: cursor });
       const place = (row: ApiKeyRow) => ({ createdAt: shown(row.createdAt), id: row.id });
       return { status: 200, body: page({ rows, limit, place, show }) };
     }),

@@ -1,3 +1,4 @@
+import type { Knex } from 'knex';
 import { z } from 'zod';
 import {
   catalogHash,
@@ -85,7 +86,7 @@ export function catalogRoutes({ db, catalogs }: CatalogRouteDeps): Route[] {
 
   async function show(found: CatalogVersion): Promise<z.output<typeof catalogEntry>> {
     const { catalog, version, publishedBy } = found;
-    const scheduled = await scheduledFrom(catalog.catalog, await databaseNowMs(db.pool));
+    const scheduled = await scheduledFrom(catalog.catalog, await databaseNowMs(db.points));
     return { ...catalog, version, publishedBy, scheduled };
   }
 
@@ -99,7 +100,7 @@ export function catalogRoutes({ db, catalogs }: CatalogRouteDeps): Route[] {
       query: z.strictObject(listFields(byCatalog)),
       responses: { 200: listOf(catalogEntry) },
     }).handle(async ({ query: { limit, cursor } }) => {
-      const all = (await catalogs.list(await databaseNowMs(db.pool))).toSorted((a, b) =>
+      const all = (await catalogs.list(await databaseNowMs(db.points))).toSorted((a, b) =>
         a.catalog.catalog < b.catalog.catalog ? -1 : 1,
       );
       const rows = all.filter(({ catalog }) => cursor === undefined || catalog.catalog > cursor.catalog);
@@ -116,7 +117,7 @@ export function catalogRoutes({ db, catalogs }: CatalogRouteDeps): Route[] {
       params: z.strictObject({ catalog: z.string().max(64) }),
       responses: { 200: catalogEntry },
     }).handle(async ({ params }) => {
-      const nowMs = await databaseNowMs(db.pool);
+      const nowMs = await databaseNowMs(db.points);
       const found = await catalogs.inForce(params.catalog, nowMs).catch((error: unknown) => {
         if (!(error instanceof UnknownCatalog)) throw error;
         throw new ProblemError('not_found', { detail: `There is no catalog ${params.catalog}.` });
@@ -139,13 +140,13 @@ export function catalogRoutes({ db, catalogs }: CatalogRouteDeps): Route[] {
       errors: [],
       body: newCatalog,
       responses: { 200: publication, 201: publication },
-    }).handle(async ({ body, caller }) => {
+    }).handle(async ({ body, caller, transaction }) => {
       const { effectiveAt, dryRun, ...fields } = body;
       const parsed = parseCatalog(fields);
       if (!parsed.ok) throw wrongCatalog(parsed.errors);
       const { catalog } = parsed;
-      const newest = await newestVersion(db.knex, catalog.catalog);
-      const atMs = effectiveAt?.getTime() ?? (await databaseNowMs(db.pool));
+      const newest = await newestVersion(transaction, catalog.catalog);
+      const atMs = effectiveAt?.getTime() ?? (await databaseNowMs(db.points));
       // What customers would see change is what is in force by then, not what is scheduled after it.
       const before = newest === undefined ? null : await inForce(catalogs, catalog.catalog, atMs);
       const changes = catalogChanges(before, catalog);
@@ -157,15 +158,17 @@ export function catalogRoutes({ db, catalogs }: CatalogRouteDeps): Route[] {
         ...(changed ? { changes, supersedes } : { changes: [], supersedes: [] }),
       });
       if (dryRun) {
-        const [leftOut] = await plansLeftOut(db.knex, catalog);
+        const [leftOut] = await plansLeftOut(transaction, catalog);
         if (leftOut !== undefined) throw wrongCatalog([{ path: 'plans', message: leftOut }]);
         const changed = newest?.hash !== catalogHash(catalog);
         const version = (newest?.version ?? 0) + (changed ? 1 : 0);
         return { status: 200, body: answerOf({ version, changed }) };
       }
-      const published = await publish(db, { catalog, effectiveAt: at, publishedBy: caller.keyId });
+      const published = await publish(transaction, { catalog, effectiveAt: at, publishedBy: caller.keyId });
       const answer = answerOf(published);
-      return published.changed ? { status: 201, body: answer } : { status: 200, body: answer };
+      return published.changed
+        ? { status: 201, body: answer, afterCommit: untilEverybodyKnows }
+        : { status: 200, body: answer };
     }),
   ];
 }
@@ -180,15 +183,16 @@ async function inForce(catalogs: CatalogStore, id: string, atMs: number): Promis
   }
 }
 
-/** Outside the request's own transaction, so that it can be waited for: saying the same twice is one version. */
+function untilEverybodyKnows(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, LIST_TTL_MS));
+}
+
 async function publish(
-  { knex }: Database,
+  transaction: Knex.Transaction,
   options: { catalog: Catalog; effectiveAt: string | undefined; publishedBy: string },
 ) {
   try {
-    const published = await publishCatalog(knex, options);
-    if (published.changed) await new Promise((resolve) => setTimeout(resolve, LIST_TTL_MS));
-    return published;
+    return await publishCatalog(transaction, options);
   } catch (error) {
     if (!(error instanceof PlanInUse)) throw error;
     throw wrongCatalog([{ path: 'plans', message: error.message }]);

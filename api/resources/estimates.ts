@@ -96,7 +96,7 @@ export function estimateRoutes({ db, catalogs }: { db: Database; catalogs: Catal
       body: request,
       responses: { 200: answer },
     }).handle(async ({ body }) => {
-      const inForce = await catalogs.list(await databaseNowMs(db.pool));
+      const inForce = await catalogs.list(await databaseNowMs(db.points));
       const found = inForce.find(({ catalog }) => catalog.catalog === body.catalog);
       if (found === undefined)
         throw new ProblemError('unknown_catalog', { detail: `There is no catalog ${body.catalog}.` });

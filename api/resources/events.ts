@@ -63,6 +63,7 @@ export function eventRoutes({ db, ledger }: EventRouteDeps): Route[] {
     route({
       method: 'GET',
       path: '/v1/accounts/{id}/events',
+      load: 'report',
       summary: 'What somebody may want to be told of, newest first',
       description:
         'Credits that came, are about to end, ended or were taken back; a balance that became low or empty; changes of the plan. ' +
@@ -81,7 +82,7 @@ export function eventRoutes({ db, ledger }: EventRouteDeps): Route[] {
     }).handle(async ({ params, query: { limit, cursor, type, ...range } }) => {
       const snapshot = await ledger.snapshot(params.id);
       if (snapshot === null) throw unknownAccount(params.id);
-      const rows = await readEvents(db.knex, {
+      const rows = await readEvents(db.reports, {
         ...{ account: params.id, type, before: cursor, limit: limit + 1 },
         ...rangeOf(range, snapshot.rules.timezone),
       });

@@ -111,6 +111,7 @@ export function generationRoutes(deps: GenerationRouteDeps): Route[] {
     route({
       method: 'GET',
       path: '/v1/generations',
+      load: 'report',
       summary: 'Generations of all accounts, newest first',
       tag: TAG,
       scope: 'admin',
@@ -125,6 +126,7 @@ export function generationRoutes(deps: GenerationRouteDeps): Route[] {
     route({
       method: 'GET',
       path: '/v1/accounts/{id}/generations',
+      load: 'report',
       summary: 'Generations of one account, newest first',
       tag: TAG,
       scope: 'read',
@@ -293,7 +295,7 @@ interface ListQuery {
 }
 
 async function list({ db }: GenerationRouteDeps, { limit, cursor, late, from, to, ...query }: ListQuery) {
-  const rows = await listGenerations(db.knex, {
+  const rows = await listGenerations(db.reports, {
     ...query,
     late: late === undefined ? undefined : late === 'true',
     from: from?.toISOString(),

@@ -55,6 +55,7 @@ export function operationRoutes({ db, starter, watch }: OperationRouteDeps): Rou
     route({
       method: 'GET',
       path: '/v1/generations/{id}/timeline',
+      load: 'report',
       summary: 'What happened to a generation, oldest first',
       description: 'From the ledger and the provider’s records, so it outlives the workflow.',
       tag: 'Generations',
@@ -66,9 +67,9 @@ export function operationRoutes({ db, starter, watch }: OperationRouteDeps): Rou
     }).handle(async ({ params }) => {
       const { account, id } = await mustFind(watch, params.id);
       const [rows, job, reports] = await Promise.all([
-        readJournal(db.knex, { account, generation: id, limit: MOST_ROWS }),
-        findJob(db.knex, { account, holdId: holdIdOf(id), phase: 'work' }),
-        listReports(db.knex, { account, generation: id, limit: MOST_ROWS }),
+        readJournal(db.reports, { account, generation: id, limit: MOST_ROWS }),
+        findJob(db.reports, { account, holdId: holdIdOf(id), phase: 'work' }),
+        listReports(db.reports, { account, generation: id, limit: MOST_ROWS }),
       ]);
       const events: z.output<typeof timelineEvent>[] = [
         ...rows.map(({ at, seq, kind, credits, availableAfter, actor, reason, phase }) => ({
@@ -107,6 +108,7 @@ export function operationRoutes({ db, starter, watch }: OperationRouteDeps): Rou
     route({
       method: 'GET',
       path: '/v1/holds',
+      load: 'report',
       summary: 'Open holds, oldest first; with `orphaned`, those whose workflow is gone',
       description:
         'An age is by the account’s clock. Only Temporal knows whose workflow is gone, and it is asked hold by hold: after ' +
@@ -140,7 +142,7 @@ export function operationRoutes({ db, starter, watch }: OperationRouteDeps): Rou
         ...{ limit, place, most: MOST_LOOKED_AT },
         batch: wanted === null ? limit + 1 : MAX_PAGE,
         read: ({ after, limit: rows }) =>
-          listOpenHolds(db.knex, {
+          listOpenHolds(db.reports, {
             olderThanSeconds: olderThan,
             owned: wanted === true,
             after: after === null ? cursor : place(after),

@@ -32,6 +32,7 @@ export function operationsItemRoutes({ db }: OperationsItemRouteDeps): Route[] {
     route({
       method: 'GET',
       path: '/v1/operations/items',
+      load: 'report',
       summary: 'What a person should look at, newest first',
       description:
         'Raised by the engine itself: work delivered for a closed hold, a row of an inbox that keeps failing, a purchase that is not granted, an account ' +
@@ -47,7 +48,7 @@ export function operationsItemRoutes({ db }: OperationsItemRouteDeps): Route[] {
       }),
       responses: { 200: listOf(item) },
     }).handle(async ({ query: { limit, cursor, status, ...range } }) => {
-      const rows = await listItems(db.knex, {
+      const rows = await listItems(db.reports, {
         ...rangeOf(range, UTC),
         open: status === 'open',
         before: cursor,
@@ -69,7 +70,10 @@ export function operationsItemRoutes({ db }: OperationsItemRouteDeps): Route[] {
       errors: [],
       body: z.strictObject({ account: accountId.nullable(), kind, subject }),
       responses: { 200: z.object({ resolved: z.boolean().describe('False: there is no such open item') }) },
-    }).handle(async ({ body }) => ({ status: 200, body: { resolved: await resolveItem(db.knex, body) } })),
+    }).handle(async ({ body, transaction }) => ({
+      status: 200,
+      body: { resolved: await resolveItem(transaction, body) },
+    })),
   ];
 }
 

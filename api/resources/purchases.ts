@@ -146,6 +146,7 @@ export function purchaseRoutes({ db, ledger, catalogs, ring }: PurchaseRouteDeps
     route({
       method: 'GET',
       path: '/v1/accounts/{id}/purchases',
+      load: 'report',
       summary: 'What an account bought, newest first',
       tag: 'Balance',
       scope: 'read',
@@ -157,7 +158,7 @@ export function purchaseRoutes({ db, ledger, catalogs, ring }: PurchaseRouteDeps
     }).handle(async ({ params, query: { limit, cursor, ...range }, caller }) => {
       const snapshot = await ledger.snapshot(params.id);
       if (snapshot === null) throw unknownAccount(params.id);
-      const rows = await listPurchases(db.knex, {
+      const rows = await listPurchases(db.reports, {
         ...rangeOf(range, snapshot.rules.timezone),
         account: params.id,
         before: cursor,

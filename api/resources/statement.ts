@@ -62,6 +62,7 @@ export function statementRoutes({ db, ledger }: StatementRouteDeps): Route[] {
     route({
       method: 'GET',
       path: '/v1/accounts/{id}/statement',
+      load: 'report',
       summary: 'Opening, one signed line for each thing that changed the balance, closing',
       description:
         'The balance is what is available: what a running generation holds has left it, and comes back with what is ' +
@@ -77,7 +78,7 @@ export function statementRoutes({ db, ledger }: StatementRouteDeps): Route[] {
       responses: { 200: statement },
     }).handle(async ({ params, query, prefersCsv }) => {
       const range = rangeOf(query, await bookedAccount({ ledger }, params.id));
-      const found = await readStatement(db.knex, { account: params.id, ...range, limit: MAX_ROWS + 1 });
+      const found = await readStatement(db.reports, { account: params.id, ...range, limit: MAX_ROWS + 1 });
       assertRows(found.lines);
       const asked = { account: params.id, ...range, ...found };
       return wantsCsv({ query, prefersCsv }) ? asCsv(asked) : { status: 200, body: show(asked) };

@@ -75,14 +75,15 @@ export function testClockRoutes({ db, startAdvance }: TestClockRouteDeps): Route
       ...common,
       method: 'GET',
       path: '/v1/test-clocks/{id}',
+      load: 'report',
       summary: 'Where a clock stands, and how far its accounts are',
       errors: [],
       params: z.strictObject({ id }),
       responses: { 200: testClock },
     }).handle(async ({ params }) => {
-      const clock = await findTestClock(db.knex, params.id);
+      const clock = await findTestClock(db.reports, params.id);
       if (clock === null) throw unknownClock(params.id);
-      return { status: 200, body: show(clock, await clockProgress(db.knex, clock)) };
+      return { status: 200, body: show(clock, await clockProgress(db.reports, clock)) };
     }),
     route({
       ...common,

@@ -111,6 +111,7 @@ export function usageRoutes({ db, ledger }: UsageRouteDeps): Route[] {
     route({
       method: 'GET',
       path: '/v1/usage',
+      load: 'report',
       summary: 'What an account used, by one or two dimensions',
       description:
         'Credits count when they are captured, and those refunded count negative when they are refunded. `generations` ' +
@@ -130,7 +131,7 @@ export function usageRoutes({ db, ledger }: UsageRouteDeps): Route[] {
       const snapshot = await ledger.snapshot(query.account);
       if (snapshot === null) throw unknownAccount(query.account);
       const asked = questionOf(query, snapshot);
-      const { rows, total } = await readUsage(db.knex, asked);
+      const { rows, total } = await readUsage(db.reports, asked);
       assertRows(rows);
       const dates = asked.days.map(({ date }) => date);
       const data = withEveryDay({ rows, groupBy: asked.groupBy, dates, limit: MAX_ROWS + 1 });

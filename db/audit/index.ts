@@ -28,19 +28,30 @@ export interface AuditOptions {
   sample?: number;
   /** For tests and for people in a hurry: only these checks. */
   checks?: readonly Check[];
+  /** Of whoever asked: what is left is not begun once they are gone. */
+  signal?: AbortSignal;
+  /** Only one such audit at a time, of all processes; each of its checks within this time. By hand there is no bound. */
+  aloneWithinMs?: number;
+}
+
+/** Another audit is at work. */
+export class AuditAtWork extends Error {
+  override readonly name = 'AuditAtWork';
 }
 
 /** Runs every check on one snapshot of the database, so that what is being written meanwhile cannot be half seen. */
 export async function runAudit(pool: Pool, options: AuditOptions = {}): Promise<AuditReport> {
-  const { account, sample = 5, checks = CHECKS } = options;
+  const { account, sample = 5, checks = CHECKS, signal, aloneWithinMs } = options;
   const scope = account === undefined ? EVERYTHING : ofAccount(account);
   const client = await pool.connect();
   try {
     await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
     await client.query(KEEP_MONTHS);
-    await client.query('SET LOCAL statement_timeout = 0');
+    if (aloneWithinMs !== undefined && !(await isAlone(client)))
+      throw new AuditAtWork('another audit is at work');
+    await client.query(`SET LOCAL statement_timeout = ${aloneWithinMs ?? 0}`);
     const { rows: clock } = await client.query<{ now: Date }>('SELECT clock_timestamp() AS now');
-    const results = await runChecks(client, { checks, scope, sample });
+    const results = await runChecks(client, { checks, scope, sample, signal });
     await client.query('COMMIT');
     const ok = results.every(({ violations }) => violations === 0);
     return { ok, checkedAt: (clock[0]?.now ?? new Date()).toISOString(), checks: results };
@@ -52,13 +63,26 @@ export async function runAudit(pool: Pool, options: AuditOptions = {}): Promise<
   }
 }
 
+async function isAlone(client: PoolClient): Promise<boolean> {
+  const { rows } = await client.query<{ alone: boolean }>(
+    "SELECT pg_try_advisory_xact_lock(hashtextextended('holdfast audit', 0)) AS alone",
+  );
+  return rows[0]?.alone === true;
+}
+
 /** The checks one after the other, in the transaction the client is in. */
 export async function runChecks(
   client: PoolClient,
-  { checks, scope, sample }: { checks: readonly Check[]; scope: Scope; sample: number },
+  {
+    checks,
+    scope,
+    sample,
+    signal,
+  }: { checks: readonly Check[]; scope: Scope; sample: number; signal?: AbortSignal | undefined },
 ): Promise<CheckResult[]> {
   const results: CheckResult[] = [];
   for (const check of checks) {
+    signal?.throwIfAborted();
     const startedMs = performance.now();
     const { text, values } = scoped(check.sql, scope);
     const { rows } = await client.query<{

@@ -66,6 +66,7 @@ export async function startApp({
     settings: { adminKey: ADMIN_KEY, corsOrigins },
     db,
     catalogs: createCatalogStore(db),
+    freshMs: 0,
     routes,
     readiness,
     fence,

@@ -7,6 +7,7 @@ import { createMetrics } from '../../api/metrics';
 import { openApiDocument, openApiRoute } from '../../api/openapi';
 import { PROBLEMS } from '../../api/problemKinds';
 import { markdown, problemTable, routeTable, scopeTable } from '../../api/reference';
+import { createLogger } from '../../api/logger';
 import { createRoutes, type RouteDeps } from '../../api/routes';
 import { testDatabase } from '../support/database';
 import { startApp } from './app';
@@ -19,6 +20,8 @@ const everything = [
   ...routes,
   ...healthRoutes({
     readiness: [],
+    logger: createLogger({ name: 'api', level: 'silent' }),
+    freshMs: 0,
     metrics: createMetrics({
       pool,
       monthsAhead: none,
@@ -26,6 +29,7 @@ const everything = [
       refusedCatalogs: () => Promise.resolve([]),
       skews: () => [],
       passAges: () => Promise.resolve({}),
+      sampleEveryMs: 0,
     }),
   }),
 ];

@@ -16,9 +16,9 @@ const complete = (id: string) =>
     body: { outputs: [{ url: 'https://x.test/1' }] },
   });
 
-/** The names of the prepared statements that the raw pool is asked from here on. */
+/** The names of the prepared statements that the pool for points is asked from here on. */
 function statements(): { asked: () => string[]; stop: () => void } {
-  const spy = jest.spyOn(whole.database.db.pool, 'query');
+  const spy = jest.spyOn(whole.database.db.points, 'query');
   return {
     asked: () => spy.mock.calls.map(([query]: unknown[]) => String(Reflect.get(Object(query), 'name'))),
     stop: () => spy.mockRestore(),

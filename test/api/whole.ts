@@ -31,21 +31,24 @@ export interface Whole {
   close: () => Promise<void>;
 }
 
-/** `via`: by what way the app reaches its database, where it is not the straight one. */
+/**
+ * `via`: by what way the app reaches its database, where it is not the straight one. `connections`: of each pool.
+ */
 export async function startWhole(
-  options: { patient?: boolean; via?: (url: string) => Promise<string> } = {},
+  options: { patient?: boolean; via?: (url: string) => Promise<string>; connections?: number } = {},
 ): Promise<Whole> {
-  const { via, ...patience } = options;
+  const { via, connections, ...patience } = options;
   const database = await testDatabase(patience);
   const file = path.join(__dirname, '..', 'support', 'catalogs', 'working-day.json');
   await publishCatalog(database.db.knex, { catalog: readCatalog(file) });
-  return startWholeOn(database, via);
+  return startWholeOn(database, via, connections);
 }
 
 /** The same on a database that has its catalogs already. */
 export async function startWholeOn(
   database: TestDatabase,
   via?: (url: string) => Promise<string>,
+  connections?: number,
 ): Promise<Whole> {
   const cancelled: string[] = [];
   let listens = true;
@@ -53,14 +56,18 @@ export async function startWholeOn(
     if (listens) void mailbox.drainInbox({ account });
   };
   const db =
-    via === undefined
+    via === undefined && connections === undefined
       ? database.db
-      : openDatabase({ url: await via(database.url), onError: () => undefined });
+      : openDatabase({
+          url: via === undefined ? database.url : await via(database.url),
+          ...(connections === undefined ? {} : { max: connections }),
+          onError: () => undefined,
+        });
   const engine = createEngine({ database: db, ring, namespaceId: 'none', temporalUrl: () => null });
   const { ledger, catalogs } = engine;
   const mailbox = createAccountActivities({ ledger, knex: db.knex, jitterWindowMs: 0, quietMs: 0 });
   const quoting = createQuoting({ db, ledger, catalogs });
-  const watch = createGenerationWatch({ pool: db.pool, onError: () => undefined });
+  const watch = createGenerationWatch({ pool: db.points, onError: () => undefined });
   const startAdvance = () => Promise.resolve();
   const findNamespace = () => Promise.resolve({ kind: 'unclear' } as const);
   const routes = createRoutes({

@@ -23,7 +23,7 @@ afterAll(async () => {
 });
 
 const raise = async () => (await raiseOverdueHolds(database.db.knex, { after: null, limit: 10 })).raised;
-const count = () => countOverdueHolds(database.db.knex);
+const count = () => countOverdueHolds(database.db.points);
 const items = (account: string) =>
   database.owner.knex('holdfast.operations_items').where({ account_id: account });
 

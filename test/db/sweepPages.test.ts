@@ -113,7 +113,7 @@ test('pages of holds that outlast their rate, and what is known of them', async 
     () => raiseOverdueHolds(knex(), { after: first.next, limit: 10 }),
     /Index Cond:.*overdue_at <=/,
   );
-  await expectIndex('operations_items_by_kind', () => countOverdueHolds(knex()));
+  await expectIndex('operations_items_by_kind', () => countOverdueHolds(database.db.points));
   await expectIndex('operations_items_by_kind', () => resolveEndedHolds(knex()));
 });
 

@@ -32,7 +32,7 @@ const CALLS_EACH = 100;
 export function openProcesses({ url }: TestDatabase): Process[] {
   return Array.from({ length: PROCESSES }, () => {
     const db = openDatabase({ url: patiently(url), max: 4, onError: () => undefined });
-    const catalogs = createCatalogStore({ pool: db.pool });
+    const catalogs = createCatalogStore(db);
     return { db, ledger: createLedger({ pool: db.pool, catalogs, ring: () => undefined }) };
   });
 }

@@ -1,0 +1,143 @@
+import type { PoolClient } from 'pg';
+import { createGate, type Gate } from '../../api/gate';
+import { shared } from '../../api/shared';
+import { startWhole, type Whole } from './whole';
+
+/** One slow class of use delays itself: it has connections of its own, and no others (rule 36). */
+
+let whole: Whole;
+let readKey: string;
+beforeAll(async () => {
+  whole = await startWhole();
+  await whole.app.call('POST', '/v1/accounts', {
+    body: { id: 'ada', catalog: 'working-day', plan: 'standard' },
+  });
+  const made = await whole.app.call('POST', '/v1/api-keys', { body: { name: 'reader', scopes: ['read'] } });
+  readKey = String(made.body['secret']);
+});
+afterAll(() => whole.close());
+
+const { signal } = new AbortController();
+
+/** Takes every connection of a pool until it is told to give them back. */
+async function takeAll(pool: { connect: () => Promise<PoolClient>; options: { max?: number } }) {
+  const taken = await Promise.all(Array.from({ length: pool.options.max ?? 10 }, () => pool.connect()));
+  return () => {
+    for (const client of taken) client.release();
+  };
+}
+
+test('while the ledger has no connection left, keys are known, points are read, and health and numbers are told', async () => {
+  const { id } = await whole.running('ada', 1);
+  const giveBack = await takeAll(whole.database.db.pool);
+  try {
+    for (const path of [`/v1/generations/${id}`, '/v1/catalogs', '/v1/generations?limit=1']) {
+      const reply = await whole.app.call('GET', path, path.includes('?') ? {} : { key: readKey });
+      expect([path, reply.status]).toEqual([path, 200]);
+    }
+    for (const path of ['/healthz', '/readyz', '/metrics'])
+      expect((await whole.app.call('GET', path, { key: null })).status).toBe(200);
+  } finally {
+    giveBack();
+  }
+});
+
+test('while reports have no connection left, credits are reserved and captured', async () => {
+  const { reports } = whole.database.db;
+  const pool = reports.client as {
+    acquireConnection: () => Promise<unknown>;
+    releaseConnection: (c: unknown) => Promise<void>;
+  };
+  const taken = await Promise.all(Array.from({ length: 4 }, () => pool.acquireConnection()));
+  try {
+    const reply = await whole.app.call('POST', '/v1/charges', {
+      idempotencyKey: 'beside reports',
+      body: { account: 'ada', credits: 1 },
+    });
+    expect(reply.status).toBe(201);
+  } finally {
+    await Promise.all(taken.map((connection) => pool.releaseConnection(connection)));
+  }
+});
+
+test('one audit is at work at a time, and a second one is told so at once', async () => {
+  const replies = await Promise.all(Array.from({ length: 5 }, () => whole.app.call('GET', '/v1/audit')));
+  const ok = replies.filter(({ status }) => status === 200);
+  const refused = replies.filter(({ status }) => status === 429);
+  expect([ok.length, refused.length]).toEqual([1, 4]);
+  expect(refused[0]?.body).toMatchObject({ code: 'overloaded' });
+  expect((await whole.app.call('GET', '/v1/audit')).body).toMatchObject({ ok: true });
+});
+
+test('an audit of another process, which has the lock, refuses this one', async () => {
+  const client = await whole.database.owner.pool.connect();
+  await client.query("BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('holdfast audit', 0))");
+  expect((await whole.app.call('GET', '/v1/audit')).status).toBe(429);
+  await client.query('ROLLBACK');
+  client.release();
+  expect((await whole.app.call('GET', '/v1/audit')).status).toBe(200);
+});
+
+describe('the gate', () => {
+  const limits = { atOnce: 2, perHolder: 1, waiting: 2 };
+  /** Work that ends when it is told to. */
+  function work(gate: Gate, holder: string, gone = signal) {
+    const begun: { end: () => void } = { end: () => undefined };
+    const started = { yes: false };
+    const done = gate.through(
+      { holder, signal: gone },
+      () =>
+        new Promise<string>((resolve) => {
+          started.yes = true;
+          begun.end = () => resolve(holder);
+        }),
+    );
+    return { done, started, end: () => begun.end() };
+  }
+  const settle = () => new Promise((resolve) => setImmediate(resolve));
+
+  test('lets one key take its share only, and others pass it by', async () => {
+    const gate = createGate(limits);
+    const [first, second, other] = [work(gate, 'a'), work(gate, 'a'), work(gate, 'b')];
+    await settle();
+    expect([first, second, other].map(({ started }) => started.yes)).toEqual([true, false, true]);
+    first.end();
+    expect(await first.done).toBe('a');
+    await settle();
+    expect(second.started.yes).toBe(true);
+    second.end();
+    other.end();
+    expect(await Promise.all([second.done, other.done])).toEqual(['a', 'b']);
+  });
+
+  test('refuses whoever comes when enough wait, and gives up the place of a client that has left', async () => {
+    const gate = createGate(limits);
+    const leaving = new AbortController();
+    const all = [work(gate, 'a'), work(gate, 'b'), work(gate, 'c', leaving.signal), work(gate, 'd')];
+    await settle();
+    await expect(work(gate, 'e').done).rejects.toMatchObject({ code: 'overloaded' });
+    leaving.abort();
+    await expect(all[2]?.done).rejects.toMatchObject({ code: 'overloaded' });
+    const late = work(gate, 'f');
+    all[0]?.end();
+    all[1]?.end();
+    await settle();
+    expect([all[3]?.started.yes, late.started.yes]).toEqual([true, true]);
+    all[3]?.end();
+    late.end();
+    await Promise.all([all[3]?.done, late.done]);
+  });
+});
+
+test('what is shared is made once for all who ask while it is fresh, and a failure is made anew', async () => {
+  let made = 0;
+  const text = shared(() => {
+    made += 1;
+    return made === 2 ? Promise.reject(new Error('no')) : Promise.resolve(made);
+  }, 60_000);
+  expect(await Promise.all(Array.from({ length: 50 }, text))).toEqual(Array.from({ length: 50 }, () => 1));
+  let failing = 0;
+  const fails = shared(() => Promise.reject(new Error(String((failing += 1)))), 60_000);
+  await expect(fails()).rejects.toThrow('1');
+  await expect(fails()).rejects.toThrow('2');
+});
