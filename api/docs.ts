@@ -53,8 +53,11 @@ export function docsPages(): express.Router {
   for (const name of ASSETS) {
     router.get(`/docs/${name}`, (_request, response, next) => {
       response.set('Cache-Control', 'public, max-age=3600');
-      response.sendFile(join(assets, name), { cacheControl: false }, (error) => {
-        if (error !== undefined) next(error);
+      const options = { cacheControl: false, acceptRanges: false };
+      response.sendFile(join(assets, name), options, (error: (Error & { status?: number }) | undefined) => {
+        if (error?.status === 412)
+          response.status(412).end(); // what the client has is another one
+        else if (error !== undefined) next(error);
       });
     });
   }

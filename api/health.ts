@@ -17,6 +17,9 @@ export interface ReadinessCheck {
 
 const CHECK_TIMEOUT_MS = 2000;
 
+/** Probes and scrapers add parameters of their own. */
+const ANY_QUERY = z.looseObject({});
+
 const checkResults = z.record(z.string(), z.enum(['ok', 'failing']));
 
 export interface HealthDeps {
@@ -38,6 +41,7 @@ export function healthRoutes({ readiness, metrics, logger, freshMs }: HealthDeps
       tag: 'Health',
       scope: 'none',
       account: 'shared',
+      query: ANY_QUERY,
       errors: [],
       responses: { 200: z.object({ status: z.literal('ok') }) },
     }).handle(() => Promise.resolve({ status: 200, body: { status: 'ok' } })),
@@ -52,6 +56,7 @@ export function healthRoutes({ readiness, metrics, logger, freshMs }: HealthDeps
       tag: 'Health',
       scope: 'none',
       account: 'shared',
+      query: ANY_QUERY,
       errors: ['unavailable'],
       responses: { 200: z.object({ status: z.enum(['ready', 'degraded']), checks: checkResults }) },
     }).handle(async () => {
@@ -73,6 +78,7 @@ export function healthRoutes({ readiness, metrics, logger, freshMs }: HealthDeps
       tag: 'Health',
       scope: 'none',
       account: 'shared',
+      query: ANY_QUERY,
       errors: [],
       responses: { 200: z.string() },
     }).handle(async () => ({

@@ -2,7 +2,7 @@ import express, { type ErrorRequestHandler, type Request, type RequestHandler, t
 import type { Knex } from 'knex';
 import { requestHash } from '../domain/ids';
 import { ANONYMOUS, type Authenticate, type Authenticated, authorize } from './authenticate';
-import { parseJson, requireJsonType, storableBody } from './body';
+import { leavesBodyUnread, readBody, storableBody } from './body';
 import { problemOf } from './failures';
 import type { Gate } from './gate';
 import { type AccountKeys, createAccountKeys } from '../db/accountKeys';
@@ -43,8 +43,7 @@ export function createRouter({ routes, reports, authenticate, knex }: RouterDeps
       requestFacts(request).route = route.path;
       next();
     };
-    const readBody = route.method === 'GET' ? [] : [requireJsonType, parseJson];
-    router[REGISTER[route.method]](expressPath(route.path), named, ...readBody, handle);
+    router[REGISTER[route.method]](expressPath(route.path), named, handle);
   }
   for (const [path, methods] of methodsByPath(routes))
     router.all(expressPath(path), methodNotAllowed(methods));
@@ -71,6 +70,8 @@ export const sendProblem: ErrorRequestHandler = (error: unknown, request, respon
     return;
   }
   if (retryAfterSeconds !== undefined) response.set('Retry-After', String(retryAfterSeconds));
+  // Else the server would read it to its end before the connection's next request.
+  if (leavesBodyUnread(request)) response.set('Connection', 'close');
   const document = problemDocument(problem.code, {
     ...problem.facts,
     instance: `urn:holdfast:request:${id}`,
@@ -88,7 +89,10 @@ interface Arrival {
   keys: AccountKeys;
 }
 
-/** The body is parsed when this begins. Key and replay come before the shape (rule 1). */
+/**
+ * Who asks is looked at first: nothing is read of a body that nobody may send. Then come key and replay, then the shape
+ * (rule 1).
+ */
 async function answer({
   route,
   reports,
@@ -99,11 +103,16 @@ async function answer({
   keys,
 }: Arrival): Promise<TextAnswer> {
   const facts = requestFacts(request);
-  const raw = rawRequest(request);
-
   const authenticated = route.scope === 'none' ? ANONYMOUS : await authenticate(request.get('authorization'));
   const { caller } = authenticated;
   facts.keyId = caller.keyId;
+  authorize(caller, {
+    scope: route.scope,
+    account: typeof route.account === 'function' ? 'shared' : route.account,
+  });
+
+  if (route.method !== 'GET') await readBody(request, response);
+  const raw = rawRequest(request);
   const account = typeof route.account === 'function' ? { id: route.account(raw) } : route.account;
   authorize(caller, { scope: route.scope, account });
   // No id has what the database cannot keep, and a key is looked up before the shape is checked.

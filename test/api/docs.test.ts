@@ -110,8 +110,9 @@ describe.each(everything.map((each) => [`${each.method} ${each.path}`, each] as 
       expect(described.filter((one) => one.in === 'path').map((one) => one.name)).toEqual(inPath);
     });
 
-    test('rejects fields that it does not know', () => {
-      for (const schema of [each.query, each.body].filter((one) => one !== null)) {
+    test('rejects fields that it does not know, but for the query of a probe', () => {
+      const query = each.tag === 'Health' ? null : each.query;
+      for (const schema of [query, each.body].filter((one) => one !== null)) {
         const whole = z.toJSONSchema(schema, { io: 'input' });
         // A named schema comes as a reference to its definition.
         const json = whole.$ref === undefined ? whole : (Object.values(whole.$defs ?? {})[0] ?? whole);
