@@ -41,6 +41,7 @@ export async function readBody(request: Request, response: Response): Promise<vo
   }
   if (Number(request.get('content-length') ?? 0) > MAX_BODY_BYTES)
     throw new ProblemError('body_too_large', { detail: 'A body has at most 256 KiB.' });
+  if (request.headers.expect !== undefined) response.writeContinue(); // any other expectation never came here
   await new Promise<void>((resolve, reject) => {
     const next: NextFunction = (error?: unknown) => {
       if (error === undefined) resolve();

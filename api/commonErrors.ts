@@ -26,5 +26,12 @@ export function commonErrors(route: Route): ProblemCode[] {
   ];
 }
 
-/** What is answered where the table has no route. */
-export const OUTSIDE_ROUTES: readonly ProblemCode[] = ['not_found', 'method_not_allowed'];
+/** What is answered where the table has no route, and where no request could be read (httpServer.ts). */
+export const OUTSIDE_ROUTES: readonly ProblemCode[] = [
+  'not_found',
+  'method_not_allowed',
+  'bad_request',
+  'request_timeout',
+  'expectation_failed',
+  'headers_too_large',
+];

@@ -21,14 +21,12 @@ import { createApp } from './app';
 import { createGenerationStarter } from './generationStarter';
 import { createGenerationWatch } from './generationWatch';
 import { createHoldOwners } from '../workflows/holdOwners';
+import { createHttpServer } from './httpServer';
 import { createLogger } from './logger';
 import { createQuoting } from './resources/quoting';
 import { createRoutes } from './routes';
 
 /** `node dist/api/main.js`: serves the API until it is told to stop. */
-
-/** Longer than the load balancers in front of it, which must be the ones to close a connection. */
-const KEEP_ALIVE_MS = 75_000;
 
 /** To learn whether Temporal knows a namespace. */
 const NAMESPACE_WITHIN_MS = 3_000;
@@ -118,8 +116,8 @@ async function main(): Promise<void> {
     logger,
   });
 
-  const server = app.listen(settings.port);
-  server.keepAliveTimeout = KEEP_ALIVE_MS;
+  const server = createHttpServer({ app, logger });
+  server.listen(settings.port);
   await once(server, 'listening');
   logger.info({ port: settings.port }, 'api is listening');
   for (const refused of await catalogs.refused(Date.now()))

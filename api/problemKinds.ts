@@ -17,6 +17,12 @@ export interface ProblemKind {
 }
 
 export const PROBLEMS = {
+  bad_request: {
+    status: 400,
+    title: 'This is not HTTP as it should be',
+    retryable: false,
+    meaning: 'The request line, a header or a chunk could not be read. Nothing was looked at.',
+  },
   invalid_json: {
     status: 400,
     title: 'The body is not JSON',
@@ -262,6 +268,24 @@ export const PROBLEMS = {
     title: 'This part of the history is archived',
     retryable: false,
     meaning: 'What happened until `until` was moved into files. Ask for a later instant.',
+  },
+  request_timeout: {
+    status: 408,
+    title: 'The request did not come to its end',
+    retryable: true,
+    meaning: 'The headers have 10 s to arrive, and the whole request has 30 s. Nothing was looked at.',
+  },
+  expectation_failed: {
+    status: 417,
+    title: 'The expectation is not known',
+    retryable: false,
+    meaning: 'An `Expect` header can say `100-continue` and nothing else. Nothing was looked at.',
+  },
+  headers_too_large: {
+    status: 431,
+    title: 'The headers are too large',
+    retryable: false,
+    meaning: 'The path, the query and all headers have at most 16 KiB together. Nothing was looked at.',
   },
   body_too_large: {
     status: 413,

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { Writable } from 'node:stream';
 import { createApp } from '../../api/app';
 import type { ReadinessCheck } from '../../api/health';
+import { createHttpServer } from '../../api/httpServer';
 import { createLogger } from '../../api/logger';
 import type { Route } from '../../api/route';
 import { createCatalogStore } from '../../db/catalogs';
@@ -73,7 +74,8 @@ export async function startApp({
     skews,
     logger,
   });
-  const server = app.listen(0, '127.0.0.1');
+  const server = createHttpServer({ app, logger });
+  server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   // A server that listens on TCP has an address with a port.
   const { port } = server.address() as AddressInfo;

@@ -120,3 +120,27 @@ test('probes and scrapers may add parameters of their own', async () => {
   for (const path of ['/healthz?x=1', '/readyz?x=1', '/metrics?x=1'])
     expect((await whole.app.call('GET', path, { key: null })).status).toBe(200);
 });
+
+test('what cannot be read is answered as every other problem is, and logged', async () => {
+  const refused = await raw('GET /healthz HTTP/1.1\r\nHost: x\r\nBad Header\r\n\r\n');
+  expect(refused.answer).toMatch(/^HTTP\/1\.1 400 Bad Request\r\nContent-Type: application\/problem\+json/);
+  expect(refused.answer).toContain('"code":"bad_request"');
+  const long = await raw(`GET /healthz?q=${'a'.repeat(20_000)} HTTP/1.1\r\nHost: x\r\n\r\n`);
+  expect(long.answer).toContain('"code":"headers_too_large"');
+  expect(long.answer).toMatch(/^HTTP\/1\.1 431 /);
+  const odd = await raw('GET /healthz HTTP/1.1\r\nHost: x\r\nExpect: x\r\n\r\n');
+  expect(odd.answer).toContain('"code":"expectation_failed"');
+  expect(JSON.stringify(whole.app.logLines)).toContain('a request that could not be read');
+});
+
+test('who asks whether to go on is told so only if the body would be read', async () => {
+  const lines = [
+    'Content-Type: application/json',
+    'Expect: 100-continue',
+    'Content-Length: 2',
+    'Connection: close',
+  ];
+  expect((await raw(head(lines))).answer).toMatch(/^HTTP\/1\.1 401 /);
+  const known = await raw(`${head([`Authorization: Bearer ${ADMIN_KEY}`, ...lines])}{}`);
+  expect(known.answer).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 400 /); // it has no Idempotency-Key
+});
