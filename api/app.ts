@@ -13,6 +13,7 @@ import { createAuthenticate } from './authenticate';
 import { cors } from './cors';
 import { CONTENT_SECURITY, docsPages } from './docs';
 import { createGate } from './gate';
+import { createHoldBack, heldBack } from './holdBack';
 import { healthRoutes, type ReadinessCheck } from './health';
 import { createMetrics } from './metrics';
 import { openApiRoute } from './openapi';
@@ -69,6 +70,7 @@ export function createApp({
     findKey: (id) => findApiKeySecret(db.points, id),
   });
   const reports = createGate(REPORT_LIMITS);
+  const holdBack = createHoldBack();
   const table = [...routes, ...healthRoutes({ readiness, metrics, logger, freshMs })];
 
   const app = express();
@@ -78,9 +80,13 @@ export function createApp({
   app.use(requestLog({ logger, metrics }));
   app.use(helmet({ contentSecurityPolicy: CONTENT_SECURITY }));
   app.use(cors(settings.corsOrigins));
+  app.use('/docs', heldBack(holdBack));
   app.use(docsPages());
   app.use('/v1', refuseWhenFenced(fence));
-  app.use(createRouter({ routes: [...table, openApiRoute(table)], reports, authenticate, knex: db.knex }));
+  app.use(
+    createRouter({ routes: [...table, openApiRoute(table)], reports, holdBack, authenticate, knex: db.knex }),
+  );
+  app.use(heldBack(holdBack)); // before it is said that there is nothing
   app.use(nothingThere);
   app.use(sendProblem);
   return app;

@@ -5,6 +5,7 @@ import { ANONYMOUS, type Authenticate, type Authenticated, authorize } from './a
 import { leavesBodyUnread, readBody, storableBody } from './body';
 import { problemOf } from './failures';
 import type { Gate } from './gate';
+import type { HoldBack } from './holdBack';
 import { type AccountKeys, createAccountKeys } from '../db/accountKeys';
 import {
   answerOnce,
@@ -26,18 +27,19 @@ export interface RouterDeps {
   routes: readonly Route[];
   /** What routes with `load: 'report'` go through. */
   reports: Gate;
+  holdBack: HoldBack;
   authenticate: Authenticate;
   knex: Knex;
 }
 
 const REGISTER = { GET: 'get', POST: 'post', PUT: 'put', PATCH: 'patch', DELETE: 'delete' } as const;
 
-export function createRouter({ routes, reports, authenticate, knex }: RouterDeps): express.Router {
+export function createRouter({ routes, reports, holdBack, authenticate, knex }: RouterDeps): express.Router {
   const router = express.Router({ caseSensitive: true, strict: true });
   const keys = createAccountKeys(knex);
   for (const route of routes) {
     const handle: RequestHandler = async (request, response) => {
-      send(response, await answer({ route, reports, request, response, authenticate, knex, keys }));
+      send(response, await answer({ route, reports, holdBack, request, response, authenticate, knex, keys }));
     };
     const named: RequestHandler = (request, _response, next) => {
       requestFacts(request).route = route.path;
@@ -82,6 +84,7 @@ export const sendProblem: ErrorRequestHandler = (error: unknown, request, respon
 interface Arrival {
   route: Route;
   reports: Gate;
+  holdBack: HoldBack;
   request: Request;
   response: Response;
   authenticate: Authenticate;
@@ -96,6 +99,7 @@ interface Arrival {
 async function answer({
   route,
   reports,
+  holdBack,
   request,
   response,
   authenticate,
@@ -103,7 +107,7 @@ async function answer({
   keys,
 }: Arrival): Promise<TextAnswer> {
   const facts = requestFacts(request);
-  const authenticated = route.scope === 'none' ? ANONYMOUS : await authenticate(request.get('authorization'));
+  const authenticated = await known({ route, request, authenticate, holdBack });
   const { caller } = authenticated;
   facts.keyId = caller.keyId;
   authorize(caller, {
@@ -152,6 +156,23 @@ async function answer({
     });
     if (replayed === null) throw error;
     return replayed;
+  }
+}
+
+/** Who asks; whoever has no key, or none that is valid, is held back where there are too many of them. */
+async function known(
+  arrival: Pick<Arrival, 'route' | 'request' | 'authenticate' | 'holdBack'>,
+): Promise<Authenticated> {
+  const { route, request, authenticate, holdBack } = arrival;
+  if (route.scope === 'none') {
+    if (route.path !== '/healthz' && route.path !== '/readyz') await holdBack.hold(request);
+    return ANONYMOUS;
+  }
+  try {
+    return await authenticate(request.get('authorization'));
+  } catch (error) {
+    if (error instanceof ProblemError && error.code === 'unauthorized') await holdBack.hold(request);
+    throw error;
   }
 }
 

@@ -5,7 +5,8 @@ import { type MilliCredits, milli } from '../domain/credits';
 import type { OrderedGeneration } from '../domain/generation';
 import { generationId, holdIdOf, requestHash } from '../domain/ids';
 import type { Priced } from '../domain/prices';
-import { type Count, countsOf, countsUntil, roleOf } from '../domain/limits';
+import { drawFrom } from '../domain/draws';
+import { type Count, countsOf, countsUntil, firstExceeded, roleOf } from '../domain/limits';
 import { type Coming, type Spendable, standingsOf } from '../domain/outlook';
 import { upgradeTerms, type UpgradeTerms } from '../domain/planChange';
 import type { Refusal } from '../domain/refusals';
@@ -14,6 +15,7 @@ import { hasSubscription } from '../domain/settle';
 import type { GenerationInput } from '../workflows/contract';
 import type { CatalogStore, CatalogVersion } from './catalogs';
 import { type Arrival, reserveBefore } from './databaseClock';
+import { readCounters } from './counters';
 import { holdNow } from './holds';
 import type { BuildContext, Known, Ledger } from './ledger';
 import type { KeptRefusal, ReserveOperation } from './operations';
@@ -24,7 +26,13 @@ import { findQuote } from './quotes';
 export interface Reservations {
   reserve(options: ReserveOptions): Promise<ReserveOutcome>;
   /** What `reserve` would decide before the lock, without writing. Null: no such account. */
-  preview(input: GenerationInput): Promise<({ decision: Decision } & Known) | null>;
+  preview(input: GenerationInput): Promise<Preview | null>;
+}
+
+export interface Preview extends Known {
+  decision: Decision;
+  /** As things stand it comes to no hold: it is free, or refused under the lock. Then no workflow need be started (rule 10). */
+  holdsNothing: boolean;
 }
 
 export interface ReserveOptions {
@@ -122,13 +130,45 @@ export function createReservations(deps: ReservationDeps): Reservations {
     return quote === null || catalog === undefined ? null : { quote, catalog };
   }
 
-  async function preview(input: GenerationInput) {
+  async function preview(input: GenerationInput): Promise<Preview | null> {
     const found = await quoted(input);
     const known = await ledger.read(input.account);
     if (known === null) return null;
     const { snapshot } = known;
     const terms = found?.catalog ?? (await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now)));
-    return { ...known, decision: decideOn({ input, snapshot, terms, quote: found?.quote ?? null }) };
+    const decision = decideOn({ input, snapshot, terms, quote: found?.quote ?? null });
+    const holdsNothing =
+      decision.kind === 'refused' ||
+      (await comesToNothing({
+        snapshot,
+        catalog: terms.catalog,
+        decision,
+        member: input.request.member ?? null,
+      }));
+    return { ...known, decision, holdsNothing };
+  }
+
+  /** In the order of what has to be read for it: nothing, counters, lots. */
+  async function comesToNothing(asked: {
+    snapshot: Snapshot;
+    catalog: Catalog;
+    decision: UnderLock;
+    member: string | null;
+  }): Promise<boolean> {
+    const { snapshot, catalog, decision, member } = asked;
+    const { priced, gate, excluded, maxOpen } = decision;
+    const amount = priced.ceilingMilli;
+    if (priced.free || gate !== null || snapshot.openHolds >= maxOpen) return true;
+    // What is due may bring credits.
+    const isSettled = toMs(snapshot.now) < toMs(snapshot.nextDueAt);
+    if (isSettled && snapshot.available < amount) return true;
+    const counts = countsOf({ snapshot, catalog, priced, member, amount });
+    const used = await readCounters(knex, snapshot.account, counts);
+    if (firstExceeded(counts, used) !== null) return true;
+    if (!isSettled || excluded.length === 0) return false;
+    const balance = await ledger.balance(snapshot.account);
+    if (balance === null) return false;
+    return drawFrom({ lots: balance.lots, now: balance.now, excluded, amount }).spendable < amount;
   }
 
   async function reserve({ input, arrivedMs, workflowId }: ReserveOptions): Promise<ReserveOutcome> {

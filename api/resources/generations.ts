@@ -160,8 +160,8 @@ export function generationRoutes(deps: GenerationRouteDeps): Route[] {
 }
 
 /**
- * Plain refusals and free actions are decided by one ledger call; only what will hold credits starts a
- * workflow, so that a loop of refused calls does not flood Temporal (rule 10).
+ * What is free, or refused as things stand, is decided by one ledger call; only what will hold credits starts a workflow, so
+ * that a loop of refused calls does not flood Temporal (rule 10).
  */
 async function begin(
   deps: GenerationRouteDeps,
@@ -170,14 +170,12 @@ async function begin(
   const { reservations, starter, catalogs } = deps;
   const seen = await reservations.preview(asked);
   if (seen === null) throw unknownAccount(asked.account);
-  const { decision, snapshot, reading } = seen;
+  const { decision, holdsNothing, reading } = seen;
   const receivedAt = new Date(onDatabaseClock(reading, arrivedMs)).toISOString();
   const input = { ...asked, receivedAt };
   if (decision.kind === 'refused') return refuse(deps, { input, refusal: decision.refusal });
 
-  const price = decision.priced.ceilingMilli;
-  const settled = Date.parse(snapshot.now) < Date.parse(snapshot.nextDueAt);
-  if (decision.priced.free || decision.gate !== null || (settled && snapshot.available < price)) {
+  if (holdsNothing) {
     const outcome = await reservations.reserve({ input, arrivedMs, workflowId: null });
     if (outcome.kind === 'conflict') throw keyConflict();
     if (outcome.kind === 'refused') return refuse(deps, { input, refusal: outcome.refusal });

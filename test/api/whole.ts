@@ -24,8 +24,9 @@ export interface Whole {
   watch: GenerationWatch;
   /** Whether a bell of an account's is heard: then its mailbox is emptied at once. */
   listen: (listens: boolean) => void;
-  /** Whom the starter was asked to cancel. */
+  /** Whom the starter was asked to cancel, and to start. */
   cancelled: string[];
+  started: GenerationInput[];
   /** A generation that runs, for work the pipeline does itself. */
   running: (account: string, credits: number) => Promise<{ id: string; holdId: string }>;
   close: () => Promise<void>;
@@ -51,6 +52,7 @@ export async function startWholeOn(
   connections?: number,
 ): Promise<Whole> {
   const cancelled: string[] = [];
+  const started: GenerationInput[] = [];
   let listens = true;
   const ring = (account: string) => {
     if (listens) void mailbox.drainInbox({ account });
@@ -72,7 +74,7 @@ export async function startWholeOn(
   const findNamespace = () => Promise.resolve({ kind: 'unclear' } as const);
   const routes = createRoutes({
     ...engine,
-    ...{ db, starter: deaf(cancelled), quoting, watch, ring, startAdvance, findNamespace },
+    ...{ db, starter: deaf({ cancelled, started }), quoting, watch, ring, startAdvance, findNamespace },
   });
   const app = await startApp({ db, routes });
   let counter = 0;
@@ -83,6 +85,7 @@ export async function startWholeOn(
     routes,
     watch,
     cancelled,
+    started,
     listen(yes) {
       listens = yes;
     },
@@ -108,9 +111,12 @@ export async function startWholeOn(
   };
 }
 
-function deaf(cancelled: string[]): GenerationStarter {
+function deaf({ cancelled, started }: Pick<Whole, 'cancelled' | 'started'>): GenerationStarter {
   return {
-    start: (_input: GenerationInput) => Promise.resolve({ kind: 'undecided' }),
+    start: (input: GenerationInput) => {
+      started.push(input);
+      return Promise.resolve({ kind: 'undecided' });
+    },
     cancel: (id) => {
       cancelled.push(id);
       return Promise.resolve(false);
