@@ -18,7 +18,7 @@ import {
   ringAccount,
   temporalUrlOf,
 } from '../workflows/connect';
-import { accountTaskQueue, providerTaskQueue } from '../workflows/contract';
+import { accountTaskQueue, providerTaskQueue, SEARCH_ATTRIBUTES } from '../workflows/contract';
 import { dataConverter } from '../workflows/payloads';
 import { createActivities } from './index';
 import { sweepAges } from './sweep';
@@ -62,7 +62,14 @@ export async function startWorkers({
 
   const clientConnection = await Connection.connect(connectionOptions(temporal));
   const client = new Client({ connection: clientConnection, namespace, dataConverter });
-  await ensureSearchAttributes(client);
+  const names = Object.values(SEARCH_ATTRIBUTES).join(', ');
+  await ensureSearchAttributes(client, {
+    onRefused: (error) =>
+      log.warn(
+        { err: error },
+        `the search attributes ${names} (Keyword) are not this process’s to register: see that they are`,
+      ),
+  });
 
   const ringNow = (account: string) => ringAccount({ client, account, taskQueue });
   const ring = (account: string) => {

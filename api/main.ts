@@ -9,9 +9,7 @@ import { assertCompatible } from '../db/schemaVersion';
 import { parseSettings } from '../domain/settings';
 import {
   connectionOptions,
-  ensureSearchAttributes,
   findNamespace,
-  namespaceId,
   ringAccount,
   ringClock,
   temporalUrlOf,
@@ -51,9 +49,9 @@ async function main(): Promise<void> {
   });
   await assertCompatible(db);
 
-  const connection = await Connection.connect(connectionOptions(temporal));
+  // Connects where it is first needed: charges, leases, balances and reports need no Temporal, nor does the start (rule 36).
+  const connection = Connection.lazy(connectionOptions(temporal));
   const client = new Client({ connection, namespace: temporal.namespace, dataConverter });
-  await ensureSearchAttributes(client);
 
   const ring = (account: string) => {
     // What the bell announces is committed: if it does not ring, the next one does.
@@ -64,7 +62,7 @@ async function main(): Promise<void> {
   const { catalogs, ledger, reservations, leases } = createEngine({
     database: db,
     ring,
-    namespaceId: await namespaceId(client),
+    namespaceId: null, // what is held for a workflow, its worker holds
     temporalUrl: temporalUrlOf(temporal),
   });
   // The caller's transaction stays open meanwhile, so the client must not retry for as long as it would.

@@ -114,8 +114,8 @@ export interface ReservationDeps {
   ledger: Ledger;
   catalogs: CatalogStore;
   knex: Knex;
-  /** The id, not the name, of the Temporal namespace that owns the holds (rule 17). */
-  namespaceId: string;
+  /** The id, not the name, of the Temporal namespace that owns the holds (rule 17). Null: this process holds nothing for a workflow. */
+  namespaceId: string | null;
   /** Where an operator sees the workflow; null without a Temporal UI. */
   temporalUrl: (workflowId: string) => string | null;
 }
@@ -224,7 +224,9 @@ export function createReservations(deps: ReservationDeps): Reservations {
   async function goneOnWith(hold: { account: string; holdId: string; workflowId: string | null }) {
     const { workflowId, ...key } = hold;
     if (workflowId === null) return (await holdNow(knex, key))?.open === true;
-    return ledger.assertHoldOpen({ ...key, workflowId, namespaceId: deps.namespaceId });
+    const { namespaceId } = deps;
+    if (namespaceId === null) throw new Error('a process without a namespace cannot go on with a hold');
+    return ledger.assertHoldOpen({ ...key, workflowId, namespaceId });
   }
 
   return { preview, reserve };
@@ -370,7 +372,7 @@ function reserveOperation(options: {
   snapshot: Snapshot;
   reserveBefore: string;
   workflowId: string | null;
-  namespaceId: string;
+  namespaceId: string | null;
 }): ReserveOperation {
   const { key, hash, facts, future, decision, counts } = options;
   const { snapshot, reserveBefore, workflowId, namespaceId } = options;

@@ -170,8 +170,26 @@ async function describeNamespace(client: Client, request: { namespace: string } 
 
 const KEYWORD_TYPE = 2; // temporal.api.enums.v1.IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
 
-/** Registers our search attributes where they are missing. A start with an unknown one would be refused. */
-export async function ensureSearchAttributes(client: Client): Promise<void> {
+/** gRPC statuses: ALREADY_EXISTS, PERMISSION_DENIED, UNIMPLEMENTED. */
+const NOT_OURS_TO_REGISTER = new Set<number>([6, 7, 12]);
+
+/**
+ * Registers our search attributes where they are missing. A start with an unknown one would be refused. Where it is not ours to
+ * look or to register (Temporal Cloud, a server with an authorizer, another process that is doing so), that is told and no more.
+ */
+export async function ensureSearchAttributes(
+  client: Client,
+  { onRefused }: { onRefused: (error: Error) => void },
+): Promise<void> {
+  try {
+    await registerMissing(client);
+  } catch (error) {
+    if (!isGrpcServiceError(error) || !NOT_OURS_TO_REGISTER.has(error.code)) throw error;
+    onRefused(error);
+  }
+}
+
+async function registerMissing(client: Client): Promise<void> {
   const { namespace } = client.options;
   const { operatorService } = client.connection;
   const known = await operatorService.listSearchAttributes({ namespace });

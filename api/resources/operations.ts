@@ -7,6 +7,7 @@ import { listReports } from '../../db/reports';
 import { toCredits } from '../../domain/credits';
 import { holdIdOf } from '../../domain/ids';
 import { shownReport } from '../../domain/reports';
+import { problemOf } from '../failures';
 import type { GenerationStarter } from '../generationStarter';
 import type { GenerationWatch } from '../generationWatch';
 import { listFields, listOf, MAX_PAGE, pageOfSome } from '../pagination';
@@ -37,7 +38,12 @@ const hold = z
     workflowId: z.string().nullable(),
     openedAt: instantOut,
     overdueAt: instantOut.describe('From here on it has taken longer than its rate allows'),
-    orphaned: z.boolean().describe('Its workflow is not running: terminated, or never there'),
+    orphaned: z
+      .boolean()
+      .nullable()
+      .describe(
+        'Its workflow is not running: terminated, or never there. Null: Temporal cannot be asked just now',
+      ),
   })
   .meta({ id: 'OpenHold' });
 
@@ -137,6 +143,16 @@ export function operationRoutes({ db, starter, watch }: OperationRouteDeps): Rou
       },
     }).handle(async ({ query: { limit, cursor, olderThan, orphaned } }) => {
       const wanted = orphaned === undefined ? null : orphaned === 'true';
+      let isAway = false;
+      /** Null: Temporal cannot be asked. The list of what is held is wanted then all the same. */
+      const orphanIfKnown = async (row: OpenHold): Promise<boolean | null> => {
+        if (isAway && row.expiresAt === null) return null;
+        return orphan(row).catch((error: unknown) => {
+          if (wanted !== null || problemOf(error).code !== 'unavailable') throw error;
+          isAway = true;
+          return null;
+        });
+      };
       const place = ({ openedAt, id }: OpenHold) => ({ openedAt: openedAt.toISOString(), id });
       const listed = await pageOfSome({
         ...{ limit, place, most: MOST_LOOKED_AT },
@@ -149,7 +165,7 @@ export function operationRoutes({ db, starter, watch }: OperationRouteDeps): Rou
             limit: rows,
           }),
         async look(row) {
-          const isOrphaned = await orphan(row);
+          const isOrphaned = await orphanIfKnown(row);
           return wanted === null || wanted === isOrphaned ? { ...showHold(row), orphaned: isOrphaned } : null;
         },
       });
