@@ -1,9 +1,13 @@
 import { z } from 'zod';
+import { SCOPES } from './authenticate';
 import { commonErrors } from './commonErrors';
 import { MAX_KEY_LENGTH } from '../domain/ids';
 import { PROBLEMS, type ProblemCode } from './problemKinds';
 import { problemKind } from './problems';
+import { paywall } from './resources/paywallSchema';
+import { quote } from './resources/quoting';
 import { type Route, route } from './route';
+import { creditsOut, instantOut } from './schemas';
 
 /** The OpenAPI 3.1 document, made from the routes table. */
 
@@ -22,6 +26,28 @@ const problem = z
     code: z.enum(Object.keys(PROBLEMS)),
     retryable: z.boolean(),
     errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
+    retryWithNewKey: z
+      .boolean()
+      .optional()
+      .describe('The refusal stays the answer to its key; send the order again under a new one'),
+    required: creditsOut.optional(),
+    available: creditsOut.optional(),
+    shortfall: creditsOut.optional(),
+    paywall: paywall.optional(),
+    quote: quote.optional().describe('With `confirmation_required`: what is to be confirmed'),
+    quota: z.string().optional(),
+    limit: z.number().nullable().optional(),
+    used: z.number().optional(),
+    resetsAt: instantOut.nullable().optional(),
+    requiredPlan: z.string().nullable().optional(),
+    requiredScope: z.enum(SCOPES).optional(),
+    until: z.string().optional().describe('With `history_archived`: from then on it is known'),
+    target: z.string().optional().describe('With `test_clock_advancing`: where the clock goes'),
+    charge: z.string().optional().describe('With `late_report_applied`: the charge it was booked as'),
+    checks: z
+      .record(z.string(), z.enum(['ok', 'failing']))
+      .optional()
+      .describe('Of `/readyz`: what works and what does not'),
   })
   .meta({ id: 'Problem', description: 'RFC 9457, with a `code` from a closed list: see /docs/problems' });
 
@@ -41,6 +67,22 @@ export function openApiRoute(routes: readonly Route[]): Route {
   return itself;
 }
 
+/** What each part of the docs page is about. */
+const TAGS: Readonly<Record<string, string>> = {
+  Accounts: 'Whose credits they are, and by which plan',
+  Generations: 'Work that costs credits: ordered, watched, reported, repaired',
+  Balance: 'What can be spent, by bucket, now and at any instant before',
+  'Holds and charges': 'Credits that a caller holds and captures itself, without a workflow',
+  Prices: 'What things cost: catalogs, prices, quotes, estimates',
+  Ledger: 'What happened to credits, row by row',
+  Plans: 'Changes of plan, and what they would do',
+  Operations: 'For whoever looks after the engine',
+  'Test clocks': 'Time that stands still until it is told to move',
+  'API keys': 'Who may do what',
+  Health: 'For load balancers and Prometheus',
+  Docs: 'This document',
+};
+
 export function openApiDocument(routes: readonly Route[]): Json {
   const components = new Components();
   components.schemaOf(problem);
@@ -53,12 +95,16 @@ export function openApiDocument(routes: readonly Route[]): Json {
     info: {
       title: 'Holdfast',
       version: API_VERSION,
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
       description:
         'Credits for products that sell AI generations: reserve, run, capture or give back. ' +
         'Every problem code is explained at [/docs/problems](/docs/problems).',
     },
-    servers: [{ url: '/' }],
-    tags: [...new Set(routes.map(({ tag }) => tag))].map((name) => ({ name })),
+    servers: [{ url: '/', description: 'Where this document was read' }],
+    tags: [...new Set(routes.map(({ tag }) => tag))].map((name) => ({
+      name,
+      description: TAGS[name],
+    })),
     paths,
     components: {
       schemas: components.schemas,
@@ -190,10 +236,54 @@ class Components {
   }
 }
 
-/** zod points at `#/$defs/<id>`; the document keeps them under its components. */
+/** zod points at `#/$defs/<id>`; the document keeps them under its components. And says no more than common generators take. */
 function pointed(schema: object): Json {
-  const text = JSON.stringify(schema, (name, value: unknown) =>
-    name === '$ref' && typeof value === 'string' ? value.replace('#/$defs/', '#/components/schemas/') : value,
-  );
+  const text = JSON.stringify(schema, (name, value: unknown) => {
+    if (name === '$ref' && typeof value === 'string')
+      return value.replace('#/$defs/', '#/components/schemas/');
+    // What is called `properties` is no schema, but has some.
+    return isObject(value) && name !== 'properties' ? digestible(value) : value;
+  });
   return JSON.parse(text) as Json;
+}
+
+/** The same set of strings; few dialects of regular expressions know the classes of Unicode. */
+const NO_CONTROL_CHARACTERS = {
+  unicode: String.raw`^\P{Cc}*$`,
+  plain: String.raw`^[^\u0000-\u001f\u007f-\u009f]*$`,
+};
+
+/**
+ * What generators stop at, said in a way they take: a pair as an array of two, a default that is an object left out (which
+ * means what an empty one does), no type that is null alone.
+ */
+function digestible(schema: Json): Json {
+  const { prefixItems, default: preset, ...rest } = schema;
+  const said: Json = { ...rest };
+  if (preset !== undefined && !isObject(preset)) said['default'] = preset;
+  if (Array.isArray(prefixItems)) {
+    const kinds = new Map(prefixItems.map((item) => [JSON.stringify(item), item as unknown]));
+    const [only] = kinds.values();
+    said['items'] = kinds.size === 1 ? only : { anyOf: [...kinds.values()] };
+    said['minItems'] = prefixItems.length;
+    said['maxItems'] = prefixItems.length;
+  }
+  if (rest['pattern'] === NO_CONTROL_CHARACTERS.unicode) said['pattern'] = NO_CONTROL_CHARACTERS.plain;
+  const properties = rest['properties'];
+  if (isObject(properties))
+    said['properties'] = Object.fromEntries(
+      Object.entries(properties).map(([name, field]) => [
+        name,
+        isNullAlone(field) ? { ...field, type: ['string', 'null'] } : field,
+      ]),
+    );
+  return said;
+}
+
+function isNullAlone(schema: unknown): schema is Json {
+  return isObject(schema) && schema['type'] === 'null';
+}
+
+function isObject(value: unknown): value is Json {
+  return value !== null && typeof value === 'object' && !Array.isArray(value);
 }

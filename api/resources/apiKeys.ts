@@ -35,7 +35,7 @@ const apiKey = z
 
 const newApiKey = apiKey
   .extend({ secret: z.string().describe('What goes behind `Bearer`. Not shown again') })
-  .meta({ id: 'NewApiKey' });
+  .meta({ id: 'CreatedApiKey' });
 
 const newestFirst = z.object({ createdAt: instantOut, id });
 

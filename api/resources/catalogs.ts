@@ -33,9 +33,8 @@ export interface CatalogRouteDeps {
 const scheduled = z.object({ version: z.number(), effectiveAt: instantOut });
 
 const catalogEntry = z
-  .looseObject({
-    catalog: z.string(),
-    label: z.string(),
+  .object({
+    ...CatalogShape.shape,
     version: z.number(),
     publishedBy: z
       .string()
@@ -55,7 +54,7 @@ const newCatalog = CatalogShape.extend({
     .optional()
     .describe('When accounts begin to use it, on their own clocks; now if left out'),
   dryRun: z.boolean().default(false).describe('Check it and answer what would change; publish nothing'),
-}).meta({ id: 'NewCatalog' });
+}).meta({ id: 'CatalogDraft' });
 
 const publication = z
   .object({

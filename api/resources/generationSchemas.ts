@@ -56,7 +56,7 @@ export const newGeneration = z
     metadata: metadata.optional(),
     provider: providerChoice.optional(),
   })
-  .meta({ id: 'NewGeneration' });
+  .meta({ id: 'GenerationRequest' });
 
 const bucketCredits = z.object({ bucket: z.string(), credits: creditsOut });
 const failure = z.object({ code: z.string(), message: z.string() });

@@ -13,6 +13,7 @@ import { ProblemError } from '../problems';
 import { accountFrom, type Route, route } from '../route';
 import { accountId, callerName, creditsOut, instantOut } from '../schemas';
 import { optionValues } from './generationSchemas';
+import { paywall } from './paywallSchema';
 
 /** A price with its working, and what would happen if it were asked for now. */
 
@@ -55,7 +56,7 @@ export const quote = z
     ),
     allowed: z.boolean(),
     reason: z.string().nullable().describe('The code with which a generation would be refused now'),
-    paywall: z.record(z.string(), z.unknown()).nullable(),
+    paywall: paywall.nullable(),
     draws: z
       .array(z.object({ bucket: z.string(), credits: creditsOut }))
       .describe('Which buckets would pay, in order'),
@@ -82,7 +83,7 @@ export function createQuoting({ db, ledger, catalogs }: QuotingDeps): Quoting {
       const { priced } = result;
       const asked = { snapshot, catalog, later, priced, member: member ?? null };
       const used = await readCounters(db.knex, account, countsFor(asked));
-      const { allowed, reason, paywall, draws } = verdict(asked, used);
+      const { allowed, reason, paywall: wall, draws } = verdict(asked, used);
       const expiresAt = new Date(toMs(snapshot.now) + QUOTE_TTL_MS).toISOString();
       const id = await saveQuote(db.knex, {
         account,
@@ -108,7 +109,7 @@ export function createQuoting({ db, ledger, catalogs }: QuotingDeps): Quoting {
         })),
         allowed,
         reason,
-        paywall: paywall === null ? null : { ...paywall },
+        paywall: wall,
         draws: draws.map(({ bucket, milli }) => ({ bucket, credits: toCredits(milli) })),
         needsConfirmation: priced.needsConfirmation,
       };

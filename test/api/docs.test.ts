@@ -167,3 +167,45 @@ describe('the pages', () => {
     for (const code of Object.keys(PROBLEMS)) expect(reply.text).toContain(`<tr id="${code}">`);
   });
 });
+
+describe('the document is taken by common generators', () => {
+  /** Every object in it, with where it is. */
+  function* objects(value: unknown, at = ''): Generator<[string, Record<string, unknown>]> {
+    if (value === null || typeof value !== 'object') return;
+    if (!Array.isArray(value)) yield [at, value as Record<string, unknown>]; // it is JSON
+    for (const [name, inner] of Object.entries(value)) yield* objects(inner, `${at}/${name}`);
+  }
+  /** Schemas only: what is called `properties` has schemas by names that may be anything. */
+  const schemas = [...objects(document)].filter(([at]) => !at.endsWith('/properties'));
+  const where = (is: (schema: Record<string, unknown>) => boolean) =>
+    schemas.filter(([, schema]) => is(schema)).map(([at]) => at);
+  const isObject = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value);
+
+  test('no schema has what they stop at', () => {
+    expect(where((schema) => 'prefixItems' in schema || schema['items'] === false)).toEqual([]);
+    expect(where(({ default: preset }) => isObject(preset))).toEqual([]);
+    expect(where(({ pattern }) => typeof pattern === 'string' && /\\[pP]\{/.test(pattern))).toEqual([]);
+    const alone = where(({ type }) => type === 'null');
+    expect(alone.filter((at) => !/\/(anyOf|oneOf)\/\d+$/.test(at))).toEqual([]);
+  });
+
+  test('no component has the name of another one’s constructor, and every tag is described', () => {
+    const names = Object.keys((document['components'] as { schemas: object }).schemas);
+    expect(names.filter((name) => name.startsWith('New') && names.includes(name.slice(3)))).toEqual([]);
+    for (const tag of document['tags'] as { description?: string }[]) expect(tag.description).toBeTruthy();
+  });
+
+  test('what callers need most is typed: catalogs, paywalls, and what problems are read for', () => {
+    const { schemas: components } = document['components'] as {
+      schemas: Record<string, { properties: Record<string, unknown> }>;
+    };
+    for (const name of ['plans', 'packs', 'buckets', 'actions', 'rules'])
+      expect(components['Catalog']?.properties).toHaveProperty(name);
+    expect(components['Paywall']?.properties).toHaveProperty('packs');
+    expect(components['Problem']?.properties).toMatchObject({
+      paywall: { $ref: '#/components/schemas/Paywall' },
+      quote: expect.anything() as unknown,
+      shortfall: expect.anything() as unknown,
+    });
+  });
+});
