@@ -272,7 +272,7 @@ export const PROBLEMS = {
   request_timeout: {
     status: 408,
     title: 'The request did not come to its end',
-    retryable: true,
+    retryable: false,
     meaning: 'The headers have 10 s to arrive, and the whole request has 30 s. Nothing was looked at.',
   },
   expectation_failed: {
