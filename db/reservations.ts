@@ -5,8 +5,7 @@ import { type MilliCredits, milli } from '../domain/credits';
 import type { OrderedGeneration } from '../domain/generation';
 import { generationId, holdIdOf, requestHash } from '../domain/ids';
 import type { Priced } from '../domain/prices';
-import { drawFrom } from '../domain/draws';
-import { type Count, countsOf, countsUntil, firstExceeded, roleOf } from '../domain/limits';
+import { type Count, countsOf, countsUntil, roleOf } from '../domain/limits';
 import { type Coming, type Spendable, standingsOf } from '../domain/outlook';
 import { upgradeTerms, type UpgradeTerms } from '../domain/planChange';
 import type { Refusal } from '../domain/refusals';
@@ -15,7 +14,7 @@ import { hasSubscription } from '../domain/settle';
 import type { GenerationInput } from '../workflows/contract';
 import type { CatalogStore, CatalogVersion } from './catalogs';
 import { type Arrival, reserveBefore } from './databaseClock';
-import { readCounters } from './counters';
+import { foreseesRefusal } from './foreseenRefusal';
 import { holdNow } from './holds';
 import type { BuildContext, Known, Ledger } from './ledger';
 import type { KeptRefusal, ReserveOperation } from './operations';
@@ -137,38 +136,12 @@ export function createReservations(deps: ReservationDeps): Reservations {
     const { snapshot } = known;
     const terms = found?.catalog ?? (await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now)));
     const decision = decideOn({ input, snapshot, terms, quote: found?.quote ?? null });
+    const member = input.request.member ?? null;
     const holdsNothing =
       decision.kind === 'refused' ||
-      (await comesToNothing({
-        snapshot,
-        catalog: terms.catalog,
-        decision,
-        member: input.request.member ?? null,
-      }));
+      decision.priced.free ||
+      (await foreseesRefusal(knex, { snapshot, catalog: terms.catalog, decision, member }));
     return { ...known, decision, holdsNothing };
-  }
-
-  /** In the order of what has to be read for it: nothing, counters, lots. */
-  async function comesToNothing(asked: {
-    snapshot: Snapshot;
-    catalog: Catalog;
-    decision: UnderLock;
-    member: string | null;
-  }): Promise<boolean> {
-    const { snapshot, catalog, decision, member } = asked;
-    const { priced, gate, excluded, maxOpen } = decision;
-    const amount = priced.ceilingMilli;
-    if (priced.free || gate !== null || snapshot.openHolds >= maxOpen) return true;
-    // What is due may bring credits.
-    const isSettled = toMs(snapshot.now) < toMs(snapshot.nextDueAt);
-    if (isSettled && snapshot.available < amount) return true;
-    const counts = countsOf({ snapshot, catalog, priced, member, amount });
-    const used = await readCounters(knex, snapshot.account, counts);
-    if (firstExceeded(counts, used) !== null) return true;
-    if (!isSettled || excluded.length === 0) return false;
-    const balance = await ledger.balance(snapshot.account);
-    if (balance === null) return false;
-    return drawFrom({ lots: balance.lots, now: balance.now, excluded, amount }).spendable < amount;
   }
 
   async function reserve({ input, arrivedMs, workflowId }: ReserveOptions): Promise<ReserveOutcome> {

@@ -117,6 +117,45 @@ test('an account to which nothing comes by itself', async () => {
   );
 });
 
+test('an account that nobody has settled yet, and which has nothing coming that would do', async () => {
+  expect(await refusedThrice(await open({ plan: 'free' }), { action: 'site', confirm: true })).toEqual(
+    thrice('insufficient_credits'),
+  );
+});
+
+test('credits that the total still counts, and that have expired', async () => {
+  const account = await open({ plan: 'free' });
+  const expiresAt = new Date(Date.now() + 700).toISOString();
+  await whole.app.call('POST', `/v1/accounts/${account}/adjustments`, {
+    idempotencyKey: `moment-${account}`,
+    body: { bucket: 'pack', credits: 1_000, expiresAt, reason: 'for a moment' },
+  });
+  await new Promise((resolve) => setTimeout(resolve, Date.parse(expiresAt) - Date.now() + 300));
+  expect(await refusedThrice(account, { action: 'site', confirm: true })).toEqual(
+    thrice('insufficient_credits'),
+  );
+});
+
+test('what only looks as if it would be refused does start one: the lease that has its credits is over', async () => {
+  const account = await open({ plan: 'free' });
+  const { body } = await whole.app.call('GET', `/v1/accounts/${account}/balance`);
+  const lease = { account, credits: body['available'], ttlSeconds: 1 };
+  await whole.app.call('POST', '/v1/holds', { idempotencyKey: `lease-${account}`, body: lease });
+  await new Promise((resolve) => setTimeout(resolve, 1_300));
+  await generate(account);
+  expect(whole.started.at(-1)).toMatchObject({ account });
+});
+
+test('what limits nothing is not looked up: a plain request costs no read for this', async () => {
+  const account = await open();
+  const asked: string[] = [];
+  const hear = ({ sql }: { sql: string }) => asked.push(sql);
+  whole.database.db.knex.on('query', hear);
+  await generate(account);
+  whole.database.db.knex.off('query', hear);
+  expect(asked.filter((sql) => /counters|lots/.test(sql))).toEqual([]);
+});
+
 test('a suspended account', async () => {
   const account = await open();
   await whole.app.call('POST', `/v1/accounts/${account}/suspend`, { body: { reason: 'test' } });
