@@ -340,4 +340,28 @@ describe('around every request', () => {
     const other = await app.call('GET', '/healthz', { headers: { Origin: 'https://else.example' } });
     expect(other.headers.get('access-control-allow-origin')).toBeNull();
   });
+
+  test('a preflight is kept for ten minutes, answers differ by origin, and no credentials are allowed', async () => {
+    const origin = { Origin: 'https://app.example' };
+    const [preflight, real, unlisted, none] = await Promise.all([
+      app.call('OPTIONS', '/v1/orders', { headers: { ...origin, 'Access-Control-Request-Method': 'POST' } }),
+      app.call('GET', '/healthz', { headers: origin }),
+      app.call('OPTIONS', '/v1/orders', { headers: { Origin: 'https://else.example' } }),
+      app.call('GET', '/healthz'),
+    ]);
+    expect(preflight.headers.get('access-control-max-age')).toBe('600');
+    expect(preflight.headers.get('access-control-allow-methods')).toMatch(
+      /GET, ?POST, ?PUT, ?PATCH, ?DELETE/,
+    );
+    expect(real.headers.get('access-control-expose-headers')).toMatch(
+      /Idempotent-Replayed, ?Retry-After, ?X-Request-Id/,
+    );
+    expect(unlisted.status).toBe(405);
+    for (const { headers } of [preflight, real, unlisted, none]) {
+      expect(headers.get('vary')).toMatch(/Origin/);
+      expect(headers.get('access-control-allow-credentials')).toBeNull();
+    }
+    for (const { headers } of [unlisted, none])
+      expect([...headers.keys()].filter((name) => name.startsWith('access-control'))).toEqual([]);
+  });
 });
