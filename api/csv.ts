@@ -1,3 +1,4 @@
+import { stringify } from 'csv-stringify/sync';
 import { z } from 'zod';
 import { ProblemError } from './problems';
 import type { TextAnswer } from './route';
@@ -38,34 +39,63 @@ export function tooManyRows(): ProblemError {
   });
 }
 
-export function csvAnswer<Row>(options: {
+export function csvAnswer<Row>({
+  filename,
+  columns,
+  rows,
+}: Table<Row> & { rows: readonly Row[] }): TextAnswer {
+  return answerWith(filename, written({ columns, rows, header: true }));
+}
+
+/** The rows in pages: what fits on the first is sent whole, more is sent page by page, each read when there is room for it. */
+export async function csvPages<Row>(options: Table<Row> & { pages: AsyncGenerator<Page<Row>, void> }) {
+  const { filename, columns, pages } = options;
+  const first = await pages.next();
+  if (first.done === true) return csvAnswer({ filename, columns, rows: [] });
+  const { rows, last } = first.value;
+  const answer = csvAnswer({ filename, columns, rows });
+  return last ? answer : { ...answer, more: following() };
+
+  async function* following(): AsyncGenerator<string, void> {
+    for await (const page of pages) yield written({ columns, rows: page.rows, header: false });
+  }
+}
+
+export interface Page<Row> {
+  rows: readonly Row[];
+  /** Nothing follows. */
+  last: boolean;
+}
+
+interface Table<Row> {
   /** Without `.csv`. */
   filename: string;
   columns: Columns<Row>;
-  rows: readonly Row[];
-}): TextAnswer {
-  const { filename, columns, rows } = options;
+}
+
+function answerWith(filename: string, text: string): TextAnswer {
   return {
     status: 200,
-    text: csv(columns, rows),
+    text,
     contentType: 'text/csv; charset=utf-8; header=present',
     headers: { 'Content-Disposition': `attachment; filename="${filename.replaceAll(/[^\w.-]/g, '_')}.csv"` },
   };
 }
 
-export function csv<Row>(columns: Columns<Row>, rows: readonly Row[]): string {
+function written<Row>(options: { columns: Columns<Row>; rows: readonly Row[]; header: boolean }): string {
+  const { columns, rows, header } = options;
   const read = Object.values(columns);
-  const lines = [Object.keys(columns), ...rows.map((row) => read.map((cell) => cell(row)))];
-  return lines.map((line) => `${line.map(written).join(',')}\r\n`).join('');
-}
-
-/** What a spreadsheet takes for the beginning of a formula, in the full-width forms that some read alike too. */
-const FORMULA = /^[=+\-@\t\r\n＝＋－＠]/;
-
-function written(cell: Cell): string {
-  if (cell === null) return '';
-  if (typeof cell === 'number') return String(cell);
-  // The apostrophe says that text follows; it is the usual price, and only such cells pay it.
-  const text = FORMULA.test(cell) ? `'${cell}` : cell;
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  return stringify(
+    rows.map((row) => read.map((cell) => cell(row))),
+    {
+      header,
+      columns: Object.keys(columns),
+      record_delimiter: 'windows',
+      // By itself the library quotes only what has the whole delimiter in it.
+      quoted_match: /[\r\n]/,
+      escape_formulas: true,
+      // The library leaves a line feed before a formula as it is; some spreadsheets look behind it.
+      cast: { string: (text) => (text.startsWith('\n') ? `'${text}` : text) },
+    },
+  );
 }

@@ -351,7 +351,7 @@ export const PROBLEMS = {
     status: 422,
     title: 'More rows than one answer has',
     retryable: false,
-    meaning: 'A statement, or a list as CSV, has at most 10,000 rows. Ask for a shorter range of time.',
+    meaning: 'A statement or a table of usage has at most 10,000 rows. Ask for a shorter range of time.',
   },
   quote_mismatch: {
     status: 422,

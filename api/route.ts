@@ -77,6 +77,8 @@ export interface TextAnswer extends AnswerExtras {
   status: number;
   text: string;
   contentType?: string;
+  /** What follows the text, read as fast as the client takes it; of routes that keep no answers. */
+  more?: AsyncIterable<string>;
 }
 
 export type Responses = Record<number, z.ZodType>;

@@ -19,6 +19,7 @@ import {
 import { isStorable } from '../domain/text';
 import { problemDocument, problemKind, ProblemError } from './problems';
 import { type RequestFacts, requestFacts } from './requestLog';
+import { sendHead, sendLong } from './sending';
 import type { BareContext, KeyedRequest, Method, RawRequest, Route, TextAnswer } from './route';
 
 /** From the routes table to Express. `answer` below is the life of a request, in order. */
@@ -39,7 +40,11 @@ export function createRouter({ routes, reports, holdBack, authenticate, knex }: 
   const keys = createAccountKeys(knex);
   for (const route of routes) {
     const handle: RequestHandler = async (request, response) => {
-      send(response, await answer({ route, reports, holdBack, request, response, authenticate, knex, keys }));
+      const found = await answer({
+        ...{ route, reports, holdBack, request, response, authenticate, knex, keys },
+      });
+      if (found.more === undefined) send(response, found);
+      else await sendLong(response, { ...found, more: found.more });
     };
     const named: RequestHandler = (request, _response, next) => {
       requestFacts(request).route = route.path;
@@ -255,13 +260,9 @@ function accountIn(route: Route, raw: RawRequest): string | null {
   return typeof route.account === 'function' ? route.account(raw) : null;
 }
 
-function send(response: Response, { status, text, contentType, headers, replayed }: TextAnswer): void {
-  const type = contentType ?? (status >= 400 ? 'application/problem+json' : 'application/json');
-  if (headers !== undefined) response.set(headers);
-  if (replayed === true) response.set('Idempotent-Replayed', 'true');
-  // Express would add a charset, which JSON does not have.
-  response.setHeader('Content-Type', type);
-  response.status(status).send(Buffer.from(text, 'utf8'));
+function send(response: Response, answer: TextAnswer): void {
+  sendHead(response, answer);
+  response.send(Buffer.from(answer.text, 'utf8'));
 }
 
 function rawRequest(request: Request): RawRequest {

@@ -141,6 +141,43 @@ export async function readJournal(knex: Knex, filter: JournalFilter): Promise<Jo
   return rows.map(entry);
 }
 
+/** Rows of one page of an export. */
+const PAGE_ROWS = 2_000;
+
+/** The journal changed under its reader: its oldest rows went to an archive. */
+export class ArchivedMeanwhile extends Error {
+  override readonly name = 'ArchivedMeanwhile';
+}
+
+/**
+ * All rows that the filter lets through, newest first, page by page, each a query of its own: no transaction stays open as long
+ * as a client reads. Rows are only ever added, above where it began; what is archived meanwhile makes it fail.
+ */
+export async function* journalPages(
+  knex: Knex,
+  filter: Omit<JournalFilter, 'limit' | 'beforeSeq'>,
+): AsyncGenerator<{ rows: JournalEntry[]; last: boolean }, void> {
+  const began = await archivedUntil(knex, filter.account);
+  let beforeSeq: number | undefined;
+  for (;;) {
+    const rows = await readJournal(knex, { ...filter, beforeSeq, limit: PAGE_ROWS });
+    const last = rows.length < PAGE_ROWS;
+    if (last && (await archivedUntil(knex, filter.account)) !== began)
+      throw new ArchivedMeanwhile(`a month of account ${filter.account} was archived while it was read`);
+    yield { rows, last };
+    if (last) return;
+    beforeSeq = rows.at(-1)?.seq;
+  }
+}
+
+/** The account's last row that is archived; 0: none is. */
+async function archivedUntil(knex: Knex, account: string): Promise<number> {
+  const row = await knex('ledger.openings')
+    .where({ account_id: account })
+    .first<{ seq: number } | undefined>('seq');
+  return row?.seq ?? 0;
+}
+
 /** Callers see the key they sent; ours keep their `sys:`, so that the two can be told apart. */
 export function shownKey(stored: string | null): string | null {
   return stored?.replace(/^req:/, '') ?? null;

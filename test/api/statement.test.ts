@@ -1,10 +1,11 @@
 import path from 'node:path';
-import { csv, type Columns } from '../../api/csv';
+import { type Columns, csvAnswer } from '../../api/csv';
 import { accountRoutes } from '../../api/resources/accounts';
 import { apiKeyRoutes } from '../../api/resources/apiKeys';
 import { ledgerRoutes } from '../../api/resources/ledger';
 import { statementRoutes } from '../../api/resources/statement';
 import { createCatalogStore, publishCatalog, readCatalog } from '../../db/catalogs';
+import { journalPages } from '../../db/journal';
 import { createLedger, type Ledger } from '../../db/ledger';
 import { milli } from '../../domain/credits';
 import { type TestDatabase, testDatabase } from '../support/database';
@@ -206,7 +207,7 @@ describe('the statement', () => {
          0, 0, moves, NULL, NULL, NULL FROM ledger.journal j CROSS JOIN generate_series(1, 10000) n WHERE account_id = $1`,
       [account],
     );
-    for (const path of ['statement', 'journal?format=csv']) {
+    for (const path of ['statement', 'statement?format=csv']) {
       const reply = await get(account, path);
       expect([reply.status, reply.body['code']]).toEqual([422, 'too_many_rows']);
     }
@@ -308,6 +309,7 @@ describe('the journal', () => {
     const account = await freeAccount();
     for (let n = 0; n < 25; n += 1) await gift(account, { reason: `-${n}` });
     const reply = await get(account, 'journal?format=csv&kind=adjust');
+    expect(reply.headers.get('content-length')).not.toBeNull();
     const lines = reply.text.trimEnd().split('\r\n');
     expect(lines).toHaveLength(26);
     expect(lines[0]).toBe(
@@ -316,6 +318,53 @@ describe('the journal', () => {
     expect(lines[1]).toMatch(
       /^26,2026-03-01T10:00:00.000Z,[^,]+,adjust,applied,1,125,0,0,pack 26: 1,,,\d+,support,'-24$/,
     );
+  });
+});
+
+describe('a journal of 25,000 rows as CSV', () => {
+  const ROWS = 25_000;
+  let account: string;
+  /** How many rows each read of the journal may have had. */
+  let reads: number[] = [];
+
+  beforeAll(async () => {
+    account = await freeAccount();
+    await database.owner.pool.query(
+      `INSERT INTO ledger.journal SELECT account_id, seq + n, at, recorded_at, 'adjust', status, NULL, NULL, credits, available_after + n * credits,
+         0, 0, moves, NULL, NULL, NULL FROM ledger.journal j CROSS JOIN generate_series(1, $2::int) n WHERE account_id = $1`,
+      [account, ROWS - 1],
+    );
+    database.db.reports.on('query', ({ sql, bindings }: { sql: string; bindings: unknown[] }) => {
+      if (/from "ledger"\."journal" as "j"/.test(sql)) reads.push(Number(bindings.at(-1)));
+    });
+  });
+  beforeEach(() => {
+    reads = [];
+  });
+
+  test('has every row once, and is read in pages', async () => {
+    const reply = await get(account, 'journal?format=csv');
+    const [header, ...lines] = reply.text.trimEnd().split('\r\n');
+    expect(header).toMatch(/^seq,at,/);
+    expect(lines.map((line) => Number.parseInt(line, 10))).toEqual(
+      Array.from({ length: ROWS }, (_, n) => ROWS - n),
+    );
+    expect(reads.length).toBeGreaterThan(10);
+    expect(Math.max(...reads)).toBeLessThanOrEqual(2_000);
+  });
+
+  test('of which a part is archived while it is read, is cut off', async () => {
+    const pages = journalPages(database.db.reports, { account });
+    await pages.next();
+    await database.owner.knex('ledger.openings').insert({
+      ...{ account_id: account, seq: 1, at: new Date(0), recorded_at: new Date(0) },
+      ...{ available: 0, held: 0, debt: 0, owed: 0, repaid: 0, keys: 0, keys_digest: 0 },
+      ...{ lots: '[]', counters: '[]' },
+    });
+    const rest = async () => {
+      for await (const page of pages) expect(page.last).toBe(false);
+    };
+    await expect(rest()).rejects.toThrow(/archived while it was read/);
   });
 });
 
@@ -335,7 +384,8 @@ test('a key bound to an account sees the past of that one only, and needs no mor
 
 describe('CSV', () => {
   const columns: Columns<[string | number | null]> = { 'a,b': ([cell]) => cell };
-  const cell = (value: string | number | null) => csv(columns, [[value]]).replace(/^"a,b"\r\n/, '');
+  const cell = (value: string | number | null) =>
+    csvAnswer({ filename: 'one', columns, rows: [[value]] }).text.replace(/^"a,b"\r\n/, '');
 
   test.each([
     ['plain', 'plain'],
@@ -350,7 +400,15 @@ describe('CSV', () => {
     ['@SUM(A1)', "'@SUM(A1)"],
     ['\t=1', "'\t=1"],
     ['\r=1', '"\'\r=1"'],
+    ['\n=1', '"\'\n=1"'],
+    ['\n', '"\'\n"'],
     ['＝1', "'＝1"],
+    ['＋1', "'＋1"],
+    ['－1', "'－1"],
+    ['＠A', "'＠A"],
+    ['a=1', 'a=1'],
+    ['-"', '"\'-"""'],
+    ['a\r\nb', '"a\r\nb"'],
     [-1.5, '-1.5'],
     [0, '0'],
     [null, ''],
