@@ -1,4 +1,5 @@
 import type { TestClock } from '../db/testClocks';
+import { MAX_BALANCE_MILLI, toCredits } from '../domain/credits';
 import { REFUSALS, type Refusal } from '../domain/refusals';
 import { problemOf } from './failures';
 import { ProblemError, type ProblemFacts } from './problems';
@@ -44,4 +45,10 @@ export function refusalFacts(refusal: Refusal): ProblemFacts {
     ...(refusal.path === undefined ? {} : { errors: [{ path: refusal.path, message: refusal.detail }] }),
     extensions: { ...refusal.facts, ...(REFUSALS[refusal.code].kept ? { retryWithNewKey: true } : {}) },
   };
+}
+
+export function balanceLimitReached(): ProblemError {
+  return new ProblemError('balance_limit_reached', {
+    detail: `With these credits the account would have more than ${toCredits(MAX_BALANCE_MILLI)}; nothing was added.`,
+  });
 }

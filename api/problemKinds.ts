@@ -168,6 +168,13 @@ export const PROBLEMS = {
     retryable: false,
     meaning: 'An adjustment takes at most what the bucket has available.',
   },
+  balance_limit_reached: {
+    status: 409,
+    title: 'The account would have too many credits',
+    retryable: false,
+    meaning:
+      'An account has at most a million million credits, available and held. Purchases, adjustments and refunds that would lift it further are refused. The key is not used up.',
+  },
   unknown_member: {
     status: 404,
     title: 'There is no such member',

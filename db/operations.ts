@@ -260,6 +260,7 @@ export type ReplyStatus =
   /** An instant was named for credits that would return to a lot with an end of its own. */
   | 'lot_lives'
   | 'adjustment_exceeds_available'
+  | 'balance_limit_reached'
   | 'already_expired'
   | 'already_frozen'
   | 'unknown_member'

@@ -13,6 +13,12 @@ export const MILLI_PER_CREDIT = 1000;
 /** The largest amount any single operation may name: one thousand million credits. */
 export const MAX_OPERATION_MILLI = 1_000_000_000_000 as MilliCredits;
 
+/**
+ * What an account may have, available and held: a million million credits. A caller's operation that would lift it further is
+ * refused (ledger.balance_limit). The engine's own grants and returns are not: up to 2^53 there is room for 8,000 of the largest.
+ */
+export const MAX_BALANCE_MILLI = 1_000_000_000_000_000 as MilliCredits;
+
 /** Brands an integer as millicredits. Throws RangeError on a fraction or beyond the safe range. */
 export function milli(value: number): MilliCredits {
   if (!Number.isSafeInteger(value)) throw new RangeError(`not a whole number of millicredits: ${value}`);

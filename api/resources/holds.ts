@@ -151,7 +151,7 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
     description:
       'Of a hold or of a charge, its id says which. Without `credits` all that was captured and not refunded yet. Usage, quotas in ' +
       'credits and limits follow. Refused for the hold of a generation: refund the generation.',
-    errors: ['unknown_hold', 'hold_has_workflow', 'refund_exceeds_captured'],
+    errors: ['unknown_hold', 'hold_has_workflow', 'refund_exceeds_captured', 'balance_limit_reached'],
     body: refund,
   } as const;
   const refunded = (id: string, options: Omit<Parameters<typeof refundOperation>[0], 'holdId'>) =>

@@ -7,7 +7,7 @@ import type { Ledger } from '../../db/ledger';
 import { type Instant, toMs } from '../../domain/account';
 import { bucketOf, returnGraceSeconds } from '../../domain/catalog';
 import { type MilliCredits, toCredits } from '../../domain/credits';
-import { invalidField, keyConflict, unknownAccount } from '../commonProblems';
+import { balanceLimitReached, invalidField, keyConflict, unknownAccount } from '../commonProblems';
 import { csvPages, wantsCsv } from '../csv';
 import { DEFAULT_PAGE, listOf, page } from '../pagination';
 import { ProblemError } from '../problems';
@@ -111,7 +111,7 @@ export function ledgerRoutes({ db, ledger, catalogs }: LedgerRouteDeps): Route[]
       idempotency: 'required',
       replay,
       keptAs: 'facts',
-      errors: ['unknown_account', 'unknown_bucket', 'adjustment_exceeds_available'],
+      errors: ['unknown_account', 'unknown_bucket', 'adjustment_exceeds_available', 'balance_limit_reached'],
       params: z.strictObject({ id: accountId }),
       body: z
         .strictObject({
@@ -154,6 +154,7 @@ export function ledgerRoutes({ db, ledger, catalogs }: LedgerRouteDeps): Route[]
       if (reply.status === 'already_expired') {
         throw invalidField('expiresAt', 'Credits that are added must expire later than now, or never.');
       }
+      if (reply.status === 'balance_limit_reached') throw balanceLimitReached();
       if (reply.answer === null) {
         throw new ProblemError('adjustment_exceeds_available', {
           detail: `Bucket ${bucket.bucket} has fewer credits available than this would take.`,

@@ -6,10 +6,10 @@ import { createInboxWork } from '../../db/inboxWork';
 import type { Ledger } from '../../db/ledger';
 import { toMs } from '../../domain/account';
 import { type Bucket, bucketOf, type Pack, packOf, returnGraceSeconds } from '../../domain/catalog';
-import { milli, toCredits, toMilli } from '../../domain/credits';
+import { MAX_BALANCE_MILLI, MAX_OPERATION_MILLI, milli, toCredits, toMilli } from '../../domain/credits';
 import { purchaseId } from '../../domain/ids';
 import type { Caller } from '../authenticate';
-import { keyConflict, unknownAccount } from '../commonProblems';
+import { balanceLimitReached, invalidField, keyConflict, unknownAccount } from '../commonProblems';
 import { listFields, listOf, page } from '../pagination';
 import { ProblemError } from '../problems';
 import { accountFrom, type Route, route } from '../route';
@@ -68,6 +68,18 @@ export function purchaseRoutes({ db, ledger, catalogs, ring }: PurchaseRouteDeps
     return { pack, bucket };
   }
 
+  /** What is accepted is granted some day, so it is looked at before; the lock has the last word, and has it wait for room. */
+  async function assertRoom(account: string, amountMilli: number): Promise<void> {
+    if (amountMilli > MAX_OPERATION_MILLI)
+      throw invalidField(
+        'quantity',
+        `One purchase has at most ${toCredits(MAX_OPERATION_MILLI)} credits; buy several.`,
+      );
+    const snapshot = await ledger.snapshot(account);
+    if (snapshot === null) throw unknownAccount(account);
+    if (snapshot.available + snapshot.held + amountMilli > MAX_BALANCE_MILLI) throw balanceLimitReached();
+  }
+
   /** What cannot be granted now is the workflow's, which shows the purchase in any case; and the sweep's. */
   async function tried(row: InboxRow): Promise<InboxRow> {
     const { account, key } = row;
@@ -106,7 +118,7 @@ export function purchaseRoutes({ db, ledger, catalogs, ring }: PurchaseRouteDeps
       scope: 'admin',
       account: accountFrom.param('id'),
       idempotency: 'required',
-      errors: ['unknown_account', 'unknown_pack'],
+      errors: ['unknown_account', 'unknown_pack', 'balance_limit_reached'],
       params: z.strictObject({ id: accountId }),
       body: z.strictObject({
         pack: z.string().min(1).max(64),
@@ -122,6 +134,7 @@ export function purchaseRoutes({ db, ledger, catalogs, ring }: PurchaseRouteDeps
       let fresh = false;
       if (kept === undefined) {
         const { pack, bucket } = await packOnSale(params.id, body.pack);
+        await assertRoom(params.id, toMilli(pack.credits) * body.quantity);
         const bought: PackPurchase = {
           purchase: id,
           pack: pack.pack,

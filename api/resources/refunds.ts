@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { RefundOperation, Reply } from '../../db/operations';
-import { invalidField, keyConflict } from '../commonProblems';
+import { balanceLimitReached, invalidField, keyConflict } from '../commonProblems';
 import { ProblemError } from '../problems';
 import { creditsIn, instantIn, reason } from '../schemas';
 
@@ -54,6 +54,8 @@ export function refundRefusal(status: Reply['status'] | undefined): ProblemError
       return keyConflict();
     case 'refund_exceeds_captured':
       return exceedsCaptured();
+    case 'balance_limit_reached':
+      return balanceLimitReached();
     case 'already_expired':
       return invalidField(
         'expiresAt',

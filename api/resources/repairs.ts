@@ -97,7 +97,7 @@ export function repairRoutes(deps: RepairRouteDeps): Route[] {
       scope: 'admin',
       idempotency: 'required',
       keptBy: 'account',
-      errors: ['unknown_generation', 'refund_exceeds_captured'],
+      errors: ['unknown_generation', 'refund_exceeds_captured', 'balance_limit_reached'],
       body: refund,
     }).handle(async ({ params, body, key, hash, caller }) => {
       const found = await mustFind(watch, params.id);

@@ -161,6 +161,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
    WHERE a.account_id = p_account
 $$;
 
+-- What an account may have in all, by what callers do (MAX_BALANCE_MILLI in domain/credits.ts): a ninth of 2^53, from where on JSON rounds.
+CREATE FUNCTION ledger.balance_limit() RETURNS bigint LANGUAGE sql IMMUTABLE AS $$ SELECT 1000000000000000 $$;
+
 -- The snapshot with the lots a balance is made of: what is open or held, and what this period granted.
 CREATE FUNCTION ledger.balance(p_account text) RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
@@ -683,7 +686,8 @@ BEGIN
         due := coalesce((op ->> 'expiresAt')::timestamptz, at + make_interval(secs => (op ->> 'spendableSeconds')::double precision));
         status := CASE WHEN closed IN ('unknown_hold', 'not_leased') THEN closed
                        WHEN wanted > h.captured - h.refunded OR wanted <= 0 THEN 'refund_exceeds_captured'
-                       WHEN due <= at THEN 'already_expired' ELSE 'applied' END;
+                       WHEN due <= at THEN 'already_expired'
+                       WHEN a.available + a.held + wanted > ledger.balance_limit() THEN 'balance_limit_reached' ELSE 'applied' END;
         recorded := status = 'applied';
         IF recorded THEN
           reply := jsonb_build_object('amount', wanted);
@@ -725,6 +729,9 @@ BEGIN
           END IF;
         ELSIF (op ->> 'expiresAt')::timestamptz <= at THEN
           status := 'already_expired';
+          recorded := false;
+        ELSIF n > steps AND a.available + a.held + amount > ledger.balance_limit() THEN
+          status := 'balance_limit_reached'; -- what settle grants is within the room above the limit
           recorded := false;
         ELSE
           moves := moves || ROW(a.lot_seq + 1, 'outside', 'available', amount)::ledger.move;
