@@ -82,6 +82,7 @@ export async function startWorkers({
     ring,
     namespaceId: ownNamespace,
     temporalUrl: temporalUrlOf(temporal),
+    batching: settings.batching,
   });
   const activities = createActivities({
     ledger,

@@ -64,6 +64,7 @@ async function main(): Promise<void> {
     ring,
     namespaceId: null, // what is held for a workflow, its worker holds
     temporalUrl: temporalUrlOf(temporal),
+    batching: settings.batching,
   });
   // The caller's transaction stays open meanwhile, so the client must not retry for as long as it would.
   const startAdvance = (clock: string) =>

@@ -45,7 +45,10 @@ export function accountOf(id: string): string | null {
   return /^(?:gen|hold|qt|pur)_([A-Za-z0-9_-]{1,64})\.[A-Za-z0-9_-]{1,64}$/.exec(id)?.[1] ?? null;
 }
 
-/** JSON with object keys sorted, so that two spellings of one request hash alike. */
+/**
+ * JSON with object keys sorted (by UTF-16 units), so that two spellings of one request hash alike. Kept hashes are compared with
+ * it for ever: one other byte, and every key that was ever used is a conflict. test/domain/ids.test.ts pins it.
+ */
 export function canonicalJson(value: unknown): string {
   if (value === null || typeof value !== 'object') return JSON.stringify(value) ?? 'null';
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;

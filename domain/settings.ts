@@ -42,6 +42,12 @@ const environment = z.object({
   HOLDFAST_DB_POOL: count(200)
     .default(10)
     .describe('Connections for the ledger; as many again for other queries'),
+  HOLDFAST_LEDGER_LANES: count(64)
+    .default(4)
+    .describe('Calls of the ledger in flight at one time, of one process'),
+  HOLDFAST_LEDGER_ACCOUNTS_PER_CALL: count(1_000)
+    .default(64)
+    .describe('Accounts in one call of the ledger; 1 gives each account a call of its own'),
   HOLDFAST_TIMER_JITTER_SECONDS: z.coerce.number().int().min(0).max(86_400).default(900),
   HOLDFAST_QUIET_SECONDS: count(86_400).default(60).describe('How long an idle account keeps its workflow'),
   HOLDFAST_SWEEP_SECONDS: count(86_400)
@@ -71,6 +77,7 @@ export interface Settings {
   adminKey: string | undefined;
   corsOrigins: string[];
   dbPool: number;
+  batching: { lanes: number; maxAccounts: number };
   timerJitterMs: number;
   quietMs: number;
   sweepSeconds: number;
@@ -108,6 +115,7 @@ export function parseSettings(env: Readonly<Record<string, string | undefined>>)
     adminKey: data.HOLDFAST_ADMIN_KEY,
     corsOrigins: data.HOLDFAST_CORS_ORIGINS,
     dbPool: data.HOLDFAST_DB_POOL,
+    batching: { lanes: data.HOLDFAST_LEDGER_LANES, maxAccounts: data.HOLDFAST_LEDGER_ACCOUNTS_PER_CALL },
     timerJitterMs: data.HOLDFAST_TIMER_JITTER_SECONDS * 1000,
     quietMs: data.HOLDFAST_QUIET_SECONDS * 1000,
     sweepSeconds: data.HOLDFAST_SWEEP_SECONDS,

@@ -10,6 +10,7 @@ test('a database is all that must be said; the rest has defaults', () => {
     adminKey: undefined,
     corsOrigins: [],
     dbPool: 10,
+    batching: { lanes: 4, maxAccounts: 64 },
     timerJitterMs: 900_000,
     logLevel: 'info',
   });
@@ -31,12 +32,15 @@ test('text becomes what it means', () => {
     DATABASE_URL,
     PORT: '8080',
     HOLDFAST_DB_POOL: '25',
+    HOLDFAST_LEDGER_LANES: '2',
+    HOLDFAST_LEDGER_ACCOUNTS_PER_CALL: '1',
     HOLDFAST_TIMER_JITTER_SECONDS: '0',
     HOLDFAST_CORS_ORIGINS: 'https://a.example, https://b.example,',
   });
   expect(settings).toMatchObject({
     port: 8080,
     dbPool: 25,
+    batching: { lanes: 2, maxAccounts: 1 },
     timerJitterMs: 0,
     corsOrigins: ['https://a.example', 'https://b.example'],
   });
@@ -50,6 +54,8 @@ test.each([
   ['HOLDFAST_ADMIN_KEY', 'short'],
   ['LOG_LEVEL', 'loud'],
   ['HOLDFAST_DB_POOL', '0'],
+  ['HOLDFAST_LEDGER_LANES', '0'],
+  ['HOLDFAST_LEDGER_ACCOUNTS_PER_CALL', '1001'],
 ])('a wrong %s is named, and its value is not shown: %s', (name, value) => {
   const wrong = () => parseSettings({ DATABASE_URL, [name]: value });
   expect(wrong).toThrow(new RegExp(`^The environment is not right: ${name} `));
