@@ -1,12 +1,11 @@
 import path from 'node:path';
 import { Client, Connection } from '@temporalio/client';
-import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
-import { pino } from 'pino';
+import { NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import type { Logger } from 'pino';
 import { type Database, openDatabase } from '../db/connection';
 import { watchSkew } from '../db/clockSkew';
 import { createEngine } from '../db/engine';
 import { startFence } from '../db/fence';
-import { loggedError } from '../db/loggedError';
 import { assertCompatible } from '../db/schemaVersion';
 import { ensurePartitions, keepPartitionsAhead } from '../db/partitions';
 import { parseSettings, type Settings } from '../domain/settings';
@@ -22,6 +21,7 @@ import { accountTaskQueue, providerTaskQueue, SEARCH_ATTRIBUTES } from '../workf
 import { dataConverter } from '../workflows/payloads';
 import { createActivities } from './index';
 import { sweepAges } from './sweep';
+import { createWorkerLog, sdkLogger } from './workerLog';
 
 /** `node dist/activities/worker.js`: runs the workflows and the activities until it is told to stop. */
 
@@ -45,7 +45,7 @@ export interface WorkerProcess {
 export interface WorkerOptions {
   settings: Settings;
   database: Database;
-  log: pino.Logger;
+  log: Logger;
   crash: () => void;
 }
 
@@ -161,16 +161,8 @@ export async function startWorkers({
 
 async function main(): Promise<void> {
   const settings = parseSettings(process.env);
-  const log = pino({ name: 'worker', level: settings.logLevel, serializers: { err: loggedError } });
-  Runtime.install({
-    logger: new DefaultLogger('INFO', ({ level, message, meta }) => {
-      const line = { ...meta };
-      if (level === 'ERROR') log.error(line, message);
-      else if (level === 'WARN') log.warn(line, message);
-      else log.debug(line, message);
-    }),
-    shutdownSignals: [],
-  });
+  const log = createWorkerLog(settings.logLevel);
+  Runtime.install({ logger: sdkLogger(log), shutdownSignals: [] });
   const database = openDatabase({
     url: settings.databaseUrl,
     max: settings.dbPool,

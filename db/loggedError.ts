@@ -9,12 +9,15 @@ export function loggedError(error: unknown): unknown {
   if (error === null || typeof error !== 'object' || typeof Reflect.get(error, 'message') !== 'string')
     return error;
   const { name, message, stack, cause } = error as Error; // the line above
+  // What kind of failure it is, by Temporal's own `type`; `type` of a line is the class.
+  const failure: unknown = Reflect.get(error, 'type');
   const fields = FIELDS.flatMap((field) => {
     const value: unknown = Reflect.get(error, field);
     return value === undefined ? [] : [[field, value] as const];
   });
   return {
     ...{ type: name, message, stack, ...Object.fromEntries(fields) },
+    ...(typeof failure === 'string' ? { failure } : {}),
     ...(cause === undefined ? {} : { cause: loggedError(cause) }),
   };
 }
