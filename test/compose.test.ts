@@ -40,6 +40,13 @@ describe('docker-compose.yml', () => {
     expect(problemsOf(compose)).toEqual([]);
   });
 
+  it('makes Temporal for the day it is large: what is fixed for ever is not small, and what ended goes within days', () => {
+    const values = Object.values(compose.services).flatMap(({ environment }) =>
+      Object.entries(environment ?? {}),
+    );
+    expect(Object.fromEntries(values)).toMatchObject({ NUM_HISTORY_SHARDS: '512', RETENTION: '3d' });
+  });
+
   it('gives every process of ours settings that it accepts', () => {
     const ours = Object.values(compose.services).filter(({ build }) => build !== undefined);
     expect(ours).toHaveLength(3);
