@@ -63,6 +63,24 @@ test('a ledger that is not in order is not archived', async () => {
   expect(readdirSync(directory)).toEqual([]);
 });
 
+test('an archive may have a copy of this very database audited, and takes no other’s verdict', async () => {
+  await becomesPast(database.owner, MONTH);
+  const another = await testDatabase();
+  const asked = ['--month', MONTH, '--to', directory, '--audit-on'];
+  expect(run('archive', ...asked, another.url)).toMatchObject({
+    code: 1,
+    said: expect.stringContaining('names another database than DATABASE_URL'),
+  });
+  await another.close();
+  expect(readdirSync(directory)).toEqual([]);
+  const copy = new URL(database.url);
+  copy.searchParams.set('connect_timeout', '7'); // to this test, the copy is the database itself by another URL
+  expect(run('archive', ...asked, copy.href)).toMatchObject({
+    code: 0,
+    said: expect.stringContaining('committed'),
+  });
+});
+
 test('an archive without its arguments says which it wants', () => {
   expect(run('archive', '--month', MONTH)).toMatchObject({
     code: 1,
