@@ -1,52 +1,14 @@
 import type { RefusalCode } from '../domain/refusals';
+import type { ProblemKind } from './problemKind';
+import { REQUEST_PROBLEMS } from './requestProblems';
 
 /**
  * Every way in which the API says no. This is the only list: HTTP answers, the OpenAPI document, the page
  * /docs/problems and docs/api.md are made from it, and a test holds them together.
  */
 
-export interface ProblemKind {
-  status: number;
-  title: string;
-  /** Whether the very same request may succeed later, with nothing changed by the caller. */
-  retryable: boolean;
-  /** What happened and what the caller can do about it. */
-  meaning: string;
-  /** Sent as Retry-After. */
-  retryAfterSeconds?: number;
-}
-
 export const PROBLEMS = {
-  bad_request: {
-    status: 400,
-    title: 'This is not HTTP as it should be',
-    retryable: false,
-    meaning: 'The request line, a header or a chunk could not be read. Nothing was looked at.',
-  },
-  invalid_json: {
-    status: 400,
-    title: 'The body is not JSON',
-    retryable: false,
-    meaning: 'The body could not be parsed. Nothing was looked at.',
-  },
-  idempotency_key_required: {
-    status: 400,
-    title: 'An Idempotency-Key is required',
-    retryable: false,
-    meaning: 'Send an Idempotency-Key header of your own making, and the same one when you try again.',
-  },
-  idempotency_key_invalid: {
-    status: 400,
-    title: 'The Idempotency-Key cannot be used',
-    retryable: false,
-    meaning: 'A key has 1 to 255 characters.',
-  },
-  unauthorized: {
-    status: 401,
-    title: 'No valid key',
-    retryable: false,
-    meaning: 'Send `Authorization: Bearer <key>` with a key that exists and has not been deleted.',
-  },
+  ...REQUEST_PROBLEMS,
   insufficient_credits: {
     status: 402,
     title: 'Not enough credits',

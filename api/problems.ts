@@ -1,4 +1,5 @@
-import { type ProblemCode, type ProblemKind, PROBLEMS } from './problemKinds';
+import type { ProblemKind } from './problemKind';
+import { type ProblemCode, PROBLEMS } from './problemKinds';
 
 /** Problems as they are thrown and answered (RFC 9457); every kind there is lies in problemKinds.ts. */
 
