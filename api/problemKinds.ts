@@ -205,6 +205,14 @@ export const PROBLEMS = {
     retryable: false,
     meaning: 'A phase is captured once; this report differs from the one that captured it.',
   },
+  answer_lost: {
+    status: 409,
+    title: 'The answer to this key is lost',
+    retryable: false,
+    meaning:
+      'It was given before the database was restored to an earlier point, and its workflow has ended since. Nothing is held under ' +
+      'this key. Look at what was delivered, and send the order again under a new key.',
+  },
   reservation_undone: {
     status: 409,
     title: 'The reservation was undone',

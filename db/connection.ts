@@ -1,5 +1,5 @@
 import createKnex, { type Knex } from 'knex';
-import { Pool, types } from 'pg';
+import { type ClientBase, Pool, types } from 'pg';
 
 /**
  * The ways to the database, one for each class of use: none can take the connections of another (rule 36). Raw pools are for
@@ -77,8 +77,13 @@ export function openDatabase(options: DatabaseOptions): Database {
     keepAlive: true,
     types: customTypes,
   };
+  const verify = (client: ClientBase, done: (error?: Error) => void) => {
+    assertAsAsked(client, role)
+      .then(() => done())
+      .catch(done);
+  };
   const rawPool = (size: number) => {
-    const pool = new Pool({ ...connection, max: size, idleTimeoutMillis: IDLE_MS });
+    const pool = new Pool({ ...connection, max: size, idleTimeoutMillis: IDLE_MS, verify });
     pool.on('error', onError);
     // A connection that somebody has taken out of the pool is not the pool's to listen to. When it breaks, the statement under
     // way fails, and whoever took it hears of that; without a listener the process would end.
@@ -89,7 +94,7 @@ export function openDatabase(options: DatabaseOptions): Database {
     const knex = createKnex({
       client: 'pg',
       connection,
-      pool: { min: 0, max: size, idleTimeoutMillis: IDLE_MS },
+      pool: { min: 0, max: size, idleTimeoutMillis: IDLE_MS, afterCreate: verify },
       acquireConnectionTimeout: 5_000,
       compileSqlOnError: false,
       log: {
@@ -111,6 +116,24 @@ export function openDatabase(options: DatabaseOptions): Database {
       ]);
     },
   };
+}
+
+/**
+ * Role and time-outs travel with the start of a connection, and a pooler in between may drop them: everything would then be done as
+ * the login, and wait for ever. Throws for such a connection.
+ */
+async function assertAsAsked(client: ClientBase, role: string | null): Promise<void> {
+  const { rows } = await client.query<{ role: string; bounded: boolean }>(
+    `SELECT current_user AS role,
+            current_setting('statement_timeout') <> '0' AND current_setting('lock_timeout') <> '0' AS bounded`,
+  );
+  const [is] = rows;
+  if (is !== undefined && is.bounded && (role === null || is.role === role)) return;
+  throw new Error(
+    `A connection acts as ${is?.role ?? 'nobody'}, ${is?.bounded === true ? 'with' : 'without'} time-outs: a pooler dropped what it was started ` +
+      `with. Connect without it, let it pass \`options\` and the time-outs on, or set them for the login: ` +
+      `ALTER ROLE … SET role = '${role ?? ''}', and the like for statement_timeout and lock_timeout.`,
+  );
 }
 
 /**

@@ -92,6 +92,7 @@ export function generationRoutes(deps: GenerationRouteDeps): Route[] {
         'unknown_option',
         'too_many_open_generations',
         'reservation_undone',
+        'answer_lost',
       ],
       body: newGeneration,
       responses: { 201: generation },
@@ -189,7 +190,7 @@ async function begin(
     const { answer, replayed } = started.reply;
     // Another request under this key may have been first, and this one joined its workflow (rule 1).
     const kept = await deps.ledger.answerTo(input.account, `req:${input.key}`);
-    if (kept === null) throw new ProblemError('unavailable', { detail: 'The answer is not in the ledger.' });
+    if (kept === null) throw forgotten(input.account, input.key);
     if (kept.hash !== generationHash(input)) throw keyConflict();
     return { ...(await renderAnswer(catalogs, answer)), replayed };
   }
@@ -202,6 +203,16 @@ async function begin(
     );
   }
   throw await undecided(deps, { ...input, reserveBefore: reserveBefore(reading, { arrivedMs }) });
+}
+
+/** The workflow was answered, and the ledger knows nothing of it: the database was restored to an earlier point since. */
+function forgotten(account: string, key: string): ProblemError {
+  return new ProblemError('answer_lost', {
+    detail:
+      `The answer to this key was given before the database was restored to an earlier point. Look at what was delivered for ` +
+      `${generationId(account, key)}; to order again, use a new key.`,
+    extensions: { retryWithNewKey: true },
+  });
 }
 
 /** Rule 35: what is true of the credits where nobody can say yet, or ever could, what was decided. */

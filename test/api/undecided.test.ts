@@ -34,3 +34,13 @@ test('where the account is locked nobody can tell, and the 503 says so too', asy
     expect(body['detail']).toContain('may be held');
   });
 });
+
+test('a key whose answer a restored database has forgotten is told so, and not to try again for ever', async () => {
+  whole.answerFrom(() => Promise.resolve({ kind: 'answered', reply: { answer: '{}', replayed: true } }));
+  const { status, body } = await order('forgotten');
+  expect([status, body]).toMatchObject([
+    409,
+    { code: 'answer_lost', retryWithNewKey: true, retryable: false },
+  ]);
+  expect(body['detail']).toMatch(/gen_ada\..*use a new key/);
+});

@@ -27,6 +27,8 @@ export interface Whole {
   /** Whom the starter was asked to cancel, and to start. */
   cancelled: string[];
   started: GenerationInput[];
+  /** What Temporal answers to a start from here on. */
+  answerFrom: (start: GenerationStarter['start']) => void;
   /** A generation that runs, for work the pipeline does itself. */
   running: (account: string, credits: number) => Promise<{ id: string; holdId: string }>;
   close: () => Promise<void>;
@@ -53,6 +55,7 @@ export async function startWholeOn(
 ): Promise<Whole> {
   const cancelled: string[] = [];
   const started: GenerationInput[] = [];
+  let answer: GenerationStarter['start'] = () => Promise.resolve({ kind: 'undecided' });
   let listens = true;
   const ring = (account: string) => {
     if (listens) void mailbox.drainInbox({ account });
@@ -74,7 +77,15 @@ export async function startWholeOn(
   const findNamespace = () => Promise.resolve({ kind: 'unclear' } as const);
   const routes = createRoutes({
     ...engine,
-    ...{ db, starter: deaf({ cancelled, started }), quoting, watch, ring, startAdvance, findNamespace },
+    ...{
+      db,
+      starter: deaf({ cancelled, started, answer: (input) => answer(input) }),
+      quoting,
+      watch,
+      ring,
+      startAdvance,
+      findNamespace,
+    },
   });
   const app = await startApp({ db, routes });
   let counter = 0;
@@ -86,6 +97,9 @@ export async function startWholeOn(
     watch,
     cancelled,
     started,
+    answerFrom(start) {
+      answer = start;
+    },
     listen(yes) {
       listens = yes;
     },
@@ -111,11 +125,15 @@ export async function startWholeOn(
   };
 }
 
-function deaf({ cancelled, started }: Pick<Whole, 'cancelled' | 'started'>): GenerationStarter {
+function deaf({
+  cancelled,
+  started,
+  answer,
+}: Pick<Whole, 'cancelled' | 'started'> & { answer: GenerationStarter['start'] }): GenerationStarter {
   return {
     start: (input: GenerationInput) => {
       started.push(input);
-      return Promise.resolve({ kind: 'undecided' });
+      return answer(input);
     },
     cancel: (id) => {
       cancelled.push(id);

@@ -72,3 +72,24 @@ test('connections that Postgres ended while idle are reported and replaced', asy
     await db.close();
   }
 });
+
+test('a connection whose role or time-outs a pooler has dropped is refused, with what to do', async () => {
+  const dropping = new URL(database.url);
+  dropping.searchParams.set('options', '-c timezone=UTC'); // instead of what the connection was to be started with
+  const unbounded = new URL(database.url);
+  unbounded.searchParams.set('lock_timeout', '0');
+  for (const url of [dropping, unbounded]) {
+    const db = openDatabase({ url: url.toString(), onError: () => undefined });
+    await expect(db.pool.query('SELECT 1')).rejects.toThrow('a pooler dropped what it was started with');
+    await expect(db.points.query('SELECT 1')).rejects.toThrow('ALTER ROLE');
+    await db.close();
+  }
+});
+
+test('the same is said by what knex connects', async () => {
+  const dropping = new URL(database.url);
+  dropping.searchParams.set('options', '-c timezone=UTC');
+  const db = openDatabase({ url: dropping.toString(), onError: () => undefined });
+  await expect(db.knex.raw('SELECT 1')).rejects.toThrow('a pooler dropped what it was started with');
+  await db.close();
+});

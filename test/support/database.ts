@@ -37,11 +37,14 @@ export function connected(options: {
   const owner = openDatabase({ url: own, role: null, max: 2, onError: quiet });
   // Read at every connection: also who waits for one of the pool's waits longer.
   if (patient)
-    for (const { pool, knex } of [db, owner]) {
-      const client = knex.client as { pool: object; connectionSettings: object }; // tarn's and pg's, which knex does not type
-      Object.assign(pool.options, { connectionTimeoutMillis: 60_000 });
-      Object.assign(client.connectionSettings, { connectionTimeoutMillis: 60_000 });
-      Object.assign(client.pool, { acquireTimeoutMillis: 60_000 });
+    for (const { pool, points, audits, knex, reports } of [db, owner]) {
+      for (const { options: own } of [pool, points, audits])
+        Object.assign(own, { connectionTimeoutMillis: 60_000 });
+      for (const { client: untyped } of [knex, reports]) {
+        const client = untyped as { pool: object; connectionSettings: object }; // tarn's and pg's, which knex does not type
+        Object.assign(client.connectionSettings, { connectionTimeoutMillis: 60_000 });
+        Object.assign(client.pool, { acquireTimeoutMillis: 60_000 });
+      }
     }
   return {
     db,
