@@ -77,10 +77,8 @@ export function openDatabase(options: DatabaseOptions): Database {
     keepAlive: true,
     types: customTypes,
   };
-  const verify = (client: ClientBase, done: (error?: Error) => void) => {
-    assertAsAsked(client, role)
-      .then(() => done())
-      .catch(done);
+  const verify = (client: ClientBase, verified: (error?: Error) => void) => {
+    assertAsAsked(client, role).then(() => verified(), verified);
   };
   const rawPool = (size: number) => {
     const pool = new Pool({ ...connection, max: size, idleTimeoutMillis: IDLE_MS, verify });
