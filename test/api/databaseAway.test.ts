@@ -106,6 +106,7 @@ test('a connection that is cut in the middle of a query is 503, on every road, a
   const statuses = new Map<string, number>();
   let n = 0;
   const until = { over: false };
+  const audit = () => call('GET', '/v1/audit'); // one at a time, and a second one is told so
   const roads: (() => Promise<Reply>)[] = [
     () => call('GET', '/v1/accounts/ada/generations'),
     () => call('GET', '/v1/generations?limit=100'),
@@ -113,13 +114,13 @@ test('a connection that is cut in the middle of a query is 503, on every road, a
     () => call('GET', '/v1/accounts/ada/journal?limit=100'),
     () => call('GET', '/v1/usage?account=ada&groupBy=day&from=2026-01-01&to=2026-02-01'),
     () => call('GET', '/v1/accounts/ada/statement'),
-    () => call('GET', '/v1/audit'),
+    audit,
     () => call('POST', '/v1/charges', { account: 'ada', credits: 0.001 }, `${KEY}-${(n += 1)}`),
     () => call('POST', '/v1/quotes', { account: 'ada', action: 'image' }, `${KEY}-${(n += 1)}`),
     () => call('POST', '/v1/test-clocks', { frozenAt: '2026-01-01T00:00:00Z' }, `${KEY}-${(n += 1)}`),
   ];
   const clients = roads.flatMap((road) =>
-    [1, 2].map(async () => {
+    (road === audit ? [1] : [1, 2]).map(async () => {
       while (!until.over) {
         const { status, text } = await road();
         const what = status === 500 ? `500 ${text}` : String(status);
