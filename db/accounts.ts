@@ -16,12 +16,12 @@ export async function searchAccounts(
 function narrow(query: Knex.QueryBuilder, text: string): void {
   const account = accountOf(text);
   if (account === null) {
-    void query.where((any) => {
-      void any
-        .where('r.account_id', text)
-        .orWhereRaw('lower(r.email) = lower(?)', [text])
-        .orWhere('r.stripe_customer', text);
-    });
+    // One after the other: each from its index, where any of the three at once would be looked for in every account.
+    void query.whereRaw(
+      `r.account_id IN (SELECT :text UNION ALL SELECT account_id FROM ledger.account_rules WHERE lower(email) = lower(:text)
+                         UNION ALL SELECT account_id FROM ledger.account_rules WHERE stripe_customer = :text)`,
+      { text },
+    );
     return;
   }
   // An id that carries its account: only there can it be, so no other account is looked at.

@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 import { type MilliCredits, milli } from '../domain/credits';
 import { accountOf, holdIdOf } from '../domain/ids';
+import { inMs, MS } from './listOrder';
 
 /** Holds that are still open, oldest first: what operations look through when something is stuck. */
 export interface OpenHold {
@@ -74,13 +75,14 @@ export async function listOpenHolds(
   },
 ): Promise<OpenHold[]> {
   const { olderThanSeconds, owned = false, after, limit } = filter;
+  const opened = inMs('h.opened_at');
   const query = knex('ledger.holds as h')
     .join('ledger.accounts as a', 'a.account_id', 'h.account_id')
     .where({ open: true })
     // A lease is over at its end, also before anybody has written it down.
     .whereRaw('(expires_at IS NULL OR expires_at > coalesce(a.clock_at, clock_timestamp()))')
     .select('h.*')
-    .orderByRaw("date_trunc('milliseconds', opened_at), hold_id")
+    .orderByRaw(`${opened}, hold_id`)
     .limit(limit);
   if (olderThanSeconds !== undefined) {
     void query.whereRaw('opened_at <= coalesce(a.clock_at, clock_timestamp()) - make_interval(secs => ?)', [
@@ -89,10 +91,7 @@ export async function listOpenHolds(
   }
   if (owned) void query.whereNull('expires_at');
   if (after !== undefined) {
-    void query.whereRaw("(date_trunc('milliseconds', opened_at), hold_id) > (?::timestamptz, ?)", [
-      after.openedAt,
-      after.id,
-    ]);
+    void query.whereRaw(`(${opened}, hold_id) > (${MS}, ?)`, [after.openedAt, after.id]);
   }
   const rows: Row[] = await query;
   return rows.map((row) => ({

@@ -1,4 +1,5 @@
 import type { Knex } from 'knex';
+import { inMs, MS } from './listOrder';
 
 /** The accounts' mailboxes: a row per thing to do, each with a key, so that it is put there once (rule 24). */
 
@@ -106,6 +107,8 @@ export async function markFailed(
   return rows[0] ?? null;
 }
 
+const RECEIVED = inMs('received_at');
+
 export interface PurchaseFilter {
   account: string;
   from?: Date | undefined;
@@ -120,16 +123,12 @@ export async function listPurchases(knex: Knex, filter: PurchaseFilter): Promise
   const { account, from, to, before, limit } = filter;
   const query = knex('holdfast.inbox')
     .where({ account_id: account, kind: 'pack_purchase' })
-    // The cursor has milliseconds, so the order has no more.
-    .orderByRaw("date_trunc('milliseconds', received_at) DESC, inbox_key DESC")
+    .orderByRaw(`${RECEIVED} DESC, inbox_key DESC`)
     .limit(limit);
-  if (from !== undefined) void query.where('received_at', '>=', from);
-  if (to !== undefined) void query.where('received_at', '<', to);
+  if (from !== undefined) void query.whereRaw(`${RECEIVED} >= ${MS}`, [from]);
+  if (to !== undefined) void query.whereRaw(`${RECEIVED} < ${MS}`, [to]);
   if (before !== undefined) {
-    void query.whereRaw("(date_trunc('milliseconds', received_at), inbox_key) < (?::timestamptz, ?)", [
-      before.createdAt,
-      before.id,
-    ]);
+    void query.whereRaw(`(${RECEIVED}, inbox_key) < (${MS}, ?)`, [before.createdAt, before.id]);
   }
   const rows: StoredRow[] = await query;
   return rows.map(fromStored);
@@ -153,11 +152,14 @@ export async function notablePurchases(
   knex: Knex,
   { account, limit }: { account: string; limit: number },
 ): Promise<InboxRow[]> {
-  const rows: StoredRow[] = await knex('holdfast.inbox')
-    .where({ account_id: account, kind: 'pack_purchase' })
-    .orderByRaw('done_at IS NULL DESC, received_at DESC, inbox_key DESC')
-    .limit(limit);
-  return rows.map(fromStored);
+  const purchases = () =>
+    knex('holdfast.inbox')
+      .where({ account_id: account, kind: 'pack_purchase' })
+      .orderByRaw(`${RECEIVED} DESC, inbox_key DESC`)
+      .limit(limit);
+  const waiting: StoredRow[] = await purchases().whereNull('done_at');
+  const done: StoredRow[] = await purchases().whereNotNull('done_at');
+  return [...waiting, ...done].slice(0, limit).map(fromStored);
 }
 
 interface StoredRow {

@@ -1,4 +1,5 @@
 import type { Knex } from 'knex';
+import { inMs, MS } from './listOrder';
 
 /** What a person should look at: it moved no credits, and should not have happened. */
 
@@ -102,18 +103,18 @@ export async function listItems(
   },
 ): Promise<OperationsItem[]> {
   const { open, from, to, before, limit } = filter;
+  const raised = inMs('raised_at');
   const query = knex(TABLE)
-    .orderByRaw("date_trunc('milliseconds', raised_at) DESC, account_id DESC, kind DESC, subject DESC")
+    .orderByRaw(`${raised} DESC, account_id DESC, kind DESC, subject DESC`)
     .limit(limit);
   void (open ? query.whereNull('resolved_at') : query.whereNotNull('resolved_at'));
-  if (from !== undefined) void query.where('raised_at', '>=', from);
-  if (to !== undefined) void query.where('raised_at', '<', to);
+  if (from !== undefined) void query.whereRaw(`${raised} >= ${MS}`, [from]);
+  if (to !== undefined) void query.whereRaw(`${raised} < ${MS}`, [to]);
   if (before !== undefined) {
     const { raisedAt, account, kind, subject } = before;
-    void query.whereRaw(
-      "(date_trunc('milliseconds', raised_at), account_id, kind, subject) < (?::timestamptz, ?, ?, ?)",
-      [raisedAt, account, kind, subject],
-    );
+    void query.whereRaw(`(${raised}, account_id, kind, subject) < (${MS}, ?, ?, ?)`, [
+      ...[raisedAt, account, kind, subject],
+    ]);
   }
   const rows: Row[] = await query;
   return rows.map((row) => ({

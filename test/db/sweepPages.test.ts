@@ -24,12 +24,16 @@ beforeAll(async () => {
            now() + CASE WHEN n % 250 < 10 THEN -1 ELSE 1 END * interval '1 hour',
            CASE WHEN n % 4 = 0 THEN now() + CASE WHEN n % 250 < 10 THEN -1 ELSE 1 END * interval '1 hour' END
       FROM generate_series(1, 20000) n`);
+  await pool.query(`INSERT INTO ledger.generations (account_id, generation_id, hold_id, key, status, action, params, ordered, provider, quoted, draws,
+      catalog_version, created_at, finished_at)
+    SELECT account_id, generation_id, hold_id, 'req:' || generation_id, CASE WHEN open THEN 'running' ELSE 'succeeded' END, 'image', '{}', 1, '{}', 1, '[]', 1,
+           opened_at, closed_at FROM ledger.holds WHERE generation_id IS NOT NULL`);
   await pool.query(`INSERT INTO holdfast.inbox (account_id, inbox_key, kind, request_hash, body, done_at)
     SELECT 'a' || n, 'k', 'pack_purchase', 'h', '{}', CASE WHEN n % 500 > 0 THEN now() END FROM generate_series(1, 20000) n`);
   await pool.query(`INSERT INTO holdfast.operations_items (account_id, kind, subject, detail, resolved_at)
     SELECT 'a' || n, CASE WHEN n % 200 = 0 THEN 'hold_overdue' ELSE 'report_rejected' END, 'h' || n, '{}',
            CASE WHEN n % 4 > 0 THEN now() END FROM generate_series(1, 20000) n`);
-  await pool.query('VACUUM ANALYZE ledger.accounts, ledger.holds, holdfast.inbox, holdfast.operations_items');
+  await pool.query('VACUUM ANALYZE');
 });
 afterAll(() => database.close());
 
