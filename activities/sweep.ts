@@ -10,6 +10,7 @@ import { type ItemKey, raiseItem, resolveItem } from '../db/operationsItems';
 import { freeHold, lostAmong } from '../db/lostNamespaces';
 import { raiseOverdueHolds, resolveEndedHolds } from '../db/overdueHolds';
 import { notePass } from '../db/passes';
+import { forgetPassing } from '../db/passing';
 import { overdueAccounts, overLeases, ownedHolds, undrainedAccounts } from '../db/sweep';
 import { raiseUnclear, resolveUnclear } from '../db/unclearHolds';
 import { raiseWaitingPurchases } from '../db/waitingPurchases';
@@ -64,6 +65,8 @@ const INBOX_WITHIN_MS = 3_000;
 /** Items raised at once, and accounts of a page that are named because they could not be seen to. */
 const WAITING_PAGE = 250;
 const PROBLEMS_NAMED = 3;
+/** Quotes, and kept answers, that are taken away at once. */
+const PASSING_PAGE = 5_000;
 /** Of the quick audit's own batches. */
 const AUDIT_BATCHES = 2;
 /** Accounts settled, and workflows asked for, at one time. Those who pay go first, so it is few. */
@@ -225,6 +228,8 @@ export function createSweepActivities({
         if (nowMs - Date.parse(one.since) >= ages.unknownFromMs) await raiseUnclear(knex, one);
       if (all) await resolveUnclear(knex, { except: unclear.map(({ namespaceId }) => namespaceId) });
     },
+
+    forgetPassing: () => forgetPassing(knex, PASSING_PAGE),
 
     notePass: ({ pass }) => notePass(knex, pass),
 

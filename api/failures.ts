@@ -61,6 +61,15 @@ export function problemOf(error: unknown): ProblemError {
       cause: error,
     });
   }
+  if (memberOf(error, 'name') === 'TooManyRefused') {
+    return new ProblemError('overloaded', {
+      detail:
+        'So many requests of this account were refused within a minute that no more are looked at in it; nothing was done. ' +
+        'What they were refused for does not change by asking again.',
+      headers: { 'Retry-After': '60' },
+      cause: error,
+    });
+  }
   if (memberOf(error, 'name') === 'TooManyWatchers') {
     return new ProblemError('overloaded', {
       detail: 'Too many requests wait already; ask again later, or without `wait`.',

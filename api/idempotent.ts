@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { Knex } from 'knex';
 import { MAX_KEY_LENGTH } from '../domain/ids';
-import type { AccountKey, AccountKeys } from '../db/accountKeys';
+import type { AccountKeys, KeyClaim } from '../db/accountKeys';
 import {
   claimRequestKey,
   findKeptAnswer,
@@ -17,8 +17,8 @@ import type { KeyNeed, TextAnswer } from './route';
 import { seal, unseal } from './seal';
 
 /**
- * Which answer a key has had. Answers that were returned are kept for ever; a problem that was thrown is not, and
- * does not use the key up (rule 2).
+ * Which answer a key has had. Answers that were returned are kept for ever, or, where they move no credits
+ * and the route says so (`passing`), for 30 days; a problem that was thrown is not, and does not use the key up (rule 2).
  *
  * Of requests that name no account, and of opening one, the effect and the answer are one transaction here. A duplicate
  * that arrives while the first is at work waits for it: the caller wants the answer, and a 409 would only make it ask
@@ -59,6 +59,7 @@ function decoded(header: string): string {
 
 export interface OnceRequest {
   knex: Knex;
+  passing: boolean;
   authenticated: Authenticated;
   key: string;
   hash: string;
@@ -70,22 +71,22 @@ export async function findReplay({
   authenticated,
   key,
   hash,
-}: OnceRequest): Promise<TextAnswer | null> {
+}: Omit<OnceRequest, 'passing'>): Promise<TextAnswer | null> {
   const kept = await findKeptAnswer(knex, { apiKey: authenticated.caller.keyId, key });
   return kept === null ? null : replay(kept, { hash, bearer: authenticated.bearer });
 }
 
 /** Runs `effect` in a transaction at most once for the key, and keeps its answer in the same transaction. */
 export async function answerOnce(
-  { knex, authenticated, key, hash }: OnceRequest,
+  { knex, authenticated, key, hash, passing }: OnceRequest,
   effect: (transaction: Knex.Transaction) => Promise<TextAnswer>,
 ): Promise<TextAnswer> {
   const id = { apiKey: authenticated.caller.keyId, key };
   return knex.transaction(async (transaction) => {
-    if (!(await claimRequestKey(transaction, { ...id, requestHash: hash }))) {
+    while (!(await claimRequestKey(transaction, { ...id, requestHash: hash, passing }))) {
       const kept = await findKeptAnswer(transaction, id);
-      if (kept === null) throw new Error('a claimed request key has no row: rows are never deleted');
-      return replay(kept, { hash, bearer: authenticated.bearer });
+      if (kept !== null) return replay(kept, { hash, bearer: authenticated.bearer });
+      // It was passing, and has gone at this moment: the key is new again.
     }
     const answer = await effect(transaction);
     await keepRequestAnswer(transaction, {
@@ -108,9 +109,8 @@ function replay(kept: KeptAnswer, { hash, bearer }: { hash: string; bearer: stri
   return { status: kept.status, text, replayed: true };
 }
 
-export interface AccountRequest extends AccountKey {
+export interface AccountRequest extends KeyClaim {
   keys: AccountKeys;
-  hash: string;
 }
 
 /** Renders the answer of what the ledger has done under this key; null if it has kept none. */
@@ -118,7 +118,7 @@ export type Replay = () => Promise<TextAnswer | null>;
 
 /** The answer an account's key got, or what the ledger can say of it. Throws `idempotency_conflict` for another's key. */
 export async function lookUp(
-  { keys, account, key, hash }: AccountRequest,
+  { keys, account, key, hash }: Omit<AccountRequest, 'passing'>,
   replay: Replay | null,
 ): Promise<TextAnswer | null> {
   const known = await keys.find({ account, key });
@@ -135,9 +135,9 @@ export async function answerUnderKey(
   request: AccountRequest,
   { effect, replay }: { effect: () => Promise<TextAnswer>; replay: Replay | null },
 ): Promise<TextAnswer> {
-  const { keys, account, key, hash } = request;
+  const { keys, account, key, hash, passing } = request;
   const id = { account, key };
-  const claim = await keys.claim({ ...id, hash });
+  const claim = await keys.claim({ ...id, hash, passing });
   if (claim.known === 'conflict') throw keyConflict();
   if (claim.known === 'answered') return textOf(claim.kept);
   const unknown = claim.known === 'unknown_account'; // which the effect says, unless it has just been opened
@@ -152,7 +152,7 @@ export async function answerUnderKey(
     return twins;
   }
   if (unknown) {
-    const opened = await keys.claim({ ...id, hash });
+    const opened = await keys.claim({ ...id, hash, passing });
     if (opened.known === 'conflict') throw keyConflict();
     if (opened.known === 'answered') return textOf(opened.kept);
     if (opened.known === 'unknown_account') return answer;

@@ -213,12 +213,15 @@ async function perform(accepted: Accepted): Promise<TextAnswer> {
     const account = accountIn(route, raw);
     if (route.keptAs === 'facts' || key === null || account === null) return run(context);
     const replay = replayOf(route, keys, { ...raw, account, key, hash, caller });
-    return answerUnderKey({ keys, account, key, hash }, { effect: () => run(context), replay });
+    return answerUnderKey(
+      { keys, account, key, hash, passing: route.passing === true },
+      { effect: () => run(context), replay },
+    );
   }
   const effect = (transaction: Knex.Transaction) => run({ ...context, transaction });
   const answer = await (key === null
     ? knex.transaction(effect)
-    : answerOnce({ knex, authenticated, key, hash }, effect));
+    : answerOnce({ knex, authenticated, key, hash, passing: route.passing === true }, effect));
   await answer.afterCommit?.();
   return answer;
 }
@@ -250,10 +253,16 @@ async function findEarlier({
 }
 
 /** What is rendered of the ledger's facts is the same bytes each time; of anything else the first is kept. */
-function replayOf({ replay, keptAs }: Route, keys: AccountKeys, request: KeyedRequest): Replay | null {
+function replayOf(
+  { replay, keptAs, passing }: Route,
+  keys: AccountKeys,
+  request: KeyedRequest,
+): Replay | null {
   if (replay === undefined) return null;
   const render = () => replay(request);
-  return keptAs === 'facts' ? render : () => keptReplay({ keys, ...request }, render);
+  return keptAs === 'facts'
+    ? render
+    : () => keptReplay({ keys, passing: passing === true, ...request }, render);
 }
 
 function accountIn(route: Route, raw: RawRequest): string | null {

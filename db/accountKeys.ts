@@ -16,7 +16,7 @@ export interface AccountKeys {
    * Claims the key for a request that is about to have its effect; it ends with `keep` or `free`, or it failed and
    * nobody knows. Throws LedgerOverloaded when too many wait for the account's lock already.
    */
-  claim(request: AccountKey & { hash: string }): Promise<Claim>;
+  claim(request: KeyClaim): Promise<Claim>;
   /** Keeps the answer of a claimed key. Returns what is kept, which of two at a time is the first one's. */
   keep(answer: AccountKey & KeptText & { hash: string }): Promise<KeptText>;
   /** The claimed key was not used after all. */
@@ -27,6 +27,12 @@ export interface AccountKey {
   account: string;
   /** As it was sent. */
   key: string;
+}
+
+export interface KeyClaim extends AccountKey {
+  hash: string;
+  /** Its answer moves no credits, and goes after a while (db/passing.ts). */
+  passing: boolean;
 }
 
 /** What a key is known for. `hash` null: it is new. */
@@ -60,11 +66,11 @@ export function createAccountKeys(knex: Knex, { maxWaiting = MAX_WAITING } = {})
   const inTurn = createTurns(maxWaiting);
   const locks = createLockWaits();
 
-  async function claim({ hash, ...id }: AccountKey & { hash: string }): Promise<Claim> {
-    const sql = 'SELECT * FROM ledger.claim_key(:account, :key, :hash, :wait)';
+  async function claim({ hash, passing, ...id }: KeyClaim): Promise<Claim> {
+    const sql = 'SELECT * FROM ledger.claim_key(:account, :key, :hash, :wait, :passing)';
     const row = await locks.through(id.account, async (wait) => {
       const { rows } = await throughReplacement(() =>
-        knex.raw<{ rows: ClaimRow[] }>(sql, { ...inLedger(id), hash, wait }),
+        knex.raw<{ rows: ClaimRow[] }>(sql, { ...inLedger(id), hash, wait, passing }),
       );
       const [found] = rows;
       if (found === undefined) throw new Error('ledger.claim_key answered nothing');

@@ -36,6 +36,11 @@ export class LedgerOverloaded extends Error {
   override readonly name = 'LedgerOverloaded';
 }
 
+/** So many requests of the account were refused in this minute that no more are looked at. Nothing was done, and no key is used up. */
+export class TooManyRefused extends Error {
+  override readonly name = 'TooManyRefused';
+}
+
 interface Waiting {
   operation: Operation;
   resolve: (reply: Reply | null) => void;

@@ -2,7 +2,7 @@ import type { Pool } from 'pg';
 import { type BalanceSnapshot, type Instant, type Snapshot, toMs } from '../domain/account';
 import type { Coming } from '../domain/outlook';
 import { dueSince, type Settlement, settleBy } from '../domain/settle';
-import { type BatchesOptions, createBatches, LedgerContended, MAX_ATTEMPTS } from './batches';
+import { type BatchesOptions, createBatches, LedgerContended, MAX_ATTEMPTS, TooManyRefused } from './batches';
 import { type Carried, createCarrier, type Stop } from './carrier';
 import type { CatalogStore, CatalogVersion } from './catalogs';
 import { type ClockReading, onDatabaseClock } from './databaseClock';
@@ -217,6 +217,8 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
     const reply = await batches.submit(account, operation);
     // A machine that was suspended does not know for how long, and so not what time it is: it reads the clock anew.
     if (operation.op === 'rules' || reply?.status === 'too_late') cached.delete(account);
+    if (reply?.status === 'overloaded')
+      throw new TooManyRefused(`too many requests of account ${account} were refused within a minute`);
     return reply;
   }
 

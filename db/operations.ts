@@ -269,6 +269,8 @@ export type ReplyStatus =
   | 'not_frozen'
   | 'stale'
   | 'would_hold'
+  /** So many were refused within a minute that this refusal leaves no row (TooManyRefused). */
+  | 'overloaded'
   /** The caller made no operation of it after all; nothing was asked of the database. */
   | 'withdrawn';
 

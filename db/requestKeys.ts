@@ -32,10 +32,10 @@ export async function findKeptAnswer(knex: Knex, id: RequestKey): Promise<KeptAn
  */
 export async function claimRequestKey(
   transaction: Knex.Transaction,
-  { requestHash, ...id }: RequestKey & { requestHash: string },
+  { requestHash, passing, ...id }: RequestKey & { requestHash: string; passing: boolean },
 ): Promise<boolean> {
   const rows: unknown[] = await transaction('holdfast.request_keys')
-    .insert({ ...columns(id), request_hash: requestHash })
+    .insert({ ...columns(id), request_hash: requestHash, passing })
     .onConflict()
     .ignore()
     .returning('key');

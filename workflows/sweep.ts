@@ -42,6 +42,8 @@ export interface SweepReport {
     next: OwnedPlace | null;
   };
   audit: { at: string | null; accounts: number; violations: number; next: string | null };
+  /** What moved no credits and was taken away for its age (rule 38). */
+  passing: { quotes: number; answers: number };
   /** Parts that did not come about. */
   failures: string[];
 }
@@ -55,6 +57,7 @@ const PAGES = {
   outlasted: 20,
   holds: 400,
   audit: 20,
+  passing: 20,
 } as const;
 /** After this long a pass leaves the rest to the next one. The Schedule ends it after twice that. */
 const PASS_MS = 15 * 60_000;
@@ -71,6 +74,7 @@ const PATCHES = {
   inboxesAreDrained: 'inboxes-are-drained',
   passesAreNoted: 'passes-are-noted',
   reportsAreDriven: 'reports-are-driven',
+  passingIsForgotten: 'passing-is-forgotten',
 } as const;
 const AUDIT_EVERY_MS = 15 * 60_000;
 
@@ -102,9 +106,10 @@ export async function sweepWorkflow({ maxOrphans, lostNamespace }: SweepInput): 
       next: null,
     },
     audit: { at: last?.audit?.at ?? null, accounts: 0, violations: 0, next: last?.audit?.next ?? null },
+    passing: { quotes: 0, answers: 0 },
     failures: [],
   };
-  const { overdue, leases, inbox, reports, outlasted, holds, audit, failures } = report;
+  const { overdue, leases, inbox, reports, outlasted, holds, audit, passing, failures } = report;
 
   await part('overdue accounts', async () => {
     overdue.next = await inPages(last?.overdue?.next ?? null, PAGES.overdue, async (after) => {
@@ -164,6 +169,16 @@ export async function sweepWorkflow({ maxOrphans, lostNamespace }: SweepInput): 
     });
     if (notes && audit.next === null) await sweeping.notePass({ pass: 'audit' });
   });
+  if (patched(PATCHES.passingIsForgotten)) {
+    await part('what is passing', async () => {
+      await inPages<true>(null, PAGES.passing, async () => {
+        const page = await sweeping.forgetPassing();
+        passing.quotes += page.quotes;
+        passing.answers += page.answers;
+        return page.more ? true : null;
+      });
+    });
+  }
   if (failures.length === 0) await newPart('note of the pass', () => sweeping.notePass({ pass: 'sweep' }));
   tell(report);
   return report;
@@ -265,7 +280,17 @@ export async function sweepWorkflow({ maxOrphans, lostNamespace }: SweepInput): 
 }
 
 /** `HoldfastStatus = 'alert'` finds the passes that a person should look at. */
-function tell({ overdue, leases, inbox, reports, outlasted, holds, audit, failures }: SweepReport): void {
+function tell({
+  overdue,
+  leases,
+  inbox,
+  reports,
+  outlasted,
+  holds,
+  audit,
+  passing,
+  failures,
+}: SweepReport): void {
   const rows = [
     ['overdue accounts settled', `${overdue.settled}, failed ${overdue.failed}`],
     ['accounts with leases over settled', `${leases.settled}, failed ${leases.failed}`],
@@ -274,6 +299,7 @@ function tell({ overdue, leases, inbox, reports, outlasted, holds, audit, failur
     ['open holds looked at', `${holds.looked}, overdue ${holds.overdue}, new items ${outlasted.raised}`],
     ['holds without a workflow', `${holds.orphans}, freed ${holds.freed}, unclear ${holds.unclear}`],
     ['accounts audited', `${audit.accounts}, violations ${audit.violations}`],
+    ['quotes forgotten', `${passing.quotes}, kept answers ${passing.answers}`],
   ];
   const table = ['| | |', '|---|---|', ...rows.map(([name, value]) => `| ${name} | ${value} |`)];
   const why = [

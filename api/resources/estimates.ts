@@ -91,6 +91,7 @@ export function estimateRoutes({ db, catalogs }: { db: Database; catalogs: Catal
       scope: 'read',
       account: 'shared',
       idempotency: 'optional',
+      passing: true,
       keptBy: 'api-key',
       errors: ['unknown_catalog', 'unknown_action', 'unknown_model', 'unknown_option'],
       body: request,

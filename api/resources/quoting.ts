@@ -127,6 +127,7 @@ export function quoteRoutes({ quoting }: { quoting: Quoting }): Route[] {
       scope: 'read',
       account: accountFrom.body('account'),
       idempotency: 'optional',
+      passing: true,
       errors: ['unknown_account', 'unknown_action', 'unknown_model', 'unknown_option'],
       body: z.strictObject({
         account: accountId,

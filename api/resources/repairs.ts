@@ -43,6 +43,7 @@ export function repairRoutes(deps: RepairRouteDeps): Route[] {
       description: 'Answers once it has ended. One that has ended already is answered as it is.',
       scope: 'generate',
       idempotency: 'optional',
+      passing: true,
       errors: ['unknown_generation'],
       body: z.strictObject({
         by: z

@@ -90,6 +90,7 @@ export function reportRoutes(deps: ReportRouteDeps): Route[] {
       summary: 'The pipeline is alive: moves progress and deadline',
       scope: 'generate',
       idempotency: 'optional',
+      passing: true,
       errors: ['unknown_generation', 'generation_ended', 'not_external'],
       body: beat,
     }).handle(async ({ params, body }) => {

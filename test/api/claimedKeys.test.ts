@@ -153,15 +153,21 @@ test('while somebody holds the account’s lock one claim waits for it in the da
   const locker = await whole.database.owner.pool.connect();
   await locker.query('BEGIN');
   await locker.query('SELECT FROM ledger.accounts WHERE account_id = $1 FOR UPDATE', [account]);
-  const all = Array.from({ length: 30 }, (_, n) => keys.claim({ account, key: `k${n}`, hash: 'a' }));
+  const all = Array.from({ length: 30 }, (_, n) =>
+    keys.claim({ account, key: `k${n}`, hash: 'a', passing: false }),
+  );
   const settled = Promise.allSettled(all);
   await waiting();
-  expect(await keys.claim({ account: opened, key: 'k', hash: 'a' })).toEqual({ known: 'claimed' });
+  expect(await keys.claim({ account: opened, key: 'k', hash: 'a', passing: false })).toEqual({
+    known: 'claimed',
+  });
   const { rows } = await locker.query(
     "SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%claim_key%' AND wait_event_type = 'Lock'",
   );
   expect(rows).toHaveLength(1);
-  const more = Array.from({ length: 40 }, (_, n) => keys.claim({ account, key: `more${n}`, hash: 'a' }));
+  const more = Array.from({ length: 40 }, (_, n) =>
+    keys.claim({ account, key: `more${n}`, hash: 'a', passing: false }),
+  );
   const rest = Promise.allSettled(more);
   await expect(more.at(-1)).rejects.toThrow('try again later');
   await locker.query('ROLLBACK');
@@ -176,13 +182,15 @@ test('who waited behind a claim that could not get the lock fails with it', asyn
   const locker = await whole.database.owner.pool.connect();
   await locker.query('BEGIN');
   await locker.query('SELECT FROM ledger.accounts WHERE account_id = $1 FOR UPDATE', [account]);
-  const all = Array.from({ length: 10 }, (_, n) => keys.claim({ account, key: `k${n}`, hash: 'a' }));
+  const all = Array.from({ length: 10 }, (_, n) =>
+    keys.claim({ account, key: `k${n}`, hash: 'a', passing: false }),
+  );
   const failed = await Promise.allSettled(all);
   await locker.query('ROLLBACK');
   locker.release();
   expect(
     failed.map((one) => one.status === 'rejected' && String(one.reason).includes('lock timeout')),
   ).toEqual(all.map(() => true));
-  expect(await keys.claim({ account, key: 'k', hash: 'a' })).toEqual({ known: 'claimed' });
+  expect(await keys.claim({ account, key: 'k', hash: 'a', passing: false })).toEqual({ known: 'claimed' });
   await impatient.close();
 });

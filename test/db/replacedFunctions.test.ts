@@ -99,7 +99,7 @@ test('an operation is carried out once, by the new functions', async () => {
 test('a key is claimed, and one whose call is not asked again is told that it may come again', async () => {
   await open('ada');
   const keys = createAccountKeys(database.db.knex);
-  const claim = () => keys.claim({ account: 'ada', key: 'k1', hash: 'x' });
+  const claim = () => keys.claim({ account: 'ada', key: 'k1', hash: 'x', passing: false });
   expect(await overtaken('ada', claim)).toEqual({ known: 'claimed' });
   const bare = () =>
     database.db.knex.raw('SELECT ledger.apply(\'[{"account": "ada", "ops": []}]\')').then(
@@ -120,7 +120,7 @@ test('under load no operation fails, none is lost and none is carried out twice'
       const reply = await charge(account, `k${n}`);
       if (reply?.status === 'applied') done.set(account, (done.get(account) ?? 0) + 1);
       await engine.ledger.balance(account);
-      await keys.claim({ account, key: `c${n}`, hash: 'x' });
+      await keys.claim({ account, key: `c${n}`, hash: 'x', passing: false });
       await keys.free({ account, key: `c${n}` });
     }
   };

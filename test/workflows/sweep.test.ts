@@ -390,3 +390,15 @@ describe('the schedule', () => {
     expect(wakeAt).toBeLessThan(Date.now() + 32 * 24 * HOUR_MS);
   });
 });
+
+test('what moved no credits and is over thirty days old is taken away', async () => {
+  const account = await openAccount();
+  const quote = () => engine.call('POST', '/v1/quotes', { body: { account, action: 'image' } });
+  await quote();
+  await sql("UPDATE holdfast.quotes SET created_at = created_at - interval '31 days' WHERE account_id = ?", [
+    account,
+  ]);
+  await quote();
+  expect((await sweeper.pass()).passing).toEqual({ quotes: 1, answers: 0 });
+  expect((await sql('SELECT FROM holdfast.quotes WHERE account_id = ?', [account])).rows).toHaveLength(1);
+});

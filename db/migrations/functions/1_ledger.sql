@@ -28,7 +28,7 @@ DROP TYPE IF EXISTS ledger.account, ledger.lot, ledger.hold, ledger.entry, ledge
 CREATE TYPE ledger.account AS (
   account_id text, seq bigint, lot_seq int, available bigint, held bigint, debt bigint, open_holds int, journal_at timestamptz,
   lots_due_at timestamptz, leases_due_at timestamptz, next_due_at timestamptz, wake_at timestamptz, rules_version bigint,
-  settle_version bigint, low_below bigint, notice_before interval, told smallint);
+  settle_version bigint, low_below bigint, notice_before interval, told smallint, refused_from timestamptz, refused int);
 CREATE TYPE ledger.lot AS (
   account_id text, lot_no int, bucket text, rank smallint, effective_at timestamptz, expires_at timestamptz, ended_at timestamptz,
   return_grace interval, parent_lot int, source text,
@@ -176,6 +176,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
      WHERE account_id = p_account AND (l.open OR l.held > 0 OR (ended_at IS NULL AND expires_at < 'infinity' AND expires_at > coalesce(a.clock_at, clock_timestamp())))), '[]'))
 $$;
 
+-- Requests of one account that may be refused in a minute and leave a row.
+CREATE FUNCTION ledger.refusals_a_minute() RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT 300 $$;
+
 -- Takes one account's lock: `locked`, or `unknown_account`, or without waiting `busy`, where somebody else has it.
 CREATE FUNCTION ledger.lock_account(p_account text, p_wait boolean) RETURNS text
 LANGUAGE plpgsql SET search_path = ledger, pg_temp AS $$
@@ -195,7 +198,8 @@ END $$;
 -- on the ledger refuses the key to any other request, as it refuses one of op_keys (rule 1). Answers what is known of it:
 -- claimed, answered (with the answer), conflict, unknown_account, or without waiting busy. A claim that nobody came back to for ten minutes is of one
 -- that failed without a word; it counts no more once its own request comes again.
-CREATE FUNCTION ledger.claim_key(p_account text, p_key text, p_hash text, p_wait boolean DEFAULT true, OUT known text, OUT status int, OUT answer bytea)
+--   p_passing  the answer moves no credits, and goes after a while (forget_passing)
+CREATE FUNCTION ledger.claim_key(p_account text, p_key text, p_hash text, p_wait boolean DEFAULT true, p_passing boolean DEFAULT false, OUT known text, OUT status int, OUT answer bytea)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -215,7 +219,7 @@ BEGIN
     answer := kept.answer;
   ELSE
     known := 'claimed';
-    INSERT INTO ledger.kept_answers AS k (account_id, key, request_hash, claims) VALUES (p_account, p_key, p_hash, 1)
+    INSERT INTO ledger.kept_answers AS k (account_id, key, request_hash, claims, passing) VALUES (p_account, p_key, p_hash, 1, p_passing)
       ON CONFLICT (account_id, key) DO UPDATE
          SET claims = CASE WHEN k.claimed_at < clock_timestamp() - interval '10 minutes' THEN 1 ELSE k.claims + 1 END,
              claimed_at = clock_timestamp();
@@ -237,6 +241,27 @@ LANGUAGE sql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
   UPDATE ledger.kept_answers SET claims = greatest(0, claims - 1) WHERE account_id = p_account AND key = p_key;
   DELETE FROM ledger.kept_answers WHERE account_id = p_account AND key = p_key AND claims = 0 AND answer IS NULL;
 $$;
+
+-- Takes away what moved no credits and is thirty days old (rule 38): quotes, and the answers that are passing; of each at most so
+-- many at once. Returns how many went, and whether there may be more. What somebody works on at this moment is left for the next time.
+CREATE FUNCTION ledger.forget_passing(p_most int, OUT quotes int, OUT answers int, OUT more boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+DECLARE
+  before     constant timestamptz := statement_timestamp() - interval '30 days';
+  of_callers int;
+BEGIN
+  DELETE FROM holdfast.quotes WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM holdfast.quotes WHERE created_at < before ORDER BY created_at LIMIT p_most FOR UPDATE SKIP LOCKED));
+  GET DIAGNOSTICS quotes = ROW_COUNT;
+  DELETE FROM ledger.kept_answers WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM ledger.kept_answers WHERE passing AND claimed_at < before ORDER BY claimed_at LIMIT p_most FOR UPDATE SKIP LOCKED));
+  GET DIAGNOSTICS answers = ROW_COUNT;
+  DELETE FROM holdfast.request_keys WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM holdfast.request_keys WHERE passing AND created_at < before ORDER BY created_at LIMIT p_most FOR UPDATE SKIP LOCKED));
+  GET DIAGNOSTICS of_callers = ROW_COUNT;
+  more := greatest(quotes, answers, of_callers) = p_most;
+  answers := answers + of_callers;
+END $$;
 
 -- Everything that changes an account comes through here: calls on several accounts, one transaction, one round trip.
 --   p_calls  [{account, ops, settle}], each account once
@@ -294,7 +319,7 @@ BEGIN
   FOR c IN
     SELECT q.value ->> 'account' AS account_id, q.value -> 'ops' AS ops, q.value -> 'settle' AS settlement, a.clock_at, a.wake_at,
            ROW(a.account_id, a.seq, a.lot_seq, a.available, a.held, a.debt, a.open_holds, a.journal_at, a.lots_due_at, a.leases_due_at,
-               a.next_due_at, a.wake_at, a.rules_version, a.settle_version, a.low_below, a.notice_before, a.told)::ledger.account AS account,
+               a.next_due_at, a.wake_at, a.rules_version, a.settle_version, a.low_below, a.notice_before, a.told, a.refused_from, a.refused)::ledger.account AS account,
            ARRAY(SELECT ROW(o.account_id, o.key, o.request_hash, o.seq, o.answer)::ledger.answer FROM ledger.op_keys o
                   WHERE o.account_id = q.value ->> 'account' AND o.key = ANY (ARRAY(SELECT jsonb_array_elements(q.value -> 'ops') ->> 'key'))) AS answers,
            ARRAY(SELECT ROW(o.account_id, o.key, o.request_hash, 0, '')::ledger.answer FROM ledger.kept_answers o
@@ -952,6 +977,20 @@ BEGIN
         a.open_holds := a.open_holds - 1;
       END IF;
 
+      -- A refusal is a row for ever. Beyond so many in a minute it is none, and uses up no key (rules 2, 38).
+      IF recorded AND status <> 'applied' AND op ->> 'key' LIKE 'req:%' THEN
+        IF clock_timestamp() NOT BETWEEN a.refused_from AND a.refused_from + interval '1 minute' THEN
+          a.refused_from := clock_timestamp();
+          a.refused := 0;
+        END IF;
+        IF a.refused < ledger.refusals_a_minute() THEN
+          a.refused := a.refused + 1;
+        ELSE
+          status := 'overloaded';
+          recorded := false;
+        END IF;
+      END IF;
+
       IF recorded THEN
         -- A hold uncounts what it gives back, in the period it was counted in: credits as they come, a use once, if nothing
         -- was captured (rule 22), or where nothing could be, if nothing was delivered.
@@ -1180,7 +1219,7 @@ BEGIN
          SET seq = a.seq, lot_seq = a.lot_seq, available = a.available, held = a.held, debt = a.debt, open_holds = a.open_holds,
              journal_at = a.journal_at, lots_due_at = a.lots_due_at, leases_due_at = a.leases_due_at, next_due_at = a.next_due_at,
              wake_at = a.wake_at, rules_version = a.rules_version, settle_version = a.settle_version,
-             low_below = a.low_below, notice_before = a.notice_before, told = a.told
+             low_below = a.low_below, notice_before = a.notice_before, told = a.told, refused_from = a.refused_from, refused = a.refused
        WHERE account_id = a.account_id;
     END LOOP;
   ELSIF cardinality(journal) > 0 THEN
@@ -1227,7 +1266,7 @@ BEGIN
        SET seq = v.seq, lot_seq = v.lot_seq, available = v.available, held = v.held, debt = v.debt, open_holds = v.open_holds,
            journal_at = v.journal_at, lots_due_at = v.lots_due_at, leases_due_at = v.leases_due_at, next_due_at = v.next_due_at,
            wake_at = v.wake_at, rules_version = v.rules_version, settle_version = v.settle_version,
-           low_below = v.low_below, notice_before = v.notice_before, told = v.told
+           low_below = v.low_below, notice_before = v.notice_before, told = v.told, refused_from = v.refused_from, refused = v.refused
       FROM unnest(accounts) v WHERE o.account_id = v.account_id;
   END IF;
   RETURN to_jsonb(results);

@@ -5,7 +5,7 @@ REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA ledger FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
   ledger.apply(jsonb, boolean), ledger.open_account(text, jsonb, timestamptz), ledger.move_clock(text, timestamptz), ledger.move_clocks(jsonb, boolean),
   ledger.assert_hold_open(text, text, text, text, boolean), ledger.nothing_held(text, text, timestamptz),
-  ledger.claim_key(text, text, text, boolean), ledger.keep_answer(text, text, text, int, bytea), ledger.free_key(text, text),
+  ledger.claim_key(text, text, text, boolean, boolean), ledger.keep_answer(text, text, text, int, bytea), ledger.free_key(text, text), ledger.forget_passing(int),
   ledger.snapshot(text), ledger.balance(text),
   ledger.ensure_partitions(int), ledger.months_ahead(),
   ledger.due_moves(text), ledger.seq_before(text, timestamptz), ledger.lots_before(text, timestamptz), ledger.totals_before(text, timestamptz),
@@ -23,8 +23,8 @@ GRANT SELECT ON
   holdfast.test_clocks, holdfast.usage_spans, holdfast.usage_sums, holdfast.processes, holdfast.passes,
   holdfast.lost_namespaces
   TO holdfast_read;
-GRANT SELECT (account_id, key, request_hash, claims, claimed_at, status) ON ledger.kept_answers TO holdfast_read;
-GRANT SELECT (api_key, key, request_hash, status, created_at) ON holdfast.request_keys TO holdfast_read;
+GRANT SELECT (account_id, key, request_hash, claims, claimed_at, status, passing) ON ledger.kept_answers TO holdfast_read;
+GRANT SELECT (api_key, key, request_hash, status, created_at, passing) ON holdfast.request_keys TO holdfast_read;
 GRANT SELECT (id, name, scopes, account_id, created_at, created_by, revoked_at) ON holdfast.api_keys TO holdfast_read;
 GRANT EXECUTE ON FUNCTION
   ledger.due_moves(text), ledger.seq_before(text, timestamptz), ledger.lots_before(text, timestamptz), ledger.totals_before(text, timestamptz),
