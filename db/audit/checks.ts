@@ -22,9 +22,9 @@ export const CHECKS: readonly Check[] = [
     id: 'lot-conservation',
     title: 'Every lot: granted = available + held + frozen + spent + expired + revoked, none negative',
     invariant: 1,
-    sql: `SELECT account_id, lot_no, ${PARTS} FROM ledger.lots
+    sql: `SELECT account_id, lot_no, ${PARTS} FROM {lots} l
            WHERE (granted <> available + held + frozen + spent + expired + revoked
-              OR least(available, held, frozen, spent, expired, revoked) < 0) AND {account_id}`,
+              OR least(available, held, frozen, spent, expired, revoked) < 0) AND {l.account_id}`,
   },
   {
     id: 'journal-gapless',
@@ -64,10 +64,11 @@ export const CHECKS: readonly Check[] = [
     id: 'totals-equal-lots',
     title: 'An account’s totals equal the sums of its lots',
     invariant: 3,
-    sql: `SELECT a.account_id, a.available, a.held, coalesce(sum(l.available), 0) AS lots_available, coalesce(sum(l.held), 0) AS lots_held
-            FROM ledger.accounts a LEFT JOIN ledger.lots l USING (account_id) WHERE {a.account_id}
-           GROUP BY a.account_id, a.available, a.held
-          HAVING a.available <> coalesce(sum(l.available), 0) OR a.held <> coalesce(sum(l.held), 0)`,
+    sql: `SELECT a.account_id, a.available, a.held, coalesce(sum(l.available), 0) + coalesce(u.available, 0) AS lots_available,
+                 coalesce(sum(l.held), 0) + coalesce(u.held, 0) AS lots_held
+            FROM ledger.accounts a LEFT JOIN {lots} l USING (account_id) LEFT JOIN {other_lots} u USING (account_id) WHERE {a.account_id}
+           GROUP BY a.account_id, a.available, a.held, u.available, u.held
+          HAVING a.available <> coalesce(sum(l.available), 0) + coalesce(u.available, 0) OR a.held <> coalesce(sum(l.held), 0) + coalesce(u.held, 0)`,
   },
   {
     id: 'totals-equal-holds',
@@ -97,7 +98,7 @@ export const CHECKS: readonly Check[] = [
     sql: `WITH ${MOVES}, ${REBUILT_LOTS}
           SELECT coalesce(l.account_id, r.account_id) AS account_id, coalesce(l.lot_no, r.lot_no) AS lot_no,
                  row(${parts('l')})::text AS stored, row(${parts('r')})::text AS rebuilt
-            FROM (SELECT * FROM ledger.lots WHERE {account_id}) l FULL JOIN rebuilt r USING (account_id, lot_no)
+            FROM (SELECT * FROM {lots} q WHERE {q.account_id}) l FULL JOIN rebuilt r USING (account_id, lot_no)
            WHERE (${parts('l')}) IS DISTINCT FROM (${parts('r')})`,
   },
   {
@@ -114,7 +115,7 @@ export const CHECKS: readonly Check[] = [
             SELECT j.account_id, e.value::int AS lot, j.at, j.detail ? 'forGood' AS for_good FROM {journal} j
              CROSS JOIN LATERAL jsonb_array_elements(j.detail -> 'ended') e WHERE j.detail ? 'ended' AND {j.account_id})
           SELECT coalesce(l.account_id, g.account_id) AS account_id, coalesce(l.lot_no, g.lot) AS lot_no, l.bucket, g.bucket AS granted_as
-            FROM (SELECT * FROM ledger.lots WHERE {account_id}) l FULL JOIN granted g ON g.account_id = l.account_id AND g.lot = l.lot_no
+            FROM (SELECT * FROM {lots} q WHERE {q.account_id}) l FULL JOIN granted g ON g.account_id = l.account_id AND g.lot = l.lot_no
             LEFT JOIN ended e ON e.account_id = l.account_id AND e.lot = l.lot_no
            WHERE l.ended_at IS DISTINCT FROM coalesce(e.at, g.ended)
               OR (l.bucket, l.rank, l.effective_at, l.expires_at, l.return_grace, l.parent_lot, l.source) IS DISTINCT FROM
@@ -228,7 +229,7 @@ export const CHECKS: readonly Check[] = [
             SELECT j.account_id, e.value::int AS lot, j.seq FROM {journal} j
              CROSS JOIN LATERAL jsonb_array_elements(j.detail -> 'ended') e WHERE j.detail ? 'ended' AND {j.account_id})
           SELECT m.account_id, m.seq, m.lot, m.at, l.effective_at, l.expires_at, l.ended_at FROM moves m
-            JOIN ledger.lots l ON l.account_id = m.account_id AND l.lot_no = m.lot
+            JOIN {lots} l ON l.account_id = m.account_id AND l.lot_no = m.lot
             LEFT JOIN ended e ON e.account_id = m.account_id AND e.lot = m.lot
            WHERE m.kind <> 'opening' AND ((m.source = 'available' AND m.target IN ('held', 'spent', 'frozen')
                   AND (m.at >= l.expires_at OR m.seq >= e.seq OR m.at < l.effective_at))
@@ -272,7 +273,7 @@ export const CHECKS: readonly Check[] = [
     sql: `WITH ${MOVES}, taken AS (
             SELECT m.account_id, m.seq, m.lot, l.rank, l.expires_at,
                    lag((l.rank, l.expires_at, l.lot_no)) OVER (PARTITION BY m.account_id, m.seq ORDER BY m.n) > (l.rank, l.expires_at, l.lot_no) AS backwards
-              FROM moves m JOIN ledger.lots l ON l.account_id = m.account_id AND l.lot_no = m.lot
+              FROM moves m JOIN {lots} l ON l.account_id = m.account_id AND l.lot_no = m.lot
              WHERE m.kind IN ('reserve', 'charge')),
           last_taken AS (
             SELECT DISTINCT ON (t.account_id, t.seq) t.account_id, t.seq, t.rank, t.expires_at, t.lot,
@@ -291,7 +292,7 @@ export const CHECKS: readonly Check[] = [
           SELECT account_id, seq, lot, 'out of order' AS what FROM taken WHERE backwards
            UNION ALL
           SELECT r.account_id, r.seq, l.lot_no, 'passed over' FROM last_taken r
-            JOIN ledger.lots l ON l.account_id = r.account_id AND (l.rank, l.expires_at, l.lot_no) < (r.rank, r.expires_at, r.lot)
+            JOIN {lots} l ON l.account_id = r.account_id AND (l.rank, l.expires_at, l.lot_no) < (r.rank, r.expires_at, r.lot)
                               AND NOT r.excluded ? l.bucket
             JOIN spells h ON h.account_id = l.account_id AND h.lot = l.lot_no AND h.available AND h.seq <= r.seq
                          AND coalesce(h.until_seq, r.seq + 1) > r.seq`,
@@ -313,7 +314,7 @@ export const CHECKS: readonly Check[] = [
     sql: `WITH ${MOVES}, issued AS (
             SELECT account_id, sum(milli) AS issued FROM moves WHERE source = 'outside' GROUP BY account_id),
           lots AS (
-            SELECT account_id, sum(available + held + frozen + spent + expired + revoked) AS parts FROM ledger.lots WHERE {account_id} GROUP BY account_id),
+            SELECT account_id, sum(available + held + frozen + spent + expired + revoked) AS parts FROM {lots} q WHERE {q.account_id} GROUP BY account_id),
           sides AS (SELECT account_id, coalesce(issued, 0) AS issued, coalesce(parts, 0) AS parts FROM issued FULL JOIN lots USING (account_id))
           SELECT * FROM sides WHERE issued <> parts
            UNION ALL
@@ -351,7 +352,7 @@ export const CHECKS: readonly Check[] = [
              GROUP BY account_id, counter, period)
           SELECT coalesce(c.account_id, t.account_id) AS account_id, coalesce(c.counter, t.counter) AS counter, coalesce(c.period, t.period) AS period,
                  c.used, t.used AS by_journal
-            FROM (SELECT * FROM ledger.counters WHERE {account_id}) c FULL JOIN told t USING (account_id, counter, period)
+            FROM (SELECT * FROM {counters} q WHERE {q.account_id}) c FULL JOIN told t USING (account_id, counter, period)
            WHERE coalesce(c.used, 0) <> coalesce(t.used, 0)`,
   },
   {
@@ -363,7 +364,7 @@ export const CHECKS: readonly Check[] = [
               FROM ledger.freezes f CROSS JOIN LATERAL unnest(f.lots, f.amounts) u (lot, milli) WHERE f.open AND {f.account_id}
              GROUP BY f.account_id, u.lot)
           SELECT coalesce(l.account_id, c.account_id) AS account_id, coalesce(l.lot_no, c.lot_no) AS lot_no, l.frozen, c.frozen AS by_causes
-            FROM (SELECT * FROM ledger.lots WHERE {account_id}) l FULL JOIN causes c USING (account_id, lot_no)
+            FROM (SELECT * FROM {lots} q WHERE {q.account_id}) l FULL JOIN causes c USING (account_id, lot_no)
            WHERE coalesce(l.frozen, 0) <> coalesce(c.frozen, 0)`,
   },
   {

@@ -103,13 +103,38 @@ async function movedAfter(client: PoolClient, after: string): Promise<Moved[]> {
   return rows;
 }
 
+const CHANGES = [
+  'available',
+  'held',
+  'frozen',
+  'spent',
+  'expired',
+  'revoked',
+  'granted',
+  'ended_at',
+  'return_grace',
+];
+const now = (row: string) => CHANGES.map((column) => `${row}.${column}`).join(', ');
+
+/** Of the lots that were looked at, those that are not what they were. */
+const REMEMBER_LOTS = `
+  INSERT INTO ledger.audit_lots AS m SELECT * FROM pg_temp.audit_lots WHERE account_id = ANY ($1)
+  ON CONFLICT (account_id, lot_no) DO UPDATE SET (${CHANGES.join(', ')}, open) = (${now('excluded')}, excluded.open)
+   WHERE (${now('m')}) IS DISTINCT FROM (${now('excluded')})`;
+
 async function remember(client: PoolClient, accounts: readonly string[]): Promise<void> {
   if (accounts.length === 0) return;
   await client.query(
-    `INSERT INTO ledger.audit_marks SELECT n.* FROM ledger.accounts a CROSS JOIN LATERAL ledger.opening_now(a) n WHERE a.account_id = ANY ($1)
+    `INSERT INTO ledger.audit_marks SELECT n.* FROM ledger.accounts a CROSS JOIN LATERAL ledger.mark_now(a) n WHERE a.account_id = ANY ($1)
      ON CONFLICT (account_id) DO UPDATE SET seq = excluded.seq, at = excluded.at, recorded_at = excluded.recorded_at,
-       available = excluded.available, held = excluded.held, debt = excluded.debt, owed = excluded.owed, repaid = excluded.repaid,
-       lots = excluded.lots, counters = excluded.counters`,
+       available = excluded.available, held = excluded.held, debt = excluded.debt, owed = excluded.owed, repaid = excluded.repaid`,
+    [accounts],
+  );
+  await client.query(REMEMBER_LOTS, [accounts]);
+  await client.query(
+    `INSERT INTO ledger.audit_counters AS m (account_id, counter, period, used)
+     SELECT account_id, counter, period, used FROM pg_temp.audit_counters WHERE account_id = ANY ($1)
+     ON CONFLICT (account_id, counter, period) DO UPDATE SET used = excluded.used WHERE m.used <> excluded.used`,
     [accounts],
   );
 }

@@ -12,6 +12,9 @@ const TABLES = [
   'journal',
   'hold_journal', // every row of the holds that are looked at
   'holds',
+  'lots',
+  'other_lots', // what all lots that are not looked at have, account by account
+  'counters',
   'generations',
   'op_keys',
   'openings',
@@ -23,6 +26,9 @@ const WHOLE_TABLES: Scope['tables'] = {
   journal: 'ledger.journal',
   hold_journal: 'ledger.journal',
   holds: 'ledger.holds',
+  lots: 'ledger.lots',
+  other_lots: '(SELECT NULL::text AS account_id, 0::bigint AS available, 0::bigint AS held WHERE false)',
+  counters: 'ledger.counters',
   generations: 'ledger.generations',
   op_keys: 'ledger.op_keys',
   openings: 'ledger.openings',
@@ -44,16 +50,24 @@ const each = (left: string, right: string, condition: string) =>
 const HOLD_NAMES = 'pg_temp.audit_hold_names';
 const SAME_HOLD = 't.account_id = n.account_id AND t.hold_id = n.hold_id';
 
+const MARKED = 'pg_temp.audit_marked';
+const LOT_NAMES = 'pg_temp.audit_lot_names';
+const SAME_LOT = 't.account_id = n.account_id AND t.lot_no = n.lot_no';
+const COUNTER_NAMES = 'pg_temp.audit_counter_names';
+const SAME_COUNTER = 't.account_id = n.account_id AND t.counter = n.counter AND t.period = n.period';
+const isMarked = (alias: string) =>
+  `EXISTS (SELECT FROM ${MARKED} m WHERE m.account_id = ${alias}.account_id)`;
+
+type Stage = Table | 'hold_names' | 'marked' | 'lot_names' | 'lots_then' | 'counter_names' | 'counters_then';
+
 /** What is copied, in this order; $1: accounts, $2: the numbers of the rows at which each was marked. */
-const STAGES: readonly { name: Table | 'hold_names'; columns: string; rows: string }[] = [
+const STAGES: readonly { name: Stage; columns: string; rows: string }[] = [
   {
-    name: 'openings',
-    columns: 'LIKE ledger.openings',
-    rows: `SELECT * FROM ledger.audit_marks m WHERE account_id = ANY ($1::text[])
-              AND NOT EXISTS (SELECT FROM ledger.openings o WHERE o.account_id = m.account_id AND o.seq > m.seq)
-            UNION ALL
-           SELECT * FROM ledger.openings o WHERE account_id = ANY ($1::text[])
-              AND NOT EXISTS (SELECT FROM ledger.audit_marks m WHERE m.account_id = o.account_id AND m.seq >= o.seq)`,
+    // Those whose history begins with a mark; of all others everything is looked at.
+    name: 'marked',
+    columns: 'account_id text',
+    rows: `SELECT account_id FROM ledger.audit_marks m WHERE account_id = ANY ($1::text[])
+              AND NOT EXISTS (SELECT FROM ledger.openings o WHERE o.account_id = m.account_id AND o.seq > m.seq)`,
   },
   {
     name: 'journal',
@@ -76,6 +90,66 @@ const STAGES: readonly { name: Table | 'hold_names'; columns: string; rows: stri
     rows: each(HOLD_NAMES, 'ledger.journal', SAME_HOLD),
   },
   { name: 'holds', columns: 'LIKE ledger.holds', rows: each(HOLD_NAMES, 'ledger.holds', SAME_HOLD) },
+  {
+    // Lots that something happened to, and lots that something is in, now or when the account was marked.
+    name: 'lot_names',
+    columns: 'account_id text, lot_no int',
+    rows: `SELECT j.account_id, m.lot FROM pg_temp.audit_journal j CROSS JOIN LATERAL unnest(j.moves) m
+            UNION SELECT j.account_id, (n.value ->> 'lot')::int FROM pg_temp.audit_journal j
+             CROSS JOIN LATERAL jsonb_array_elements(j.detail -> 'lots') n WHERE j.detail ? 'lots'
+            UNION SELECT j.account_id, e.value::int FROM pg_temp.audit_journal j
+             CROSS JOIN LATERAL jsonb_array_elements(j.detail -> 'ended') e WHERE j.detail ? 'ended'
+            UNION SELECT h.account_id, u.lot FROM pg_temp.audit_holds h CROSS JOIN LATERAL unnest(h.lots) u (lot) WHERE h.open
+            UNION SELECT f.account_id, u.lot FROM ledger.freezes f CROSS JOIN LATERAL unnest(f.lots) u (lot)
+             WHERE f.open AND f.account_id = ANY ($1::text[])
+            UNION SELECT l.account_id, l.lot_no FROM ledger.lots l WHERE l.open AND l.account_id = ANY ($1::text[])
+            UNION SELECT l.account_id, l.lot_no FROM ledger.audit_lots l
+             WHERE l.available + l.held + l.frozen > 0 AND l.account_id = ANY ($1::text[])
+            UNION SELECT l.account_id, l.lot_no FROM ledger.lots l WHERE l.account_id = ANY ($1::text[]) AND NOT ${isMarked('l')}`,
+  },
+  { name: 'lots', columns: 'LIKE ledger.lots', rows: each(LOT_NAMES, 'ledger.lots', SAME_LOT) },
+  {
+    name: 'lots_then',
+    columns: 'LIKE ledger.audit_lots',
+    rows: `${each(LOT_NAMES, 'ledger.audit_lots', SAME_LOT)} WHERE ${isMarked('n')}`,
+  },
+  {
+    name: 'other_lots',
+    columns: 'account_id text, available bigint, held bigint',
+    rows: `SELECT m.account_id, m.available - coalesce(sum(t.available), 0), m.held - coalesce(sum(t.held), 0)
+             FROM ledger.audit_marks m JOIN ${MARKED} USING (account_id) LEFT JOIN pg_temp.audit_lots_then t USING (account_id)
+            GROUP BY m.account_id, m.available, m.held`,
+  },
+  {
+    name: 'counter_names',
+    columns: 'account_id text, counter text, period text',
+    rows: `SELECT j.account_id, c.counter, c.period FROM pg_temp.audit_journal j
+             CROSS JOIN LATERAL jsonb_to_recordset(j.detail -> 'counts') c (counter text, period text) WHERE j.detail ? 'counts'
+            UNION SELECT c.account_id, c.counter, c.period FROM ledger.counters c WHERE c.account_id = ANY ($1::text[]) AND NOT ${isMarked('c')}`,
+  },
+  {
+    name: 'counters',
+    columns: 'LIKE ledger.counters',
+    rows: each(COUNTER_NAMES, 'ledger.counters', SAME_COUNTER),
+  },
+  {
+    name: 'counters_then',
+    columns: 'LIKE ledger.audit_counters',
+    rows: `${each(COUNTER_NAMES, 'ledger.audit_counters', SAME_COUNTER)} WHERE ${isMarked('n')}`,
+  },
+  {
+    // History begins with the mark, of which only these lots and counters matter, or with what was archived.
+    name: 'openings',
+    columns: 'LIKE ledger.openings',
+    rows: `SELECT m.account_id, m.seq, m.at, m.recorded_at, m.available, m.held, m.debt, m.owed, m.repaid, m.keys, m.keys_digest,
+                  coalesce((SELECT jsonb_agg(ledger.lot_marked(ROW(t.*)::ledger.audit_lots) ORDER BY t.lot_no)
+                              FROM pg_temp.audit_lots_then t WHERE t.account_id = m.account_id), '[]'),
+                  coalesce((SELECT jsonb_agg(jsonb_build_object('counter', t.counter, 'period', t.period, 'used', t.used))
+                              FROM pg_temp.audit_counters_then t WHERE t.account_id = m.account_id), '[]')
+             FROM ledger.audit_marks m JOIN ${MARKED} USING (account_id)
+            UNION ALL
+           SELECT * FROM ledger.openings o WHERE o.account_id = ANY ($1::text[]) AND NOT ${isMarked('o')}`,
+  },
   {
     name: 'opening_holds',
     columns: 'LIKE ledger.opening_holds',
@@ -103,8 +177,8 @@ const STAGES: readonly { name: Table | 'hold_names'; columns: string; rows: stri
 
 /**
  * What came after the rows that were audited before: of each account the journal from there on, with the keys those rows name;
- * and of the holds they name, and of those that are open, everything. History begins with the mark, or with the opening
- * where there is no mark or a month was archived since. It is copied into tables of the session's own, because only
+ * of the holds they name, and of those that are open, everything; and of lots and counters those that they touch, and lots that
+ * something is in. History begins with the mark, or with the opening where there is no mark or a month was archived since. It is copied into tables of the session's own, because only
  * with their statistics does Postgres know how little it is.
  */
 export async function stageSince(

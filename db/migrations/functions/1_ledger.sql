@@ -172,8 +172,11 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
              'expiresAt', expires_at, 'source', source, 'granted', granted, 'available', l.available, 'held', l.held,
              'over', ended_at IS NOT NULL)
              ORDER BY rank, expires_at, lot_no)
-      FROM ledger.lots l JOIN ledger.accounts a USING (account_id)
-     WHERE account_id = p_account AND (l.open OR l.held > 0 OR (ended_at IS NULL AND expires_at < 'infinity' AND expires_at > coalesce(a.clock_at, clock_timestamp())))), '[]'))
+      FROM (SELECT o.lot_no FROM ledger.lots o WHERE o.account_id = p_account AND o.open
+             UNION SELECT u FROM ledger.holds h CROSS JOIN LATERAL unnest(h.lots) u WHERE h.account_id = p_account AND h.open
+             UNION SELECT o.lot_no FROM ledger.lots o WHERE o.account_id = p_account AND o.expires_at < 'infinity' AND o.ended_at IS NULL
+                      AND o.expires_at > (SELECT coalesce(a.clock_at, statement_timestamp()) FROM ledger.accounts a WHERE a.account_id = p_account)) n (lot)
+     CROSS JOIN LATERAL (SELECT * FROM ledger.lots o WHERE o.account_id = p_account AND o.lot_no = n.lot OFFSET 0) l), '[]'))
 $$;
 
 -- Requests of one account that may be refused in a minute and leave a row.

@@ -1,7 +1,7 @@
 -- What lets the journal grow for years: months made ahead, and months archived.
 --
 --   ensure_partitions, months_ahead      the months to come
---   opening_moves, opening_now, openings_after, opening_holds_of    what rows that are archived, or audited, amount to
+--   opening_moves, mark_now, lot_marked, openings_after, opening_holds_of    what rows that are archived, or audited, amount to
 --   archive_month                        takes a month that lies in a file out of the journal
 
 -- Makes the months that are missing, from this month (UTC) on; returns how many were. A month is made beside the journal
@@ -58,18 +58,20 @@ RETURNS TABLE (hold_id text, lot int, source ledger.part, target ledger.part, mi
    WHERE m.milli <> 0
 $$;
 
--- The account as it is now, which is what an audit that found nothing may remember of it. Keys are not remembered.
-CREATE FUNCTION ledger.opening_now(a ledger.accounts) RETURNS ledger.openings LANGUAGE sql STABLE AS $$
+-- The account as it is now, which is what an audit that found nothing may remember of it. Keys are not remembered; lots and counters have
+-- rows of their own, in audit_lots and audit_counters.
+CREATE FUNCTION ledger.mark_now(a ledger.accounts) RETURNS ledger.openings LANGUAGE sql STABLE AS $$
   SELECT ROW(a.account_id, a.seq, a.journal_at, clock_timestamp(), a.available, a.held, a.debt,
     coalesce((SELECT sum(owed) FROM ledger.debts d WHERE d.account_id = a.account_id), 0)::bigint,
     coalesce((SELECT sum(repaid) FROM ledger.debts d WHERE d.account_id = a.account_id), 0)::bigint,
-    0, 0,
-    coalesce((SELECT jsonb_agg(jsonb_build_object('lot', lot_no, 'bucket', bucket, 'rank', rank, 'effectiveAt', effective_at, 'expiresAt', expires_at,
-                'graceSeconds', extract(epoch FROM return_grace), 'parent', parent_lot, 'source', source, 'ended', ended_at, 'granted', granted,
-                'available', l.available, 'held', l.held, 'frozen', frozen, 'spent', spent, 'expired', expired, 'revoked', revoked) ORDER BY lot_no)
-                FROM ledger.lots l WHERE l.account_id = a.account_id), '[]'),
-    coalesce((SELECT jsonb_agg(jsonb_build_object('counter', counter, 'period', period, 'used', used) ORDER BY counter, period)
-                FROM ledger.counters c WHERE c.account_id = a.account_id), '[]'))::ledger.openings
+    0, 0, '[]', '[]')::ledger.openings
+$$;
+
+-- A lot as openings have it: its terms and parts.
+CREATE FUNCTION ledger.lot_marked(l ledger.audit_lots) RETURNS jsonb LANGUAGE sql STABLE AS $$
+  SELECT jsonb_build_object('lot', l.lot_no, 'bucket', l.bucket, 'rank', l.rank, 'effectiveAt', l.effective_at, 'expiresAt', l.expires_at,
+    'graceSeconds', extract(epoch FROM l.return_grace), 'parent', l.parent_lot, 'source', l.source, 'ended', l.ended_at, 'granted', l.granted,
+    'available', l.available, 'held', l.held, 'frozen', l.frozen, 'spent', l.spent, 'expired', l.expired, 'revoked', l.revoked)
 $$;
 
 -- What the accounts amount to at the end of a month of the journal: the opening before it, and the month's own rows.

@@ -10,14 +10,15 @@ GRANT EXECUTE ON FUNCTION
   ledger.ensure_partitions(int), ledger.months_ahead(),
   ledger.due_moves(text), ledger.seq_before(text, timestamptz), ledger.lots_before(text, timestamptz), ledger.totals_before(text, timestamptz),
   ledger.statement(text, timestamptz, timestamptz),
-  ledger.opening_moves(ledger.openings), ledger.opening_now(ledger.accounts), ledger.key_digest(ledger.op_keys)
+  ledger.opening_moves(ledger.openings), ledger.mark_now(ledger.accounts), ledger.lot_marked(ledger.audit_lots), ledger.key_digest(ledger.op_keys)
   TO holdfast_app;
 
 -- Readers see all but secrets: the digests of API keys, and answers that are kept as they were sent. Each table is named, so
 -- that a new one is seen by nobody until somebody has thought about it (test/db/rights.test.ts).
 GRANT SELECT ON
   ledger.accounts, ledger.account_rules, ledger.lots, ledger.holds, ledger.generations, ledger.journal, ledger.op_keys, ledger.debts,
-  ledger.freezes, ledger.members, ledger.counters, ledger.openings, ledger.opening_holds, ledger.audit_marks, ledger.archives,
+  ledger.freezes, ledger.members, ledger.counters, ledger.openings, ledger.opening_holds, ledger.audit_marks, ledger.audit_lots, ledger.audit_counters,
+  ledger.archives,
   ledger.lines, ledger.events,
   holdfast.catalogs, holdfast.quotes, holdfast.inbox, holdfast.provider_jobs, holdfast.reports, holdfast.operations_items,
   holdfast.test_clocks, holdfast.usage_spans, holdfast.usage_sums, holdfast.processes, holdfast.passes,
