@@ -131,6 +131,9 @@ export const ACCOUNT_COUNTER = 'account';
 export const quotaCounter = (quota: string) => `quota:${quota}`;
 export const memberCounter = (member: string) => `member:${member}`;
 
+/** A team has at most so many, also where its plan sets no number of seats: each request of the account reads who they are. */
+export const MAX_MEMBERS = 1_000;
+
 /** Undefined: not in the team, which limits nothing. */
 export function memberOf({ members }: Pick<Snapshot, 'members'>, member: string | null): Member | undefined {
   return member !== null && Object.hasOwn(members, member) ? members[member] : undefined;

@@ -8,7 +8,7 @@ import type { MemberOperation, Reply } from '../../db/operations';
 import { type Snapshot, toMs } from '../../domain/account';
 import { planOf } from '../../domain/catalog';
 import { milli, toCredits } from '../../domain/credits';
-import { memberCounter, memberOf, periodOf } from '../../domain/limits';
+import { MAX_MEMBERS, memberCounter, memberOf, periodOf } from '../../domain/limits';
 import { unknownAccount } from '../commonProblems';
 import { listFields, listOf, page } from '../pagination';
 import { ProblemError } from '../problems';
@@ -97,7 +97,8 @@ export function memberRoutes(deps: MemberRouteDeps): Route[] {
       summary: 'Add a member, or change its role and limit',
       description:
         'Members are known by the product’s own ids. A member that is not listed may spend too and is counted; it is only ' +
-        'not limited. The plan says how many seats there are, and a team keeps at least one owner.',
+        'not limited. The plan says how many seats there are, at most ' +
+        `${MAX_MEMBERS}, and a team keeps at least one owner.`,
       tag: TAG,
       scope: 'billing',
       account: accountFrom.param('id'),
@@ -114,11 +115,11 @@ export function memberRoutes(deps: MemberRouteDeps): Route[] {
         member: params.member,
         role: body.role,
         monthlyLimit: body.monthlyLimit,
-        seats: planOf(catalog, snapshot.rules.plan)?.seats ?? null,
+        seats: Math.min(planOf(catalog, snapshot.rules.plan)?.seats ?? MAX_MEMBERS, MAX_MEMBERS),
       }));
       if (reply.status === 'seat_limit_reached') {
         throw new ProblemError('seat_limit_reached', {
-          detail: 'All seats of the plan are taken; remove a member or take a plan with more.',
+          detail: `All seats of the plan are taken, which are at most ${MAX_MEMBERS}; remove a member or take a plan with more.`,
         });
       }
       if (reply.status === 'last_owner') throw lastOwner();

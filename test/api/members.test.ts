@@ -189,3 +189,15 @@ test('after all of it the audit finds nothing', async () => {
   const report = await runAudit(database.owner.pool);
   expect(report.checks.filter(({ violations }) => violations > 0)).toEqual([]);
 });
+
+test('where a plan sets no number of seats a team is of a thousand at most, since each request reads who they are', async () => {
+  const account = await open('intangible', 'enterprise');
+  await put(account, 'owner', { role: 'owner' });
+  await database.owner.pool.query(
+    `INSERT INTO ledger.members (account_id, member, role, added_at) SELECT $1, 'm' || n, 'member', now() FROM generate_series(1, 998) n`,
+    [account],
+  );
+  expect((await put(account, 'the-thousandth', { role: 'member' })).status).toBe(200);
+  expect((await put(account, 'one-too-many', { role: 'member' })).body['code']).toBe('seat_limit_reached');
+  expect((await put(account, 'm7', { role: 'owner' })).status).toBe(200);
+});
