@@ -23,3 +23,6 @@ UPDATE ledger.audit_marks SET lots = DEFAULT, counters = DEFAULT;
 
 -- What a balance shows beside lots that something is in: what this period granted. The end of a lot changes with nothing.
 CREATE INDEX lots_by_end ON ledger.lots (account_id, expires_at) WHERE expires_at < 'infinity';
+
+-- Nothing deletes these, but what ledger.forget_passing takes away.
+REVOKE DELETE ON holdfast.quotes, holdfast.inbox, holdfast.provider_jobs, holdfast.reports, holdfast.operations_items FROM holdfast_app;
