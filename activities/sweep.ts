@@ -12,6 +12,7 @@ import { raiseOverdueHolds, resolveEndedHolds } from '../db/overdueHolds';
 import { notePass } from '../db/passes';
 import { forgetPassing } from '../db/passing';
 import { overdueAccounts, overLeases, ownedHolds, undrainedAccounts } from '../db/sweep';
+import { advancingClocks } from '../db/testClocks';
 import { raiseUnclear, resolveUnclear } from '../db/unclearHolds';
 import { raiseWaitingPurchases } from '../db/waitingPurchases';
 import { toMs } from '../domain/account';
@@ -29,6 +30,8 @@ export interface SweepDeps {
   client: Client;
   /** Rings an account's doorbell, and waits until it has rung. */
   ringNow: (account: string) => Promise<void>;
+  /** Starts a test clock's workflow, or has the one that runs look again. */
+  ringClockNow: (clock: string) => Promise<void>;
   ages: SweepAges;
 }
 
@@ -65,6 +68,8 @@ const INBOX_WITHIN_MS = 3_000;
 /** Items raised at once, and accounts of a page that are named because they could not be seen to. */
 const WAITING_PAGE = 250;
 const PROBLEMS_NAMED = 3;
+/** Test clocks that are rung in a pass: an advance is a developer's. */
+const CLOCKS = 100;
 /** Quotes, and kept answers, that are taken away at once. */
 const PASSING_PAGE = 5_000;
 /** Of the quick audit's own batches. */
@@ -85,6 +90,7 @@ export function createSweepActivities({
   pool,
   client,
   ringNow,
+  ringClockNow,
   ages,
 }: SweepDeps): SweepActivities {
   const inbox = createInboxWork({ ledger, knex });
@@ -227,6 +233,12 @@ export function createSweepActivities({
       for (const one of unclear)
         if (nowMs - Date.parse(one.since) >= ages.unknownFromMs) await raiseUnclear(knex, one);
       if (all) await resolveUnclear(knex, { except: unclear.map(({ namespaceId }) => namespaceId) });
+    },
+
+    async ringClocks() {
+      const clocks = await advancingClocks(knex, CLOCKS);
+      await fewAtOnce(clocks, ringClockNow);
+      return { rung: clocks.length };
     },
 
     forgetPassing: () => forgetPassing(knex, PASSING_PAGE),

@@ -287,6 +287,8 @@ export interface SweepActivities {
     after: string | null;
   }): Promise<{ accounts: number; violations: number; next: string | null }>;
   /** Notes that a pass of this kind came to its end with nothing left out. */
+  /** Rings test clocks that are to advance, whoever should have done so before. */
+  ringClocks(): Promise<{ rung: number }>;
   /** Takes away what moved no credits and is a month old, so many at once (rule 38). */
   forgetPassing(): Promise<{ quotes: number; answers: number; more: boolean }>;
   notePass(request: { pass: Pass }): Promise<void>;

@@ -15,6 +15,7 @@ import {
   ensureSweep,
   namespaceId,
   ringAccount,
+  ringClock,
   temporalUrlOf,
 } from '../workflows/connect';
 import { accountTaskQueue, providerTaskQueue, SEARCH_ATTRIBUTES } from '../workflows/contract';
@@ -57,7 +58,7 @@ export async function startWorkers({
 }: WorkerOptions): Promise<WorkerProcess> {
   const { temporal } = settings;
   const { namespace, taskQueue } = temporal;
-  await assertCompatible(database);
+  await assertCompatible(database.points);
   await ensurePartitions(database.pool);
 
   const clientConnection = await Connection.connect(connectionOptions(temporal));
@@ -72,6 +73,7 @@ export async function startWorkers({
   });
 
   const ringNow = (account: string) => ringAccount({ client, account, taskQueue });
+  const ringClockNow = (clock: string) => ringClock({ client, clock, taskQueue });
   const ring = (account: string) => {
     // The row is committed: a bell that does not ring delays the work until the next one, and loses nothing.
     ringNow(account).catch((error: unknown) => log.error({ err: error, account }, 'doorbell'));
@@ -92,6 +94,7 @@ export async function startWorkers({
     client,
     namespaceId: ownNamespace,
     ringNow,
+    ringClockNow,
     ages: sweepAges({ jitterMs: settings.timerJitterMs }),
     crash,
     jitterWindowMs: settings.timerJitterMs,
@@ -128,7 +131,7 @@ export async function startWorkers({
     for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
   };
   const fence = startFence({
-    database,
+    points: database.points,
     everySeconds: settings.schemaCheckSeconds,
     onFenced(reason) {
       log.error(
@@ -167,7 +170,7 @@ async function main(): Promise<void> {
     url: settings.databaseUrl,
     max: settings.dbPool,
     applicationName: 'holdfast worker',
-    onError: (error) => log.warn({ err: error }, 'an idle database connection broke'),
+    onError: (error) => log.warn({ err: error }, 'a database connection broke, or could not be had'),
   });
   const crash = () => process.kill(process.pid, 'SIGKILL');
   const worker = await startWorkers({ settings, database, log, crash });

@@ -41,8 +41,11 @@ export interface AppDeps {
 /** Numbers of the database's are asked for so much less often than they are shown. */
 const SAMPLED_EVERY = 15;
 
-/** One key leaves a place to others; what waits is read within the time a client gives it. */
-const REPORT_LIMITS = { atOnce: REPORTS, perHolder: REPORTS - 1, waiting: 64 };
+/** One key leaves places to others; what waits is read within the time a client gives it. */
+const REPORT_LIMITS = {
+  atWork: { inAll: REPORTS, perHolder: REPORTS - 1 },
+  atRest: { inAll: 256, perHolder: 64 },
+};
 
 /** The whole HTTP side, in the order in which a request meets it. */
 export function createApp({
@@ -57,7 +60,7 @@ export function createApp({
   logger,
 }: AppDeps): express.Express {
   const metrics = createMetrics({
-    pool: db.pool,
+    pools: db.uses,
     monthsAhead: () => monthsAhead(db.points),
     overdueHolds: () => countOverdueHolds(db.points),
     refusedCatalogs: () => catalogs.refused(Date.now()),

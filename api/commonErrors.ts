@@ -11,7 +11,7 @@ export function commonErrors(route: Route): ProblemCode[] {
     route.idempotency === 'none' ? [] : ['idempotency_key_invalid', 'idempotency_conflict', 'overloaded'];
   const keyRequired: ProblemCode[] = route.idempotency === 'required' ? ['idempotency_key_required'] : [];
   const namesItsOwn = route.errors.some((code) => problemKind(code).status === 404);
-  const withLoad: ProblemCode[] = route.load === 'report' ? ['overloaded'] : [];
+  const withLoad: ProblemCode[] = route.load !== undefined ? ['overloaded'] : [];
   const withId: ProblemCode[] = route.params === null || namesItsOwn ? [] : ['not_found'];
   return [
     ...withBody,

@@ -2,19 +2,21 @@ import { ProblemError } from './problems';
 
 /**
  * In front of what grows with what there is: so much of it is at work at one time, of one API key less than all, and only so much
- * waits. Whoever comes beyond that is told at once to come later; whoever leaves gives its place up.
+ * waits, of one key less than that. Whoever comes beyond that is told at once to come later; whoever leaves gives its place up.
  */
 
 export interface Gate {
-  /** Throws `overloaded` where too much waits already. */
-  through<T>(who: { holder: string; signal: AbortSignal }, work: () => Promise<T>): Promise<T>;
+  /** Throws `overloaded` where too much waits already; who has `begun`, and comes for more, is never sent away. */
+  through<T>(
+    who: { holder: string; signal: AbortSignal; begun?: boolean },
+    work: () => Promise<T>,
+  ): Promise<T>;
 }
 
-export interface GateLimits {
-  atOnce: number;
+interface Bounds {
+  inAll: number;
   /** Of one holder. */
   perHolder: number;
-  waiting: number;
 }
 
 interface Waiting {
@@ -22,18 +24,28 @@ interface Waiting {
   begin: () => void;
 }
 
-export function createGate({ atOnce, perHolder, waiting: mostWaiting }: GateLimits): Gate {
+export function createGate({ atWork, atRest }: { atWork: Bounds; atRest: Bounds }): Gate {
   const waiting = new Set<Waiting>();
   const working = new Map<string, number>();
   let inAll = 0;
 
+  function isFree(holder: string): boolean {
+    return inAll < atWork.inAll && (working.get(holder) ?? 0) < atWork.perHolder;
+  }
+
+  function isFull(holder: string): boolean {
+    if (waiting.size >= atRest.inAll) return true;
+    let mine = 0;
+    for (const one of waiting) if (one.holder === holder) mine += 1;
+    return mine >= atRest.perHolder;
+  }
+
   function start(): void {
     for (const next of waiting) {
-      if (inAll >= atOnce) return;
-      const mine = working.get(next.holder) ?? 0;
-      if (mine >= perHolder) continue; // those behind it may be somebody else's
+      if (inAll >= atWork.inAll) return;
+      if (!isFree(next.holder)) continue; // those behind it may be somebody else's
       waiting.delete(next);
-      working.set(next.holder, mine + 1);
+      working.set(next.holder, (working.get(next.holder) ?? 0) + 1);
       inAll += 1;
       next.begin();
     }
@@ -48,15 +60,16 @@ export function createGate({ atOnce, perHolder, waiting: mostWaiting }: GateLimi
   }
 
   return {
-    async through({ holder, signal }, work) {
-      if (waiting.size >= mostWaiting)
+    async through({ holder, signal, begun = false }, work) {
+      if (signal.aborted) throw hasLeft();
+      if (!begun && !isFree(holder) && isFull(holder))
         throw new ProblemError('overloaded', {
           detail: 'More lists and reports are asked for than can be read at one time; ask again later.',
         });
       await new Promise<void>((resolve, reject) => {
         const leave = () => {
           waiting.delete(mine);
-          reject(new ProblemError('overloaded', { detail: 'The client left before its turn came.' }));
+          reject(hasLeft());
         };
         const mine = {
           holder,
@@ -76,4 +89,26 @@ export function createGate({ atOnce, perHolder, waiting: mostWaiting }: GateLimi
       }
     },
   };
+}
+
+/** Each part is read through the gate like any other report; the place is somebody else's while the client takes it. */
+export async function* inTurns(
+  more: AsyncIterable<string>,
+  gate: Gate,
+  who: { holder: string; signal: AbortSignal },
+): AsyncGenerator<string, void> {
+  const parts = more[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const part = await gate.through({ ...who, begun: true }, () => parts.next());
+      if (part.done === true) return;
+      yield part.value;
+    }
+  } finally {
+    await parts.return?.();
+  }
+}
+
+function hasLeft(): ProblemError {
+  return new ProblemError('overloaded', { detail: 'The client left before its turn came.' });
 }

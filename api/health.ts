@@ -1,5 +1,7 @@
 import type { Logger } from 'pino';
 import { z } from 'zod';
+import type { Database } from '../db/connection';
+import { assertCompatible } from '../db/schemaVersion';
 import type { Metrics } from './metrics';
 import { ProblemError } from './problems';
 import { shared, within } from './shared';
@@ -13,6 +15,14 @@ export interface ReadinessCheck {
   /** Rejects when the API could not serve requests; or, where it only `degrades`, when somebody should look. */
   check: () => Promise<unknown>;
   degrades?: true;
+}
+
+/** Without its database, or with another release's schema, an API serves nothing. Asked through connections of their own. */
+export function databaseChecks({ points }: Pick<Database, 'points'>): ReadinessCheck[] {
+  return [
+    { name: 'database', check: () => points.query('SELECT 1') },
+    { name: 'schema', check: () => assertCompatible(points) },
+  ];
 }
 
 const CHECK_TIMEOUT_MS = 2000;

@@ -17,6 +17,7 @@ import {
 import { dataConverter } from '../workflows/payloads';
 import { createApp } from './app';
 import { createGenerationStarter } from './generationStarter';
+import { databaseChecks } from './health';
 import { createGenerationWatch } from './generationWatch';
 import { createHoldOwners } from '../workflows/holdOwners';
 import { createHttpServer } from './httpServer';
@@ -45,9 +46,9 @@ async function main(): Promise<void> {
     url: settings.databaseUrl,
     max: settings.dbPool,
     applicationName: 'holdfast api',
-    onError: (error) => logger.warn({ err: error }, 'an idle database connection broke'),
+    onError: (error) => logger.warn({ err: error }, 'a database connection broke, or could not be had'),
   });
-  await assertCompatible(db);
+  await assertCompatible(db.points);
 
   // Connects where it is first needed: charges, leases, balances and reports need no Temporal, nor does the start (rule 36).
   const connection = Connection.lazy(connectionOptions(temporal));
@@ -66,11 +67,13 @@ async function main(): Promise<void> {
     temporalUrl: temporalUrlOf(temporal),
     batching: settings.batching,
   });
-  // The caller's transaction stays open meanwhile, so the client must not retry for as long as it would.
+  // The clock's row says that it is to advance: the sweep rings where this does not come about.
   const startAdvance = (clock: string) =>
-    connection.withDeadline(Date.now() + ADVANCE_WITHIN_MS, () =>
-      ringClock({ client, clock, taskQueue: temporal.taskQueue }),
-    );
+    connection
+      .withDeadline(Date.now() + ADVANCE_WITHIN_MS, () =>
+        ringClock({ client, clock, taskQueue: temporal.taskQueue }),
+      )
+      .catch((error: unknown) => logger.warn({ err: error, clock }, 'the clock could not be rung'));
   const owners = createHoldOwners({
     client,
     namespaceOf: (generation) => namespaceOfHold(db.knex, generation),
@@ -85,7 +88,7 @@ async function main(): Promise<void> {
       logger.warn({ err: error }, 'the generations that are waited for could not be looked at'),
   });
   const fence = startFence({
-    database: db,
+    points: db.points,
     everySeconds: settings.schemaCheckSeconds,
     onFenced: (reason) =>
       logger.error(
@@ -104,8 +107,7 @@ async function main(): Promise<void> {
       ...{ starter, quoting, watch, ring, startAdvance, findNamespace: findNamespaceSoon },
     }),
     readiness: [
-      { name: 'database', check: () => db.points.query('SELECT 1') },
-      { name: 'schema', check: () => assertCompatible(db) },
+      ...databaseChecks(db),
       // Charges, leases, reports, balances and what repairs a broken Temporal need none.
       { name: 'temporal', check: () => client.workflowService.getSystemInfo({}), degrades: true },
       { name: 'skew', check: skew.check, degrades: true },

@@ -1,8 +1,8 @@
-import type { Pool } from 'pg';
 import { collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { ProcessSkew } from '../db/clockSkew';
+import type { PoolUse } from '../db/connection';
 import { type Pass, PASSES } from '../db/passes';
-import { shared, within } from './shared';
+import { createSamples } from './shared';
 
 /** Numbers for Prometheus. A registry per app, so that several apps in one process do not collide. */
 
@@ -18,7 +18,8 @@ const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 const SAMPLE_WITHIN_MS = 2_000;
 
 export interface MetricsDeps {
-  pool: Pick<Pool, 'totalCount' | 'idleCount' | 'waitingCount'>;
+  /** Of each pool, what its connections do. */
+  pools: () => readonly PoolUse[];
   /** How far ahead the journal has partitions (db/partitions.ts). */
   monthsAhead: () => Promise<number>;
   /** Open holds whose work takes longer than it may (db/overdueHolds.ts). */
@@ -34,7 +35,7 @@ export interface MetricsDeps {
 }
 
 export function createMetrics({
-  pool,
+  pools,
   monthsAhead,
   overdueHolds,
   refusedCatalogs,
@@ -42,8 +43,7 @@ export function createMetrics({
   passAges,
   sampleEveryMs,
 }: MetricsDeps): Metrics {
-  // Whoever scrapes, the database is asked for each of these once in a while.
-  const sampled = <T>(ask: () => Promise<T>) => shared(() => within(SAMPLE_WITHIN_MS, ask()), sampleEveryMs);
+  const sampled = createSamples({ everyMs: sampleEveryMs, withinMs: SAMPLE_WITHIN_MS });
   const [askMonths, askOverdue, askCatalogs, askAges] = [
     sampled(monthsAhead),
     sampled(overdueHolds),
@@ -64,13 +64,15 @@ export function createMetrics({
   // Registered by being constructed; read when scraped.
   const connections = new Gauge({
     name: 'holdfast_pg_pool_connections',
-    help: 'Connections of the hot-path pool, by what they do; `waiting` counts callers without one.',
-    labelNames: ['state'],
+    help: 'Connections of each pool, by what they do; `waiting` counts callers without one.',
+    labelNames: ['pool', 'state'],
     registers: [registry],
     collect() {
-      connections.set({ state: 'busy' }, pool.totalCount - pool.idleCount);
-      connections.set({ state: 'idle' }, pool.idleCount);
-      connections.set({ state: 'waiting' }, pool.waitingCount);
+      for (const { pool, busy, idle, waiting } of pools()) {
+        connections.set({ pool, state: 'busy' }, busy);
+        connections.set({ pool, state: 'idle' }, idle);
+        connections.set({ pool, state: 'waiting' }, waiting);
+      }
     },
   });
   const months = new Gauge({

@@ -104,8 +104,8 @@ interface RouteFacts {
   account: AccountOf;
   /** The codes this route can answer beyond those that every route can (see `commonErrors`). */
   errors: readonly ProblemCode[];
-  /** What it reads grows with what there is: it goes through the gate, and reads through `db.reports`. */
-  load?: 'report';
+  /** What it reads grows with what there is, or with what is asked: it goes through the gate, and reads through `db.reports`. */
+  load?: 'report' | ((request: RawRequest) => boolean);
   /** Also answers text/csv, to who asks with Accept or `?format=csv` (see csv.ts). */
   csv?: true;
   /**

@@ -4,7 +4,7 @@ import { requestHash } from '../domain/ids';
 import { ANONYMOUS, type Authenticate, type Authenticated, authorize } from './authenticate';
 import { leavesBodyUnread, readBody, storableBody } from './body';
 import { problemOf } from './failures';
-import type { Gate } from './gate';
+import { type Gate, inTurns } from './gate';
 import type { HoldBack } from './holdBack';
 import { type AccountKeys, createAccountKeys } from '../db/accountKeys';
 import {
@@ -208,7 +208,11 @@ async function perform(accepted: Accepted): Promise<TextAnswer> {
     hash,
     transaction: null,
   };
-  if (route.load === 'report') return reports.through({ holder: caller.keyId, signal }, () => run(context));
+  if (isReport(route, raw)) {
+    const who = { holder: caller.keyId, signal };
+    const answer = await reports.through(who, () => run(context));
+    return answer.more === undefined ? answer : { ...answer, more: inTurns(answer.more, reports, who) };
+  }
   if (route.keptBy === 'account') {
     const account = accountIn(route, raw);
     if (route.keptAs === 'facts' || key === null || account === null) return run(context);
@@ -224,6 +228,10 @@ async function perform(accepted: Accepted): Promise<TextAnswer> {
     : answerOnce({ knex, authenticated, key, hash, passing: route.passing === true }, effect));
   await answer.afterCommit?.();
   return answer;
+}
+
+function isReport({ load }: Route, raw: RawRequest): boolean {
+  return load === 'report' || load?.(raw) === true;
 }
 
 interface Earlier {

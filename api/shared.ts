@@ -32,3 +32,25 @@ export async function within<T>(ms: number, work: Promise<T>): Promise<T> {
     clearTimeout(timer);
   }
 }
+
+/**
+ * Numbers that are asked for once in a while, whoever wants them, and one after the other: together they take one connection, also
+ * where an answer does not come. What failed is not asked for again before its time, and nobody waits longer than `withinMs`.
+ */
+export function createSamples({ everyMs, withinMs }: { everyMs: number; withinMs: number }) {
+  let line: Promise<unknown> = Promise.resolve();
+  return <T>(ask: () => Promise<T>): (() => Promise<T>) => {
+    let last: { answer: Promise<T>; begunMs: number; ended: boolean } | null = null;
+    return () => {
+      if (last === null || (last.ended && performance.now() - last.begunMs >= everyMs)) {
+        const sample = { answer: line.then(ask), begunMs: performance.now(), ended: false };
+        const end = () => {
+          sample.ended = true;
+        };
+        line = sample.answer.then(end, end);
+        last = sample;
+      }
+      return within(Math.max(0, withinMs - (performance.now() - last.begunMs)), last.answer);
+    };
+  };
+}

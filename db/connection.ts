@@ -16,7 +16,17 @@ export interface Database {
   reports: Knex;
   /** One connection, for the one audit that may be at work. */
   audits: Pool;
+  /** What the connections of each pool do at this moment. */
+  uses(): PoolUse[];
   close(): Promise<void>;
+}
+
+export interface PoolUse {
+  pool: 'ledger' | 'points' | 'requests' | 'reports' | 'audits';
+  busy: number;
+  idle: number;
+  /** Callers without one. */
+  waiting: number;
 }
 
 export interface DatabaseOptions {
@@ -26,7 +36,7 @@ export interface DatabaseOptions {
   /** Connections of the ledger, and as many for requests beside it. */
   max?: number;
   applicationName?: string;
-  /** Told of connections that broke while idle; the pool replaces them by itself. */
+  /** Told of connections that broke while idle, which the pool replaces by itself, and of what knex says of its own. */
   onError?: (error: Error) => void;
 }
 
@@ -107,6 +117,13 @@ export function openDatabase(options: DatabaseOptions): Database {
   const [knex, reports] = [knexPool(max), knexPool(Math.min(max, REPORTS))];
   return {
     ...{ pool, points, audits, knex, reports },
+    uses: () => [
+      { pool: 'ledger', ...usesOf(pool) },
+      { pool: 'points', ...usesOf(points) },
+      { pool: 'requests', ...usesOfKnex(knex) },
+      { pool: 'reports', ...usesOfKnex(reports) },
+      { pool: 'audits', ...usesOf(audits) },
+    ],
     async close() {
       await Promise.all([
         ...[pool, points, audits].map((each) => each.end()),
@@ -114,6 +131,16 @@ export function openDatabase(options: DatabaseOptions): Database {
       ]);
     },
   };
+}
+
+function usesOf({ totalCount, idleCount, waitingCount }: Pool) {
+  return { busy: totalCount - idleCount, idle: idleCount, waiting: waitingCount };
+}
+
+function usesOfKnex({ client }: Knex) {
+  // tarn's pool, which knex does not type.
+  const { pool } = client as { pool: Record<'numUsed' | 'numFree' | 'numPendingAcquires', () => number> };
+  return { busy: pool.numUsed(), idle: pool.numFree(), waiting: pool.numPendingAcquires() };
 }
 
 /**
@@ -149,5 +176,5 @@ function knexError(message: unknown): Error {
 }
 
 function reportIdleError(error: Error): void {
-  process.stderr.write(`an idle database connection broke: ${error.message}\n`);
+  process.stderr.write(`a database connection broke, or could not be had: ${error.message}\n`);
 }

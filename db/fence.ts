@@ -1,5 +1,4 @@
-import type { Database } from './connection';
-import { assertNotFenced, IncompatibleSchema } from './schemaVersion';
+import { type Asked, assertNotFenced, IncompatibleSchema } from './schemaVersion';
 
 /**
  * A process that was started before a release looks every so often whether it may still run: once a migration says that an
@@ -12,7 +11,7 @@ export interface Fence {
 }
 
 export interface FenceOptions {
-  database: Pick<Database, 'knex'>;
+  points: Asked;
   everySeconds: number;
   /** Called once. */
   onFenced: (reason: IncompatibleSchema) => void;
@@ -20,11 +19,11 @@ export interface FenceOptions {
   onError: (error: unknown) => void;
 }
 
-export function startFence({ database, everySeconds, onFenced, onError }: FenceOptions): Fence {
+export function startFence({ points, everySeconds, onFenced, onError }: FenceOptions): Fence {
   let found: IncompatibleSchema | null = null;
   const look = async () => {
     try {
-      await assertNotFenced(database);
+      await assertNotFenced(points);
     } catch (error) {
       if (!(error instanceof IncompatibleSchema)) return onError(error);
       if (found !== null) return;

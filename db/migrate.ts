@@ -126,7 +126,7 @@ async function putIn(knex: Knex, options: PutIn): Promise<string[]> {
     const session = await trx.raw<{ rows: { pid: number }[] }>('SELECT pg_backend_pid() AS pid');
     const work = async () => {
       await trx.raw(BOOKS);
-      await refuseNewerSchema(trx, files.length);
+      await refuseNewerSchema({ query: (text) => trx.raw(text) }, files.length);
       const stored = await refuseOthers(trx, files);
       if (stored.length > 0 && stored.length < files.length) await standBefore(trx);
       const [, applied] = (await trx.migrate.latest(knexConfig(files))) as [number, string[]]; // knex types it any

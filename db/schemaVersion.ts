@@ -1,5 +1,3 @@
-import type { Knex } from 'knex';
-import type { Database } from './connection';
 import { type FunctionFiles, migrationsDirectory, readFunctions, readMigrations } from './migrationFiles';
 
 /** Whether the database and this binary fit together: migrations, functions, and which binaries they let run. */
@@ -35,43 +33,52 @@ function known(): Known {
 
 const RUN_SETUP = 'Run `npm run migrate` (node dist/db/setup.js) first.';
 
+/** Whatever can be asked: a pool, or a transaction of knex's. */
+export interface Asked {
+  query<Row extends object>(text: string): Promise<{ rows: Row[] }>;
+}
+
 /** Throws IncompatibleSchema if a binary that knows this many migrations must not run on the database. */
-export async function refuseNewerSchema(knex: Knex, migrations: number): Promise<void> {
-  const newest = await knex('holdfast.schema_compatibility')
-    .max<{ needed: number | null }[]>('min_compatible as needed')
-    .first<{ needed: number | null } | undefined>();
-  if ((newest?.needed ?? 0) > migrations) {
+export async function refuseNewerSchema(asked: Asked, migrations: number): Promise<void> {
+  const { rows } = await asked.query<{ needed: number | null }>(
+    'SELECT max(min_compatible) AS needed FROM holdfast.schema_compatibility',
+  );
+  const needed = rows[0]?.needed ?? 0;
+  if (needed > migrations) {
     throw new IncompatibleSchema(
-      `The database needs a newer Holdfast: one that knows migration ${newest?.needed}; this one knows ${migrations}. Update it.`,
+      `The database needs a newer Holdfast: one that knows migration ${needed}; this one knows ${migrations}. Update it.`,
     );
   }
 }
 
 /** For a process that runs: throws IncompatibleSchema once a newer release has shut this binary out. */
-export function assertNotFenced({ knex }: Pick<Database, 'knex'>): Promise<void> {
-  return refuseNewerSchema(knex, known().migrations);
+export function assertNotFenced(points: Asked): Promise<void> {
+  return refuseNewerSchema(points, known().migrations);
 }
 
 /** For worker and API at their start: the schema is complete for this binary, and not too new for it. */
-export async function assertCompatible({ knex }: Pick<Database, 'knex'>): Promise<void> {
+export async function assertCompatible(points: Asked): Promise<void> {
   const { migrations, functions } = known();
-  const table = await knex.raw<{ rows: { found: string | null }[] }>(
+  const { rows: tables } = await points.query<{ found: string | null }>(
     "SELECT to_regclass('holdfast.schema_compatibility')::text AS found",
   );
-  const applied =
-    table.rows[0]?.found == null
-      ? 0
-      : Number((await knex('holdfast.schema_compatibility').count('* as n').first())?.['n'] ?? 0);
+  const counts =
+    tables[0]?.found == null
+      ? []
+      : (await points.query<{ n: number }>('SELECT count(*)::int AS n FROM holdfast.schema_compatibility'))
+          .rows;
+  const applied = counts[0]?.n ?? 0;
   if (applied < migrations)
     throw new IncompatibleSchema(`The database has ${applied} of ${migrations} migrations. ${RUN_SETUP}`);
-  const stored = await knex('holdfast.schema_functions').first<StoredFunctions | undefined>();
+  const { rows } = await points.query<StoredFunctions>('SELECT * FROM holdfast.schema_functions');
+  const [stored] = rows;
   if (functions !== null && (stored?.number ?? 0) < functions.number)
     throw new IncompatibleSchema(
       `The functions in the database are older than this release's: number ${stored?.number ?? 0} of ${functions.number}. ${RUN_SETUP}`,
     );
   if (functions !== null && stored?.number === functions.number && stored.digest !== functions.digest)
     throw new IncompatibleSchema(otherFunctions(functions.number));
-  await refuseNewerSchema(knex, migrations);
+  await refuseNewerSchema(points, migrations);
 }
 
 export function otherFunctions(number: number): string {

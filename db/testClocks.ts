@@ -71,6 +71,16 @@ export async function setAdvancing(
     .update({ target_at: target, status: 'advancing', progress: JSON.stringify({}) });
 }
 
+/** Clocks that are to move, by id. */
+export async function advancingClocks(knex: Knex, limit: number): Promise<string[]> {
+  const rows: { clock_id: string }[] = await knex('holdfast.test_clocks')
+    .where({ status: 'advancing' })
+    .orderBy('clock_id')
+    .limit(limit)
+    .select('clock_id');
+  return rows.map((row) => row.clock_id);
+}
+
 /** Makes the clock ready if no account on it has a boundary due. False: there is more to do. */
 export async function endAdvance(knex: Knex, id: string): Promise<boolean> {
   return knex.transaction(async (transaction) => {

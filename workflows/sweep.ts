@@ -75,6 +75,7 @@ const PATCHES = {
   passesAreNoted: 'passes-are-noted',
   reportsAreDriven: 'reports-are-driven',
   passingIsForgotten: 'passing-is-forgotten',
+  clocksAreRung: 'clocks-are-rung',
 } as const;
 const AUDIT_EVERY_MS = 15 * 60_000;
 
@@ -169,6 +170,11 @@ export async function sweepWorkflow({ maxOrphans, lostNamespace }: SweepInput): 
     });
     if (notes && audit.next === null) await sweeping.notePass({ pass: 'audit' });
   });
+  if (patched(PATCHES.clocksAreRung)) {
+    await part('test clocks', async () => {
+      await sweeping.ringClocks();
+    });
+  }
   if (patched(PATCHES.passingIsForgotten)) {
     await part('what is passing', async () => {
       await inPages<true>(null, PAGES.passing, async () => {

@@ -170,6 +170,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
     route({
       method: 'GET',
       path: '/v1/accounts/{id}/balance',
+      load: ({ query }) => query['at'] !== undefined,
       summary: 'What the account can spend, bucket by bucket',
       description:
         'With `at`, as it was at that instant, what ended then being over. What is not kept is then empty or null: ' +

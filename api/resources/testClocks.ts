@@ -20,7 +20,7 @@ import { instantIn, instantOut, shown } from '../schemas';
 
 export interface TestClockRouteDeps {
   db: Database;
-  /** Starts the clock's workflow, or has the one that runs look again. */
+  /** Starts the clock's workflow, or has the one that runs look again. It does not fail: the sweep does it too. */
   startAdvance: (clock: string) => Promise<void>;
 }
 
@@ -104,11 +104,12 @@ export function testClockRoutes({ db, startAdvance }: TestClockRouteDeps): Route
       if (clock === null) throw unknownClock(params.id);
       checkTarget(clock, to);
       if (clock.status === 'ready') await setAdvancing(transaction, { id: clock.id, target: to });
-      // Before the commit: were it after, a crash in between would leave a clock that nobody moves. What the workflow
-      // finds before that is a clock that stands, and before it ends it waits for the lock that is held here.
-      await startAdvance(clock.id);
       const advancing: TestClock = { ...clock, target: to, status: 'advancing' };
-      return { status: 202, body: show(advancing, await clockProgress(transaction, advancing)) };
+      return {
+        status: 202,
+        body: show(advancing, await clockProgress(transaction, advancing)),
+        afterCommit: () => startAdvance(clock.id), // no connection, and no lock, waits for Temporal
+      };
     }),
   ];
 }

@@ -30,6 +30,7 @@ beforeEach(async () => {
     knex: database.db.knex,
     pool: database.db.pool,
     client: new Client({ connection }),
+    ringClockNow: () => Promise.resolve(),
     ringNow: (account) => Promise.resolve(rung.push(account)).then(() => undefined),
     ages: { overdueMs: 600_000, undrainedMs: 60_000, unseenMs: 60_000, closedForMs: 0, unknownFromMs: 0 },
   });
@@ -125,6 +126,7 @@ test('a namespace whose holds stay unclear is an item after an hour, brought up 
   const ago = (minutes: number) => new Date(Date.now() - minutes * 60_000).toISOString();
   activities = createSweepActivities({
     ...{ ledger, knex: database.db.knex, pool: database.db.pool, client: new Client({ connection }) },
+    ringClockNow: () => Promise.resolve(),
     ringNow: () => Promise.resolve(),
     ages: sweepAges({ jitterMs: 0 }),
   });

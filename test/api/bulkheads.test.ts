@@ -1,6 +1,10 @@
 import type { PoolClient } from 'pg';
-import { createGate, type Gate } from '../../api/gate';
-import { shared } from '../../api/shared';
+import { createGate, type Gate, inTurns } from '../../api/gate';
+import { databaseChecks } from '../../api/health';
+import { createSamples, shared } from '../../api/shared';
+import { runAudit } from '../../db/audit';
+import { assertNotFenced } from '../../db/schemaVersion';
+import { startApp } from './app';
 import { startWhole, type Whole } from './whole';
 
 /** One slow class of use delays itself: it has connections of its own, and no others (rule 36). */
@@ -79,7 +83,7 @@ test('an audit of another process, which has the lock, refuses this one', async 
 });
 
 describe('the gate', () => {
-  const limits = { atOnce: 2, perHolder: 1, waiting: 2 };
+  const limits = { atWork: { inAll: 2, perHolder: 1 }, atRest: { inAll: 2, perHolder: 2 } };
   /** Work that ends when it is told to. */
   function work(gate: Gate, holder: string, gone = signal) {
     const begun: { end: () => void } = { end: () => undefined };
@@ -127,6 +131,122 @@ describe('the gate', () => {
     late.end();
     await Promise.all([all[3]?.done, late.done]);
   });
+});
+
+describe('the gate, where much waits', () => {
+  const until = () => {
+    let end: () => void = () => undefined;
+    const done = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    return { end, done };
+  };
+  const settle = () => new Promise((resolve) => setImmediate(resolve));
+
+  test('refuses the key that floods it, and not another that can begin at once', async () => {
+    const gate = createGate({ atWork: { inAll: 2, perHolder: 1 }, atRest: { inAll: 8, perHolder: 1 } });
+    const slow = until();
+    const first = gate.through({ holder: 'a', signal }, () => slow.done);
+    const second = gate.through({ holder: 'a', signal }, () => Promise.resolve());
+    await expect(gate.through({ holder: 'a', signal }, () => slow.done)).rejects.toMatchObject({
+      code: 'overloaded',
+    });
+    expect(await gate.through({ holder: 'b', signal }, () => Promise.resolve('b'))).toBe('b');
+    slow.end();
+    await Promise.all([first, second]);
+  });
+
+  test('has no place for a client that left before it came', async () => {
+    const gate = createGate({ atWork: { inAll: 1, perHolder: 1 }, atRest: { inAll: 1, perHolder: 1 } });
+    const gone = AbortSignal.abort();
+    await expect(gate.through({ holder: 'a', signal: gone }, () => Promise.resolve())).rejects.toMatchObject({
+      code: 'overloaded',
+    });
+    expect(await gate.through({ holder: 'a', signal }, () => Promise.resolve(1))).toBe(1);
+  });
+
+  test('a long answer takes its turn for each of its parts, and is not sent away in the middle', async () => {
+    const gate = createGate({ atWork: { inAll: 1, perHolder: 1 }, atRest: { inAll: 0, perHolder: 0 } });
+    const read: number[] = [];
+    async function* pages() {
+      for (let n = 1; n <= 3; n += 1) {
+        await settle();
+        read.push(n);
+        yield String(n);
+      }
+    }
+    const parts = inTurns(pages(), gate, { holder: 'a', signal });
+    expect((await parts.next()).value).toBe('1');
+    const slow = until();
+    const other = gate.through({ holder: 'b', signal }, () => slow.done); // the place is free while the client reads
+    const next = parts.next();
+    await settle();
+    await settle();
+    expect(read).toEqual([1]);
+    slow.end();
+    await other;
+    expect((await next).value).toBe('2');
+    expect([(await parts.next()).value, (await parts.next()).done]).toEqual(['3', true]);
+  });
+});
+
+test('while ledger and requests have no connection left, an API says that it is ready, as it is', async () => {
+  const { db } = whole.database;
+  const app = await startApp({ db, routes: [], readiness: databaseChecks(db) });
+  const giveBack = await takeAll(db.pool);
+  const pool = db.knex.client as {
+    acquireConnection: () => Promise<unknown>;
+    releaseConnection: (c: unknown) => Promise<void>;
+  };
+  const taken = await Promise.all(Array.from({ length: 10 }, () => pool.acquireConnection()));
+  try {
+    const { status, body } = await app.call('GET', '/readyz', { key: null });
+    expect([status, body]).toEqual([200, { status: 'ready', checks: { database: 'ok', schema: 'ok' } }]);
+    const { text } = await app.call('GET', '/metrics', { key: null });
+    expect(text).toContain('holdfast_pg_pool_connections{pool="requests",state="busy"} 10');
+    await assertNotFenced(db.points);
+  } finally {
+    giveBack();
+    await Promise.all(taken.map((connection) => pool.releaseConnection(connection)));
+    await app.close();
+  }
+});
+
+test('numbers that do not come are asked for one after the other, and what failed not before its time', async () => {
+  const sampled = createSamples({ everyMs: 60_000, withinMs: 50 });
+  let [asked, also] = [0, 0];
+  const hangs = sampled(() => {
+    asked += 1;
+    return new Promise<number>(() => {});
+  });
+  const behind = sampled(() => Promise.resolve((also += 1)));
+  for (let n = 0; n < 3; n += 1) await expect(hangs()).rejects.toThrow('no answer');
+  await expect(behind()).rejects.toThrow('no answer');
+  expect([asked, also]).toEqual([1, 0]);
+
+  let failed = 0;
+  const fails = createSamples({ everyMs: 60_000, withinMs: 50 })(() =>
+    Promise.reject(new Error(String((failed += 1)))),
+  );
+  for (let n = 0; n < 3; n += 1) await expect(fails()).rejects.toThrow('1');
+});
+
+test('an audit whose client has left ends in the middle of its check', async () => {
+  const { db, owner } = whole.database;
+  const leaving = new AbortController();
+  const slow = { id: 'slow', title: '', invariant: 0, sql: 'SELECT pg_sleep(60)::text AS account_id' };
+  const audit = runAudit(db.audits, { signal: leaving.signal, checks: [slow] });
+  const atWork = async () =>
+    (
+      await owner.pool.query(
+        "SELECT FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()",
+      )
+    ).rows.length;
+  while ((await atWork()) === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+  leaving.abort();
+  await expect(audit).rejects.toThrow('aborted');
+  while ((await atWork()) > 0) await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(await runAudit(db.audits)).toMatchObject({ ok: true });
 });
 
 test('what is shared is made once for all who ask while it is fresh, and a failure is made anew', async () => {

@@ -79,7 +79,7 @@ test('metrics count requests by route, not by path, and show the pool', async ()
   expect(reply.text).toMatch(
     /holdfast_http_request_duration_seconds_count\{method="GET",route="\/healthz",status="200"\} [1-9]/,
   );
-  expect(reply.text).toMatch(/holdfast_pg_pool_connections\{state="idle"\} \d/);
+  expect(reply.text).toMatch(/holdfast_pg_pool_connections\{pool="points",state="idle"\} \d/);
 });
 
 test('metrics have the skew of every process’ clock', async () => {

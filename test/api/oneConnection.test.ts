@@ -8,8 +8,9 @@ import { startWhole, type Whole } from './whole';
  */
 
 let whole: Whole;
+let startAdvance: (clock: string) => Promise<void> = () => Promise.resolve();
 beforeAll(async () => {
-  whole = await startWhole({ connections: 1 });
+  whole = await startWhole({ connections: 1, startAdvance: (clock) => startAdvance(clock) });
 });
 afterAll(() => whole.close());
 
@@ -83,4 +84,21 @@ test('a dry run of a catalog needs one connection, too', async () => {
     body: { ...workingDay, label: 'Other', dryRun: true },
   });
   expect(reply.body).toMatchObject({ dryRun: true, changed: true });
+});
+
+test('while Temporal is told that a clock advances, no connection waits for it, and the clock is not locked', async () => {
+  const id = String(await clock());
+  const seen: unknown[] = [];
+  startAdvance = async () => {
+    const { rows } = await whole.database.owner.pool.query<{ status: string }>(
+      'SELECT status FROM holdfast.test_clocks WHERE clock_id = $1 FOR UPDATE NOWAIT',
+      [id],
+    );
+    const read = await whole.app.call('GET', `/v1/test-clocks/${id}`);
+    seen.push(rows[0]?.status, read.body['status']);
+  };
+  const told = await whole.app.call('POST', `/v1/test-clocks/${id}/advance`, {
+    body: { to: '2027-01-02T00:00:00Z' },
+  });
+  expect([told.status, seen]).toEqual([202, ['advancing', 'advancing']]);
 });

@@ -77,7 +77,8 @@ function sweep(rung: string[] = []) {
   const ringNow = (id: string) => Promise.resolve(rung.push(id)).then(() => undefined);
   // Of Temporal it needs none: the part that is called here asks the database only.
   const client = undefined as never;
-  return createSweepActivities({ ledger, knex, pool, client, ringNow, ages });
+  const ringClockNow = () => Promise.resolve();
+  return createSweepActivities({ ledger, knex, pool, client, ringNow, ringClockNow, ages });
 }
 
 test('a purchase is granted when it is answered, though nobody hears the bell', async () => {
@@ -205,7 +206,16 @@ test('an account whose doorbell cannot be rung holds up no other in a sweep', as
   const ringNow = (id: string) =>
     id === first ? Promise.reject(new Error('the bell is broken')) : Promise.resolve();
   const client = undefined as never;
-  const done = await createSweepActivities({ ledger, knex, pool, client, ringNow, ages }).drainInboxes({
+  const ringClockNow = () => Promise.resolve();
+  const done = await createSweepActivities({
+    ledger,
+    knex,
+    pool,
+    client,
+    ringNow,
+    ringClockNow,
+    ages,
+  }).drainInboxes({
     after: null,
   });
   expect(done).toEqual({

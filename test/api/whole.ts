@@ -38,13 +38,18 @@ export interface Whole {
  * `via`: by what way the app reaches its database, where it is not the straight one. `connections`: of each pool.
  */
 export async function startWhole(
-  options: { patient?: boolean; via?: (url: string) => Promise<string>; connections?: number } = {},
+  options: {
+    patient?: boolean;
+    via?: (url: string) => Promise<string>;
+    connections?: number;
+    startAdvance?: (clock: string) => Promise<void>;
+  } = {},
 ): Promise<Whole> {
-  const { via, connections, ...patience } = options;
+  const { via, connections, startAdvance, ...patience } = options;
   const database = await testDatabase(patience);
   const file = path.join(__dirname, '..', 'support', 'catalogs', 'working-day.json');
   await publishCatalog(database.db.knex, { catalog: readCatalog(file) });
-  return startWholeOn(database, via, connections);
+  return startWholeOn(database, via, connections, startAdvance);
 }
 
 /** The same on a database that has its catalogs already. */
@@ -52,6 +57,7 @@ export async function startWholeOn(
   database: TestDatabase,
   via?: (url: string) => Promise<string>,
   connections?: number,
+  startAdvance: (clock: string) => Promise<void> = () => Promise.resolve(),
 ): Promise<Whole> {
   const cancelled: string[] = [];
   const started: GenerationInput[] = [];
@@ -73,7 +79,6 @@ export async function startWholeOn(
   const mailbox = createAccountActivities({ ledger, knex: db.knex, jitterWindowMs: 0, quietMs: 0 });
   const quoting = createQuoting({ db, ledger, catalogs });
   const watch = createGenerationWatch({ pool: db.points, onError: () => undefined });
-  const startAdvance = () => Promise.resolve();
   const findNamespace = () => Promise.resolve({ kind: 'unclear' } as const);
   const routes = createRoutes({
     ...engine,

@@ -250,7 +250,7 @@ test('an older binary refuses a schema that needs a newer one, and accepts one t
 test('worker and API refuse a database that is not set up, and say what to run', async () => {
   const database = openDatabase({ url, role: null });
   try {
-    await expect(assertCompatible(database)).rejects.toThrow(/npm run migrate/);
+    await expect(assertCompatible(database.points)).rejects.toThrow(/npm run migrate/);
   } finally {
     await database.close();
   }
@@ -260,11 +260,11 @@ test('worker and API accept the schema of their own migrations, and refuse one t
   const database = await testDatabase();
   const { db, owner } = database;
   try {
-    await assertCompatible(db);
+    await assertCompatible(db.points);
     await owner
       .knex('holdfast.schema_compatibility')
       .insert({ number: 9999, name: 'x', min_compatible: 9999 });
-    await expect(assertCompatible(db)).rejects.toThrow(/newer Holdfast/);
+    await expect(assertCompatible(db.points)).rejects.toThrow(/newer Holdfast/);
   } finally {
     await database.close();
   }
@@ -275,13 +275,13 @@ test('worker and API refuse functions older than their own, and others under the
   const { db, owner } = database;
   try {
     await owner.knex('holdfast.schema_functions').update({ digest: 'another' });
-    await expect(assertCompatible(db)).rejects.toThrow(/not this build's, though both have number/);
+    await expect(assertCompatible(db.points)).rejects.toThrow(/not this build's, though both have number/);
     await owner.knex('holdfast.schema_functions').update({ number: 1 });
-    await expect(assertCompatible(db)).rejects.toThrow(
+    await expect(assertCompatible(db.points)).rejects.toThrow(
       /older than this release's: number 1 of \d+\. Run `npm run migrate`/,
     );
     await owner.knex('holdfast.schema_functions').update({ number: 9999 });
-    await assertCompatible(db);
+    await assertCompatible(db.points);
   } finally {
     await database.close();
   }

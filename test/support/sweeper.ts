@@ -4,7 +4,7 @@ import { NativeConnection, Worker } from '@temporalio/worker';
 import { createSweepActivities, type SweepAges } from '../../activities/sweep';
 import { createEngine } from '../../db/engine';
 import type { Ledger } from '../../db/ledger';
-import { namespaceId, ringAccount } from '../../workflows/connect';
+import { namespaceId, ringAccount, ringClock } from '../../workflows/connect';
 import { type SweepInput, WORKFLOWS } from '../../workflows/contract';
 import { dataConverter } from '../../workflows/payloads';
 import type { SweepReport } from '../../workflows/sweep';
@@ -48,6 +48,7 @@ export async function startSweeper(engine: Engine): Promise<Sweeper> {
         pool: database.db.pool,
         client,
         ringNow: (account) => ringAccount({ client, account, taskQueue: engine.taskQueue }),
+        ringClockNow: (clock) => ringClock({ client, clock, taskQueue: engine.taskQueue }),
         ages,
       }),
     },
