@@ -60,7 +60,7 @@ export function createApp({
   logger,
 }: AppDeps): express.Express {
   const metrics = createMetrics({
-    pools: db.uses,
+    pools: () => db.uses(),
     monthsAhead: () => monthsAhead(db.points),
     overdueHolds: () => countOverdueHolds(db.points),
     refusedCatalogs: () => catalogs.refused(Date.now()),

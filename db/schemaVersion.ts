@@ -35,15 +35,15 @@ const RUN_SETUP = 'Run `npm run migrate` (node dist/db/setup.js) first.';
 
 /** Whatever can be asked: a pool, or a transaction of knex's. */
 export interface Asked {
-  query<Row extends object>(text: string): Promise<{ rows: Row[] }>;
+  query(text: string): Promise<{ rows: unknown[] }>;
 }
 
 /** Throws IncompatibleSchema if a binary that knows this many migrations must not run on the database. */
 export async function refuseNewerSchema(asked: Asked, migrations: number): Promise<void> {
-  const { rows } = await asked.query<{ needed: number | null }>(
+  const { rows } = await asked.query(
     'SELECT max(min_compatible) AS needed FROM holdfast.schema_compatibility',
   );
-  const needed = rows[0]?.needed ?? 0;
+  const needed = (rows as { needed: number | null }[])[0]?.needed ?? 0;
   if (needed > migrations) {
     throw new IncompatibleSchema(
       `The database needs a newer Holdfast: one that knows migration ${needed}; this one knows ${migrations}. Update it.`,
@@ -59,19 +59,16 @@ export function assertNotFenced(points: Asked): Promise<void> {
 /** For worker and API at their start: the schema is complete for this binary, and not too new for it. */
 export async function assertCompatible(points: Asked): Promise<void> {
   const { migrations, functions } = known();
-  const { rows: tables } = await points.query<{ found: string | null }>(
-    "SELECT to_regclass('holdfast.schema_compatibility')::text AS found",
-  );
-  const counts =
-    tables[0]?.found == null
-      ? []
-      : (await points.query<{ n: number }>('SELECT count(*)::int AS n FROM holdfast.schema_compatibility'))
-          .rows;
-  const applied = counts[0]?.n ?? 0;
+  const tables = await points.query("SELECT to_regclass('holdfast.schema_compatibility')::text AS found");
+  const isThere = (tables.rows as { found: string | null }[])[0]?.found != null;
+  const counted = isThere
+    ? await points.query('SELECT count(*)::int AS n FROM holdfast.schema_compatibility')
+    : { rows: [] };
+  const applied = (counted.rows as { n: number }[])[0]?.n ?? 0;
   if (applied < migrations)
     throw new IncompatibleSchema(`The database has ${applied} of ${migrations} migrations. ${RUN_SETUP}`);
-  const { rows } = await points.query<StoredFunctions>('SELECT * FROM holdfast.schema_functions');
-  const [stored] = rows;
+  const { rows } = await points.query('SELECT * FROM holdfast.schema_functions');
+  const [stored] = rows as StoredFunctions[];
   if (functions !== null && (stored?.number ?? 0) < functions.number)
     throw new IncompatibleSchema(
       `The functions in the database are older than this release's: number ${stored?.number ?? 0} of ${functions.number}. ${RUN_SETUP}`,
