@@ -25,8 +25,41 @@ const parse: RequestHandler = express.json({
     if (encoding !== 'utf-8')
       throw new ProblemError('unsupported_media_type', { detail: 'Send the body in UTF-8.' });
     if (!isUtf8(bytes)) throw new ProblemError('invalid_json', { detail: 'The body is not valid UTF-8.' });
+    const twice = nameSaidTwice(bytes.toString('utf8'));
+    if (twice !== null)
+      throw new ProblemError('invalid_json', {
+        detail: `An object of the body has ${twice} twice: say each field once.`,
+      });
   },
 });
+
+const TOKEN = /"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?|[{}[\]]/gs;
+
+/** The first name, as it is written, that an object has twice: of two amounts nobody knows which was meant. Of what is no JSON, anything. */
+function nameSaidTwice(text: string): string | null {
+  const around: Set<unknown>[] = [];
+  for (const [token, isName] of text.matchAll(TOKEN)) {
+    if (token === '{' || token === '[') around.push(new Set());
+    else if (token === '}' || token === ']') around.pop();
+    else if (isName !== undefined) {
+      const written = token.slice(0, token.lastIndexOf('"') + 1);
+      const names = around.at(-1);
+      const name = unescaped(written);
+      if (names?.has(name) === true) return written;
+      names?.add(name);
+    }
+  }
+  return null;
+}
+
+function unescaped(written: string): unknown {
+  if (!written.includes('\\')) return written.slice(1, -1);
+  try {
+    return JSON.parse(written);
+  } catch {
+    return written; // an escape that JSON does not have, which the parser will say
+  }
+}
 
 /**
  * Reads the body; only for a caller who may send one. Throws `unsupported_media_type` for one that is not declared to be JSON,

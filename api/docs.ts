@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path';
 import express from 'express';
 import { problemTable, type Table } from './reference';
+import { methodNotAllowed } from './router';
 
 /** `/docs`: Swagger UI over /openapi.json, from files of our own, so that it works without the internet. */
 
@@ -61,6 +62,10 @@ export function docsPages(): express.Router {
       });
     });
   }
+  router.all(
+    ['/docs', '/docs/problems', '/docs/initializer.js', ...ASSETS.map((name) => `/docs/${name}`)],
+    methodNotAllowed(['GET']),
+  );
   return router;
 }
 

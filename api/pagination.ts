@@ -12,7 +12,7 @@ export const DEFAULT_PAGE = 20;
  */
 export function listFields<P extends z.ZodType>(place: P) {
   return {
-    limit: z.coerce.number().int().min(1).max(MAX_PAGE).default(DEFAULT_PAGE),
+    limit: z.number().int().min(1).max(MAX_PAGE).default(DEFAULT_PAGE),
     cursor: z
       .string()
       .max(1024)

@@ -313,11 +313,16 @@ function methodsByPath(routes: readonly Route[]): Map<string, Method[]> {
   return found;
 }
 
-function methodNotAllowed(methods: readonly Method[]): RequestHandler {
+/** HEAD is answered wherever GET is. */
+function allowed(methods: readonly string[]): string {
+  return methods.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])).join(', ');
+}
+
+export function methodNotAllowed(methods: readonly Method[]): RequestHandler {
   return (request) => {
     throw new ProblemError('method_not_allowed', {
       detail: `${request.path} does not take ${request.method}.`,
-      headers: { Allow: methods.join(', ') },
+      headers: { Allow: allowed(methods) },
     });
   };
 }

@@ -38,7 +38,7 @@ function completionProblem(report: Record<string, unknown>): string | null {
   if (!Array.isArray(outputs) || outputs.length > REPORT_LIMITS.outputs)
     return `outputs is a list of at most ${REPORT_LIMITS.outputs}.`;
   if (!outputs.every(isOutput))
-    return `An output is an object, its url text of at most ${REPORT_LIMITS.urlLength} characters without NUL.`;
+    return `An output is an object, its url text of at most ${REPORT_LIMITS.urlLength} characters without NUL, and no script.`;
   if (creditsMilli !== undefined && !isAmount(creditsMilli))
     return `creditsMilli is a whole number of millicredits from 0 to ${MAX_OPERATION_MILLI}.`;
   if (!final && (phase === undefined || creditsMilli === undefined))
@@ -80,10 +80,16 @@ function textProblem(name: string, text: unknown, { min, max }: { min: number; m
 
 function isOutput(output: unknown): boolean {
   if (!isRecord(output)) return false;
+  const { url } = output;
+  if (url === undefined) return true;
   return (
-    output['url'] === undefined ||
-    textProblem('url', output['url'], { min: 0, max: REPORT_LIMITS.urlLength }) === null
+    textProblem('url', url, { min: 0, max: REPORT_LIMITS.urlLength }) === null && !runsAsScript(String(url))
   );
+}
+
+/** Whether a browser that follows it runs it, or shows what it says itself. Browsers pass over what stands before and between the letters. */
+export function runsAsScript(url: string): boolean {
+  return /^(javascript|vbscript|data):/i.test(url.replaceAll(/[\u0000-\u0020]/g, ''));
 }
 
 function isAmount(amount: unknown): amount is number {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { REPORT_LIMITS } from '../../domain/reports';
+import { REPORT_LIMITS, runsAsScript } from '../../domain/reports';
 import {
   accountId,
   boundedJson,
@@ -131,11 +131,19 @@ export const generation = z
   })
   .meta({ id: 'Generation' });
 
+const outputUrl = z
+  .string()
+  .min(1)
+  .max(REPORT_LIMITS.urlLength)
+  .refine(
+    (url) => !runsAsScript(url),
+    'A URL names where the output lies, and is not itself a script or document.',
+  )
+  .describe('Where the output lies; kept as it is. `javascript:`, `vbscript:` and `data:` are refused');
+
 export const completion = z
   .strictObject({
-    outputs: z
-      .array(z.strictObject({ url: z.string().max(REPORT_LIMITS.urlLength).optional() }))
-      .max(REPORT_LIMITS.outputs),
+    outputs: z.array(z.strictObject({ url: outputUrl.optional() })).max(REPORT_LIMITS.outputs),
     credits: creditsFromZero
       .optional()
       .describe('What to capture, also nothing; without it the delivered share of the price'),

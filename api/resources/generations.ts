@@ -151,7 +151,7 @@ export function generationRoutes(deps: GenerationRouteDeps): Route[] {
       account: accountFrom.idParam('id'),
       errors: ['unknown_generation'],
       params: z.strictObject({ id: carriedId }),
-      query: z.strictObject({ wait: z.coerce.number().min(0).max(30).default(0) }),
+      query: z.strictObject({ wait: z.number().min(0).max(30).default(0) }),
       responses: { 200: generation },
     }).handle(async ({ params, query, caller, signal }) => {
       const patience = { withinMs: query.wait * 1000, holder: caller.keyId, signal };

@@ -19,7 +19,7 @@ export const journalQuery = z.strictObject({
   cursor,
   kind: z.enum(JOURNAL_KINDS).optional(),
   generation: z.string().max(128).optional(),
-  lot: z.coerce.number().int().positive().max(MAX_LOT).optional(),
+  lot: z.number().int().positive().max(MAX_LOT).optional(),
   key: z.string().max(MAX_SHOWN_KEY).optional().describe('As it is shown'),
   ...rangeFields,
   ...csvFields,

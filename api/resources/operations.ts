@@ -125,7 +125,7 @@ export function operationRoutes({ db, starter, watch }: OperationRouteDeps): Rou
       errors: [],
       query: z.strictObject({
         ...listFields(z.object({ openedAt: instantOut, id: z.string() })),
-        olderThan: z.coerce
+        olderThan: z
           .number()
           .int()
           .min(0)

@@ -153,7 +153,7 @@ const WRONG: [string, Record<string, unknown>, string, string, string][] = [
     'action',
     'There is no action "song"; use image, image-edit, upscale, background-removal, video,',
   ],
-  ['no name of an action', { action: '' }, 'invalid_request', 'action', '>=1 characters'],
+  ['no name of an action', { action: '' }, 'invalid_request', 'action', 'not be empty'],
   ['params that are a list', image(['1K']), 'invalid_request', 'params', 'must be an object'],
   ['params that are null', image(null), 'invalid_request', 'params', 'must be an object'],
 ];

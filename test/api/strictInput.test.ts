@@ -1,0 +1,111 @@
+import { startWhole, type Whole } from './whole';
+
+/** What other people's tools sent and was taken though it cannot have been meant (116,000 requests of six fuzzers). */
+
+let whole: Whole;
+beforeAll(async () => {
+  whole = await startWhole();
+  await whole.app.call('POST', '/v1/accounts', {
+    body: { id: 'ada', catalog: 'working-day', plan: 'standard' },
+  });
+});
+afterAll(() => whole.close());
+
+const told = ({ status, body }: { status: number; body: Record<string, unknown> }) => [status, body['code']];
+const errors = (body: Record<string, unknown>) => body['errors'] as { path: string; message: string }[];
+let keys = 0;
+const send = (path: string, rawBody: string) =>
+  whole.app.call('POST', path, { rawBody, idempotencyKey: `k${(keys += 1)}` });
+const get = (path: string) => whole.app.call('GET', path);
+
+test.each([
+  ['two amounts', '{"account":"ada","credits":0.001,"credits":0.002}', '"credits"'],
+  ['deep inside', '{"account":"ada","credits":1,"params":{"a":[{"x":1,"y":{},"x":2}]}}', '"x"'],
+  ['written with an escape', '{"account":"ada","cr\\u0065dits":1,"credits":2}', '"credits"'],
+])('a name that an object has twice is 400, and nothing is charged: %s', async (_what, body, name) => {
+  const reply = await send('/v1/charges', body);
+  expect(told(reply)).toEqual([400, 'invalid_json']);
+  expect(reply.body['detail']).toContain(`${name} twice`);
+});
+
+test('the same name in two objects, and in text, is no name said twice', async () => {
+  const body =
+    '{"account":"ada","credits":1,"description":"{\\"credits\\":1,\\"credits\\":2}","metadata":{"a":{"credits":1},"b":[{"credits":1},{"credits":2}]}}';
+  const reply = await send('/v1/charges', body);
+  expect([reply.status, errors(reply.body)?.map(({ path }) => path)]).toEqual([422, ['description']]); // which it has not; but it was read
+});
+
+test('a body that is null is no body without fields', async () => {
+  const { id } = await whole.running('ada', 1);
+  expect(told(await send(`/v1/generations/${id}/cancel`, 'null'))).toEqual([422, 'invalid_request']);
+  expect((await get(`/v1/generations/${id}`)).body['status']).toBe('running');
+});
+
+test.each(['0x10', '0b11', '1e2', '%205', '%2B5', '', '1_0', '٣'])(
+  'a number in a query is in plain decimal digits: %s',
+  async (text) => {
+    expect(told(await get(`/v1/generations?limit=${text}`))).toEqual([422, 'invalid_request']);
+    const { id } = await whole.running('ada', 1);
+    expect(told(await get(`/v1/generations/${id}?wait=${text}`))).toEqual([422, 'invalid_request']);
+  },
+);
+
+test('and is taken where it is', async () => {
+  expect((await get('/v1/generations?limit=10')).status).toBe(200);
+  const { id } = await whole.running('ada', 1);
+  expect((await get(`/v1/generations/${id}?wait=0.05`)).status).toBe(200);
+});
+
+test.each([
+  'javascript:alert(1)',
+  ' JavaScript:alert(1)',
+  'java\tscript:alert(1)',
+  'data:text/html,x',
+  'vbscript:x',
+  '',
+])('an output is not a script: %j', async (url) => {
+  const { id } = await whole.running('ada', 1);
+  const reply = await send(`/v1/generations/${id}/complete`, JSON.stringify({ outputs: [{ url }] }));
+  expect([...told(reply), errors(reply.body)[0]?.path]).toEqual([422, 'invalid_request', 'outputs.0.url']);
+});
+
+test('a 422 says what to send, in words of the interface', async () => {
+  const many = Array.from({ length: 101 }, () => ({ action: 'image', perMonth: 1 }));
+  const replies = await Promise.all([
+    get('/v1/generations?limit=0'),
+    get('/v1/generations?limit=101'),
+    get('/v1/accounts?q='),
+    get('/v1/operations/items?open=perhaps'),
+    send('/v1/estimates', JSON.stringify({ catalog: 'working-day', items: many })),
+    send('/v1/accounts', JSON.stringify({ id: 'not an id', catalog: 'working-day' })),
+    send('/v1/api-keys', JSON.stringify({ name: 'k', scopes: ['read', 'everything'] })),
+    send('/v1/charges', JSON.stringify({ account: 'ada', credits: '5' })),
+  ]);
+  expect(replies.map(({ status }) => status)).toEqual(replies.map(() => 422));
+  const messages = replies.flatMap(({ body }) => errors(body).map(({ message }) => message));
+  expect(messages.filter((message) => /expected|received|Too small|Too big|Invalid/.test(message))).toEqual(
+    [],
+  );
+  expect(messages).toEqual(
+    expect.arrayContaining([
+      'This must be at least 1.',
+      'This must be at most 100.',
+      'This must not be empty.',
+    ]),
+  );
+});
+
+test('Allow names HEAD wherever GET is taken, on the pages too', async () => {
+  const replies = await Promise.all([
+    whole.app.call('DELETE', '/v1/generations'),
+    whole.app.call('POST', '/docs'),
+    whole.app.call('POST', '/docs/swagger-ui.css'),
+    whole.app.call('PUT', '/v1/charges'),
+  ]);
+  expect(replies.map(({ status, headers }) => [status, headers.get('allow')])).toEqual([
+    [405, 'POST, GET, HEAD'],
+    [405, 'GET, HEAD'],
+    [405, 'GET, HEAD'],
+    [405, 'POST'],
+  ]);
+});
