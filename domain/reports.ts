@@ -82,14 +82,14 @@ function isOutput(output: unknown): boolean {
   if (!isRecord(output)) return false;
   const { url } = output;
   if (url === undefined) return true;
-  return (
-    textProblem('url', url, { min: 0, max: REPORT_LIMITS.urlLength }) === null && !runsAsScript(String(url))
-  );
+  const isText = textProblem('url', url, { min: 0, max: REPORT_LIMITS.urlLength }) === null;
+  return isText && typeof url === 'string' && !runsAsScript(url);
 }
 
 /** Whether a browser that follows it runs it, or shows what it says itself. Browsers pass over what stands before and between the letters. */
 export function runsAsScript(url: string): boolean {
-  return /^(javascript|vbscript|data):/i.test(url.replaceAll(/[\u0000-\u0020]/g, ''));
+  const letters = Array.from(url).filter((letter) => letter > ' ').join('');
+  return /^(javascript|vbscript|data):/i.test(letters);
 }
 
 function isAmount(amount: unknown): amount is number {
