@@ -170,7 +170,7 @@ async function main(): Promise<void> {
     url: settings.databaseUrl,
     max: settings.dbPool,
     applicationName: 'holdfast worker',
-    onError: (error) => log.warn({ err: error }, 'a database connection broke, or could not be had'),
+    onError: (error, what) => log.warn({ err: error }, what),
   });
   const crash = () => process.kill(process.pid, 'SIGKILL');
   const worker = await startWorkers({ settings, database, log, crash });

@@ -46,7 +46,7 @@ async function main(): Promise<void> {
     url: settings.databaseUrl,
     max: settings.dbPool,
     applicationName: 'holdfast api',
-    onError: (error) => logger.warn({ err: error }, 'a database connection broke, or could not be had'),
+    onError: (error, what) => logger.warn({ err: error }, what),
   });
   await assertCompatible(db.points);
 

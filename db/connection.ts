@@ -36,13 +36,24 @@ export interface DatabaseOptions {
   /** Connections of the ledger, and as many for requests beside it. */
   max?: number;
   applicationName?: string;
-  /** Told of connections that broke while idle, which the pool replaces by itself, and of what knex says of its own. */
-  onError?: (error: Error) => void;
+  /** Told of connections that broke while idle, which the pool replaces by itself, and of callers that got none in time. */
+  onError?: (error: Error, what: string) => void;
 }
 
 /** Connections for points: each is busy for a moment. And for reports: more would only slow each other down. */
 const POINTS = 4;
 export const REPORTS = 4;
+
+/**
+ * How long one statement of a report may take. Longer than others: it locks nothing, and nothing but reports waits behind it; what
+ * an account of many years has may take as long to read. No longer: it keeps one of the few places.
+ */
+const REPORT_MS = 30_000;
+
+/** All that a process may have open. */
+export function connectionsOf(max: number): number {
+  return 2 * max + Math.min(max, POINTS) + Math.min(max, REPORTS) + 1;
+}
 
 /** A connection that was made costs a login, and the ledger's functions are compiled in it: it may rest for a while. */
 const IDLE_MS = 5 * 60_000;
@@ -72,7 +83,7 @@ export function openDatabase(options: DatabaseOptions): Database {
     role = 'holdfast_app',
     max = 10,
     applicationName = 'holdfast',
-    onError = reportIdleError,
+    onError = reportTrouble,
   } = options;
   const connection = {
     connectionString: url,
@@ -92,29 +103,29 @@ export function openDatabase(options: DatabaseOptions): Database {
   };
   const rawPool = (size: number) => {
     const pool = new Pool({ ...connection, max: size, idleTimeoutMillis: IDLE_MS, verify });
-    pool.on('error', onError);
+    pool.on('error', (error) => onError(error, BROKE));
     // A connection that somebody has taken out of the pool is not the pool's to listen to. When it breaks, the statement under
     // way fails, and whoever took it hears of that; without a listener the process would end.
     pool.on('connect', (client) => client.on('error', () => undefined));
     return pool;
   };
-  const knexPool = (size: number) => {
+  const knexPool = (size: number, more: { statement_timeout?: number } = {}) => {
     const knex = createKnex({
       client: 'pg',
-      connection,
+      connection: { ...connection, ...more },
       pool: { min: 0, max: size, idleTimeoutMillis: IDLE_MS, afterCreate: verify },
       acquireConnectionTimeout: 5_000,
       compileSqlOnError: false,
       log: {
-        warn: (message) => onError(knexError(message)),
-        error: (message) => onError(knexError(message)),
+        warn: (message) => onError(knexError(message), knexTrouble(message)),
+        error: (message) => onError(knexError(message), knexTrouble(message)),
       },
     });
     knex.on('query-error', withoutStatement);
     return knex;
   };
   const [pool, points, audits] = [rawPool(max), rawPool(Math.min(max, POINTS)), rawPool(1)];
-  const [knex, reports] = [knexPool(max), knexPool(Math.min(max, REPORTS))];
+  const [knex, reports] = [knexPool(max), knexPool(Math.min(max, REPORTS), { statement_timeout: REPORT_MS })];
   return {
     ...{ pool, points, audits, knex, reports },
     uses: () => [
@@ -175,6 +186,17 @@ function knexError(message: unknown): Error {
   return message instanceof Error ? message : new Error(String(message));
 }
 
-function reportIdleError(error: Error): void {
-  process.stderr.write(`a database connection broke, or could not be had: ${error.message}\n`);
+const BROKE = 'an idle database connection broke';
+
+/** All that knex has of it is text: of its own, and of its pool's, whose time-outs have no other mark. */
+function knexTrouble(message: unknown): string {
+  const text = message instanceof Error ? message.message : String(message);
+  if (!text.startsWith('Acquire connection error')) return BROKE;
+  return text.includes('operation timed out')
+    ? 'no database connection came free in time: all of the pool are at work'
+    : 'no database connection could be made';
+}
+
+function reportTrouble(error: Error, what: string): void {
+  process.stderr.write(`${what}: ${error.message}\n`);
 }

@@ -1,8 +1,10 @@
+import type { Knex } from 'knex';
 import type { PoolClient } from 'pg';
 import { createGate, type Gate, inTurns } from '../../api/gate';
 import { databaseChecks } from '../../api/health';
 import { createSamples, shared } from '../../api/shared';
 import { runAudit } from '../../db/audit';
+import { openDatabase } from '../../db/connection';
 import { assertNotFenced } from '../../db/schemaVersion';
 import { startApp } from './app';
 import { startWhole, type Whole } from './whole';
@@ -31,6 +33,19 @@ async function takeAll(pool: { connect: () => Promise<PoolClient>; options: { ma
   };
 }
 
+/** The same of knex's, which does not type its pool. */
+async function takeAllOf(knex: Knex) {
+  const client = knex.client as {
+    pool: { max: number };
+    acquireConnection: () => Promise<unknown>;
+    releaseConnection: (c: unknown) => Promise<void>;
+  };
+  const taken = await Promise.all(Array.from({ length: client.pool.max }, () => client.acquireConnection()));
+  return async () => {
+    await Promise.all(taken.map((connection) => client.releaseConnection(connection)));
+  };
+}
+
 test('while the ledger has no connection left, keys are known, points are read, and health and numbers are told', async () => {
   const { id } = await whole.running('ada', 1);
   const giveBack = await takeAll(whole.database.db.pool);
@@ -47,12 +62,7 @@ test('while the ledger has no connection left, keys are known, points are read, 
 });
 
 test('while reports have no connection left, credits are reserved and captured', async () => {
-  const { reports } = whole.database.db;
-  const pool = reports.client as {
-    acquireConnection: () => Promise<unknown>;
-    releaseConnection: (c: unknown) => Promise<void>;
-  };
-  const taken = await Promise.all(Array.from({ length: 4 }, () => pool.acquireConnection()));
+  const giveBack = await takeAllOf(whole.database.db.reports);
   try {
     const reply = await whole.app.call('POST', '/v1/charges', {
       idempotencyKey: 'beside reports',
@@ -60,7 +70,21 @@ test('while reports have no connection left, credits are reserved and captured',
     });
     expect(reply.status).toBe(201);
   } finally {
-    await Promise.all(taken.map((connection) => pool.releaseConnection(connection)));
+    await giveBack();
+  }
+});
+
+test('whoever gets no connection in time is told of as that, and not as a connection that broke', async () => {
+  const told: string[] = [];
+  const db = openDatabase({ url: whole.database.url, max: 1, onError: (_error, what) => told.push(what) });
+  const giveBack = await takeAllOf(db.knex);
+  try {
+    Object.assign((db.knex.client as { pool: object }).pool, { acquireTimeoutMillis: 50 });
+    await expect(db.knex.raw('SELECT 1')).rejects.toThrow(/Timeout acquiring/);
+    expect(told).toEqual(['no database connection came free in time: all of the pool are at work']);
+  } finally {
+    await giveBack();
+    await db.close();
   }
 });
 
@@ -194,11 +218,7 @@ test('while ledger and requests have no connection left, an API says that it is 
   const { db } = whole.database;
   const app = await startApp({ db, routes: [], readiness: databaseChecks(db) });
   const giveBack = await takeAll(db.pool);
-  const pool = db.knex.client as {
-    acquireConnection: () => Promise<unknown>;
-    releaseConnection: (c: unknown) => Promise<void>;
-  };
-  const taken = await Promise.all(Array.from({ length: 10 }, () => pool.acquireConnection()));
+  const giveBackToo = await takeAllOf(db.knex);
   try {
     const { status, body } = await app.call('GET', '/readyz', { key: null });
     expect([status, body]).toEqual([200, { status: 'ready', checks: { database: 'ok', schema: 'ok' } }]);
@@ -207,7 +227,7 @@ test('while ledger and requests have no connection left, an API says that it is 
     await assertNotFenced(db.points);
   } finally {
     giveBack();
-    await Promise.all(taken.map((connection) => pool.releaseConnection(connection)));
+    await giveBackToo();
     await app.close();
   }
 });
