@@ -88,7 +88,9 @@ function isOutput(output: unknown): boolean {
 
 /** Whether a browser that follows it runs it, or shows what it says itself. Browsers pass over what stands before and between the letters. */
 export function runsAsScript(url: string): boolean {
-  const letters = Array.from(url).filter((letter) => letter > ' ').join('');
+  const letters = Array.from(url)
+    .filter((letter) => letter > ' ')
+    .join('');
   return /^(javascript|vbscript|data):/i.test(letters);
 }
 

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
+import { connectionsOf } from '../db/connection';
 import { parseSettings, SETTING_NAMES } from '../domain/settings';
 import { SEARCH_ATTRIBUTES } from '../workflows/contract';
 import {
@@ -54,6 +55,18 @@ describe('docker-compose.yml', () => {
       const values = Object.entries(environment).map(([name, value]) => [name, interpolate(value)]);
       expect(() => parseSettings(Object.fromEntries(values))).not.toThrow();
     }
+  });
+
+  it('lets Postgres take every connection that Temporal, two APIs and three workers may open', () => {
+    const { environment = {} } = compose.services['temporal'] ?? {};
+    const perService = Number(environment['SQL_MAX_CONNS']) + Number(environment['SQL_VIS_MAX_CONNS']);
+    const { dbPool } = parseSettings({ DATABASE_URL: 'postgres://nobody@nowhere/none' });
+    const reserved = 10; // for superusers, migrations and audits by hand
+    const wanted = 4 * perService + (2 + 3) * connectionsOf(dbPool) + reserved;
+    const { command } = compose.services['postgres'] ?? {};
+    const most = Number(/max_connections=(\d+)/.exec(String(command))?.[1]);
+    expect(wanted).toBeGreaterThan(0);
+    expect(wanted).toBeLessThanOrEqual(most);
   });
 
   it('registers exactly the search attributes that the workflows set', () => {

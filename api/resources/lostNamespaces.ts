@@ -81,11 +81,12 @@ export function lostNamespaceRoutes({ db, ledger, findNamespace }: LostNamespace
       ...common,
       method: 'GET',
       path: '/v1/operations/lost-namespaces',
+      load: 'report',
       summary: 'Namespaces that are declared lost, newest first, and how many open holds each has',
       errors: [],
       responses: { 200: z.object({ data: z.array(lostNamespace), nextCursor: z.null() }) },
     }).handle(async () => {
-      const lost = await listLost(db.knex);
+      const lost = await listLost(db.reports);
       return { status: 200, body: { data: lost.map(show), nextCursor: null } };
     }),
     route({

@@ -1,3 +1,4 @@
+import type { Knex } from 'knex';
 import { z } from 'zod';
 import { randomBytes } from 'node:crypto';
 import type { CatalogStore, CatalogVersion } from '../../db/catalogs';
@@ -62,6 +63,7 @@ export function memberRoutes(deps: MemberRouteDeps): Route[] {
     route({
       method: 'GET',
       path: '/v1/accounts/{id}/members',
+      load: 'report',
       summary: 'The members of a team, with what they have used this month',
       tag: TAG,
       scope: 'read',
@@ -74,7 +76,7 @@ export function memberRoutes(deps: MemberRouteDeps): Route[] {
       const snapshot = await mustRead(ledger, params.id);
       const names = Object.keys(snapshot.members).toSorted();
       const rows = names.filter((name) => cursor === undefined || name > cursor.name);
-      const shown = await show(deps, snapshot, rows.slice(0, limit + 1));
+      const shown = await show(deps, { snapshot, names: rows.slice(0, limit + 1), knex: deps.db.reports });
       return {
         status: 200,
         body: page({ rows: shown, limit, place: ({ member: name }) => ({ name }), show: (row) => row }),
@@ -159,20 +161,21 @@ async function mustRead(ledger: Ledger, id: string): Promise<Snapshot> {
 async function showOne(deps: MemberRouteDeps, params: { id: string; member: string }) {
   const snapshot = await mustRead(deps.ledger, params.id);
   const [found] =
-    memberOf(snapshot, params.member) === undefined ? [] : await show(deps, snapshot, [params.member]);
+    memberOf(snapshot, params.member) === undefined
+      ? []
+      : await show(deps, { snapshot, names: [params.member], knex: deps.db.knex });
   if (found === undefined) throw unknownMember(params.member);
   return found;
 }
 
 async function show(
-  { db, catalogs }: MemberRouteDeps,
-  snapshot: Snapshot,
-  names: string[],
+  { catalogs }: MemberRouteDeps,
+  { snapshot, names, knex }: { snapshot: Snapshot; names: string[]; knex: Knex },
 ): Promise<z.output<typeof member>[]> {
   const { catalog } = await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now));
   const { period, resetsAt } = periodOf(catalog.rules.memberLimits, snapshot);
   const asked = names.map((name) => ({ counter: memberCounter(name), period }));
-  const used = await readCounters(db.knex, snapshot.account, asked);
+  const used = await readCounters(knex, snapshot.account, asked);
   return names.flatMap((name) => {
     const found = memberOf(snapshot, name);
     if (found === undefined) return [];

@@ -1,10 +1,11 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Knex } from 'knex';
 import type { PoolClient } from 'pg';
 import { createGate, type Gate, inTurns } from '../../api/gate';
 import { databaseChecks } from '../../api/health';
 import { createSamples, shared } from '../../api/shared';
 import { runAudit } from '../../db/audit';
-import { openDatabase } from '../../db/connection';
+import { openDatabase, REPORTS } from '../../db/connection';
 import { assertNotFenced } from '../../db/schemaVersion';
 import { startApp } from './app';
 import { startWhole, type Whole } from './whole';
@@ -72,6 +73,39 @@ test('while reports have no connection left, credits are reserved and captured',
   } finally {
     await giveBack();
   }
+});
+
+test.each(['/v1/accounts/ada/members', '/v1/operations/lost-namespaces', '/v1/accounts/ada/balance?at='])(
+  '%s waits for a place among the reports, and the balance of now does not',
+  async (path) => {
+    const asked = path.endsWith('at=') ? path + new Date().toISOString() : path;
+    const giveBack = await takeAllOf(whole.database.db.reports);
+    const get = (at: string) => whole.app.call('GET', at);
+    const lists = Array.from({ length: REPORTS - 1 }, () => get('/v1/generations?limit=1'));
+    await sleep(200); // they are at work: the places of the key are taken
+    let answered = false;
+    const waiting = get(asked).finally(() => {
+      answered = true;
+    });
+    expect((await get('/v1/accounts/ada/balance')).status).toBe(200);
+    await sleep(200);
+    expect([answered, whole.database.db.uses().find(({ pool }) => pool === 'reports')?.waiting]).toEqual([
+      false,
+      REPORTS - 1,
+    ]);
+    await giveBack();
+    const replies = await Promise.all([...lists, waiting]);
+    expect(replies.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+  },
+);
+
+test('a statement of a report may take longer than others', async () => {
+  const { knex, reports } = whole.database.db;
+  const timeOuts = [knex, reports].map((each) => each.raw<{ rows: object[] }>('SHOW statement_timeout'));
+  expect((await Promise.all(timeOuts)).map(({ rows }) => rows[0])).toEqual([
+    { statement_timeout: '15s' },
+    { statement_timeout: '30s' },
+  ]);
 });
 
 test('whoever gets no connection in time is told of as that, and not as a connection that broke', async () => {

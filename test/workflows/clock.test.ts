@@ -5,6 +5,7 @@ import { createLedger, type Ledger } from '../../db/ledger';
 import { cycleStart } from '../../domain/calendar';
 import { clockWorkflowId } from '../../domain/ids';
 import { type Engine, eventually, type Problem, type Reply, startEngine } from '../support/engine';
+import { startSweeper } from '../support/sweeper';
 
 /** Test clocks as their users have them: over HTTP, through the real workflows and the real Temporal server. */
 
@@ -347,4 +348,22 @@ test('an advance whose worker is killed on the way goes on from where every acco
     () => engine.temporal.workflow.getHandle(clockWorkflowId(clock)).describe(),
     ({ status }) => status.name === 'COMPLETED',
   );
+});
+
+test('a clock that is to move and has no workflow is moved by the sweep', async () => {
+  const sweeper = await startSweeper(engine);
+  try {
+    const clock = await newClock();
+    const account = await open(clock, { catalog: 'imagineart', plan: 'standard' });
+    // As if the process that took the request had died before it rang.
+    await engine.database.owner
+      .knex('holdfast.test_clocks')
+      .where({ clock_id: clock })
+      .update({ status: 'advancing', target_at: startOf(1) });
+    expect((await sweeper.pass()).failures).toEqual([]);
+    expect(await ready(clock)).toMatchObject({ now: startOf(1) });
+    expect(await engine.balance(account)).toMatchObject({ asOf: startOf(1), available: 8_000 });
+  } finally {
+    await sweeper.stop();
+  }
 });
