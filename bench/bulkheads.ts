@@ -1,5 +1,6 @@
 import { request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Client } from 'pg';
 import type { AtEnd } from './bare';
 import { type Engine, startEngine } from './engine';
 import { openAccounts } from './generations';
@@ -8,13 +9,18 @@ import { columns, machine } from './report';
 
 /**
  * `npm run bench:bulkheads`: what one slow class of use does to the others (rule 36). A probe asks for `/healthz`, for an account
- * with a stored key, and for a charge, ten times a second each, alone and beside each kind of load.
+ * with a stored key, and for a charge, ten times a second each, alone and beside each kind of load. Then what `/metrics`
+ * and `/readyz` cost with no hold open, and with very many.
  */
 
 const SECONDS = 8;
 const PROBE_EVERY_MS = 100;
 const PROBE_WITHIN_MS = 15_000;
 const STRANGERS = 100;
+const OPEN_HOLDS = 100_000;
+/** An answer of an open route serves all who ask for a second; enough of them that the database's numbers are asked for, too. */
+const REMADE_AFTER_MS = 1_100;
+const OPEN_ROUTE_ASKS = 20;
 
 /** A kind of load: `clients` of them, each asking again as soon as it is answered. */
 interface Load {
@@ -60,9 +66,45 @@ async function main(): Promise<void> {
       }
     }
     console.log(columns(rows));
+    console.log(columns(await besideOpenHolds(engine, account)));
   } finally {
     for (const stop of stops.toReversed()) await stop();
   }
+}
+
+/** What the open routes cost with nothing held, and with so many open holds that nobody sees to. */
+async function besideOpenHolds(engine: Engine, account: string): Promise<string[][]> {
+  const rows = [['open holds', 'route', 'p50 ms', 'worst ms']];
+  const measure = async (holds: number) => {
+    for (const path of ['/metrics', '/readyz']) {
+      const times: number[] = [];
+      for (let n = 0; n < OPEN_ROUTE_ASKS; n += 1) {
+        await sleep(REMADE_AFTER_MS);
+        const startedMs = performance.now();
+        const { status } = await ask(engine, { path });
+        if (status !== 200) throw new Error(`${path} answered ${status}`);
+        times.push(performance.now() - startedMs);
+      }
+      const told = [50, 100].map((percent) => percentile(times, percent).toFixed(1));
+      rows.push([String(holds), path, ...told]);
+    }
+  };
+  await measure(0);
+  const client = new Client({ connectionString: engine.databaseUrl });
+  await client.connect();
+  try {
+    await client.query(
+      `INSERT INTO ledger.holds (account_id, hold_id, amount, held, lots, lots_held, lots_captured, opened_at, overdue_at)
+       SELECT $1, 'bench-' || n, 1, 1, '{1}', '{1}', '{0}', now() - interval '2 days', now() - interval '1 day'
+         FROM generate_series(1, $2::int) n`,
+      [account, OPEN_HOLDS],
+    );
+    await client.query('ANALYZE ledger.holds');
+  } finally {
+    await client.end();
+  }
+  await measure(OPEN_HOLDS);
+  return rows;
 }
 
 function loads(engine: Engine, account: string): Load[] {
