@@ -175,23 +175,18 @@ function fields(schema: z.ZodType | null, components: Components): Json[] {
 }
 
 function answers(each: Route, components: Components): Record<string, Json> {
-  const replayed =
-    each.idempotency === 'none'
+  const headers = {
+    ...REQUEST_ID,
+    ...(each.idempotency === 'none'
       ? {}
-      : {
-          headers: {
-            'Idempotent-Replayed': {
-              description: '`true` for an answer given before',
-              schema: { type: 'string' },
-            },
-          },
-        };
+      : { 'Idempotent-Replayed': header('`true` for an answer given before', { type: 'string' }) }),
+  };
   return Object.fromEntries(
     Object.entries(each.responses).map(([status, schema]) => {
       const type = schema instanceof z.ZodString ? 'text/plain' : 'application/json';
       const csv = each.csv === true ? { 'text/csv': { schema: { type: 'string' } } } : {};
       const content = { [type]: { schema: components.schemaOf(schema) }, ...csv };
-      return [status, { description: each.summary, ...replayed, content }];
+      return [status, { description: each.summary, headers, content }];
     }),
   );
 }
@@ -207,9 +202,28 @@ function problems(each: Route): Record<string, Json> {
   return Object.fromEntries(
     [...byStatus].map(([status, codes]) => {
       const description = codes.map((code) => `\`${code}\`: ${problemKind(code).title}`).join('\n\n');
-      return [String(status), { description, content }];
+      return [String(status), { description, headers: problemHeaders(status, codes), content }];
     }),
   );
+}
+
+function header(description: string, schema: Json): Json {
+  return { description, schema };
+}
+
+const REQUEST_ID = {
+  'X-Request-Id': header('The id the client sent, or one that was made: the log has it', { type: 'string' }),
+};
+
+function problemHeaders(status: number, codes: readonly ProblemCode[]): Json {
+  const waits = codes.some((code) => problemKind(code).retryAfterSeconds !== undefined);
+  return {
+    ...REQUEST_ID,
+    ...(waits ? { 'Retry-After': header('Seconds', { type: 'integer', minimum: 0 }) } : {}),
+    ...(status === 401
+      ? { 'WWW-Authenticate': header('Which kind of key is wanted', { type: 'string' }) }
+      : {}),
+  };
 }
 
 /** Schemas with an id (`.meta({ id })`) are written once, under components; everything else stays in place. */

@@ -109,3 +109,29 @@ test('Allow names HEAD wherever GET is taken, on the pages too', async () => {
     [405, 'POST'],
   ]);
 });
+
+test('headers that a client may need are described where they are sent', async () => {
+  const document = (await get('/openapi.json')).body as {
+    paths: Record<string, Record<string, { responses: Record<string, { headers?: object }> }>>;
+  };
+  const described = (path: string, method: string, status: number) =>
+    Object.keys(document.paths[path]?.[method]?.responses[status]?.headers ?? {}).map((name) =>
+      name.toLowerCase(),
+    );
+  await whole.database.owner.pool.query(
+    "UPDATE ledger.accounts SET refused_from = clock_timestamp(), refused = ledger.refusals_a_minute() WHERE account_id = 'ada'",
+  );
+  const charge = (credits: number, key: string) =>
+    whole.app.call('POST', '/v1/charges', { body: { account: 'ada', credits }, idempotencyKey: key });
+  await charge(1, 'headers');
+  const replies: [Awaited<ReturnType<typeof charge>>, string][] = [
+    [await whole.app.call('POST', '/v1/charges', { body: {}, key: null }), 'www-authenticate'],
+    [await charge(900_000, 'too much'), 'retry-after'],
+    [await charge(1, 'headers'), 'idempotent-replayed'],
+  ];
+  expect(replies.map(([{ status }]) => status)).toEqual([401, 429, 201]);
+  for (const [{ status, headers }, name] of replies) {
+    expect([...headers.keys()]).toEqual(expect.arrayContaining([name, 'x-request-id']));
+    expect(described('/v1/charges', 'post', status)).toEqual(expect.arrayContaining([name, 'x-request-id']));
+  }
+});
