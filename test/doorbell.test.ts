@@ -31,7 +31,7 @@ const KILLS: Record<string, { when: 'before' | 'after'; sql: string }> = {
   'the row was marked, and that was not committed': { when: 'before', sql: '^COMMIT' },
   'the row was marked, and nobody was told': {
     when: 'before',
-    sql: '^select .* from "holdfast"."inbox" .* order by done_at',
+    sql: '^select .* from "holdfast"."inbox" .*"done_at" is null order by date_trunc',
   },
   'the inbox was empty, and the account not settled': {
     when: 'before',
