@@ -291,7 +291,7 @@ export const BUGS: readonly Bug[] = [
 ];
 
 const SIGNATURES = {
-  claim_key: 'ledger.claim_key(text, text, text, boolean)',
+  claim_key: 'ledger.claim_key(text, text, text, boolean, boolean)',
   free_key: 'ledger.free_key(text, text)',
   apply: 'ledger.apply(jsonb, boolean)',
   in_spend_order: 'ledger.in_spend_order(ledger.lot[])',
