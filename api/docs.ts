@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path';
 import express from 'express';
 import { problemTable, type Table } from './reference';
-import { methodNotAllowed } from './router';
+import { methodNotAllowed } from './methodNotAllowed';
 
 /** `/docs`: Swagger UI over /openapi.json, from files of our own, so that it works without the internet. */
 

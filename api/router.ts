@@ -5,6 +5,7 @@ import { ANONYMOUS, type Authenticate, type Authenticated, authorize } from './a
 import { leavesBodyUnread, readBody, storableBody } from './body';
 import { problemOf } from './failures';
 import { type Gate, inTurns } from './gate';
+import { methodNotAllowed } from './methodNotAllowed';
 import type { HoldBack } from './holdBack';
 import { type AccountKeys, createAccountKeys } from '../db/accountKeys';
 import {
@@ -311,18 +312,4 @@ function methodsByPath(routes: readonly Route[]): Map<string, Method[]> {
   const found = new Map<string, Method[]>();
   for (const { path, method } of routes) found.set(path, [...(found.get(path) ?? []), method]);
   return found;
-}
-
-/** HEAD is answered wherever GET is. */
-function allowed(methods: readonly string[]): string {
-  return methods.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])).join(', ');
-}
-
-export function methodNotAllowed(methods: readonly Method[]): RequestHandler {
-  return (request) => {
-    throw new ProblemError('method_not_allowed', {
-      detail: `${request.path} does not take ${request.method}.`,
-      headers: { Allow: allowed(methods) },
-    });
-  };
 }

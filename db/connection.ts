@@ -36,7 +36,7 @@ export interface DatabaseOptions {
   /** Connections of the ledger, and as many for requests beside it. */
   max?: number;
   applicationName?: string;
-  /** Told of connections that broke while idle, which the pool replaces by itself, and of callers that got none in time. */
+  /** Told when an idle connection breaks, which its pool replaces by itself, and when a caller gets none in time; `what` says which. */
   onError?: (error: Error, what: string) => void;
 }
 
@@ -54,6 +54,13 @@ const REPORT_MS = 30_000;
 export function connectionsOf(max: number): number {
   return 2 * max + Math.min(max, POINTS) + Math.min(max, REPORTS) + 1;
 }
+
+/**
+ * For a transaction that may take long: its statement ends soon after its client has gone, and gives its locks back. Windows cannot
+ * notice.
+ */
+export const ENDS_WITH_ITS_CLIENT =
+  "SELECT set_config('client_connection_check_interval', '500ms', true) WHERE version() ~* 'linux|darwin'";
 
 /** A connection that was made costs a login, and the ledger's functions are compiled in it: it may rest for a while. */
 const IDLE_MS = 5 * 60_000;

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 import type { PoolClient } from 'pg';
-import { openDatabase } from './connection';
+import { ENDS_WITH_ITS_CLIENT, openDatabase } from './connection';
 import { watchingHolders } from './lockHolders';
 import {
   type FunctionFiles,
@@ -119,10 +119,7 @@ async function putIn(knex: Knex, options: PutIn): Promise<string[]> {
   const done = await knex.transaction(async (trx) => {
     await trx.raw('SET LOCAL statement_timeout = 0');
     await trx.raw("SELECT set_config('lock_timeout', ?, true)", [LOCK_TIMEOUT]);
-    // A long statement of a killed process would go on and keep its locks; Windows cannot notice.
-    await trx.raw(
-      "SELECT set_config('client_connection_check_interval', '500ms', true) WHERE version() ~* 'linux|darwin'",
-    );
+    await trx.raw(ENDS_WITH_ITS_CLIENT);
     const session = await trx.raw<{ rows: { pid: number }[] }>('SELECT pg_backend_pid() AS pid');
     const work = async () => {
       await trx.raw(BOOKS);

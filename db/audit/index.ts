@@ -1,4 +1,5 @@
 import type { Pool, PoolClient } from 'pg';
+import { ENDS_WITH_ITS_CLIENT } from '../connection';
 import { KEEP_MONTHS } from '../reading';
 import { CHECKS, type Check } from './checks';
 import { EVERYTHING, ofAccount, type Scope, scoped } from './scope';
@@ -69,10 +70,6 @@ export async function runAudit(pool: Pool, options: AuditOptions = {}): Promise<
     client.release(signal?.aborted === true);
   }
 }
-
-/** Windows cannot notice that a client has gone. */
-const ENDS_WITH_ITS_CLIENT =
-  "SELECT set_config('client_connection_check_interval', '500ms', true) WHERE version() ~* 'linux|darwin'";
 
 async function isAlone(client: PoolClient): Promise<boolean> {
   const { rows } = await client.query<{ alone: boolean }>(

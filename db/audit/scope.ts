@@ -58,6 +58,10 @@ const SAME_COUNTER = 't.account_id = n.account_id AND t.counter = n.counter AND 
 const isMarked = (alias: string) =>
   `EXISTS (SELECT FROM ${MARKED} m WHERE m.account_id = ${alias}.account_id)`;
 
+const SAME_ACCOUNT = 't.account_id = n.account_id';
+/** Not by a condition on the lots: whoever looks for it there reads all lots of all accounts. */
+const UNMARKED = `(SELECT a.account_id FROM unnest($1::text[]) a (account_id) WHERE NOT ${isMarked('a')})`;
+
 type Stage = Table | 'hold_names' | 'marked' | 'lot_names' | 'lots_then' | 'counter_names' | 'counters_then';
 
 /** What is copied, in this order; $1: accounts, $2: the numbers of the rows at which each was marked. */
@@ -105,7 +109,7 @@ const STAGES: readonly { name: Stage; columns: string; rows: string }[] = [
             UNION SELECT l.account_id, l.lot_no FROM ledger.lots l WHERE l.open AND l.account_id = ANY ($1::text[])
             UNION SELECT l.account_id, l.lot_no FROM ledger.audit_lots l
              WHERE l.available + l.held + l.frozen > 0 AND l.account_id = ANY ($1::text[])
-            UNION SELECT l.account_id, l.lot_no FROM ledger.lots l WHERE l.account_id = ANY ($1::text[]) AND NOT ${isMarked('l')}`,
+            UNION SELECT w.account_id, w.lot_no FROM (${each(UNMARKED, 'ledger.lots', SAME_ACCOUNT)}) w`,
   },
   { name: 'lots', columns: 'LIKE ledger.lots', rows: each(LOT_NAMES, 'ledger.lots', SAME_LOT) },
   {
@@ -125,7 +129,7 @@ const STAGES: readonly { name: Stage; columns: string; rows: string }[] = [
     columns: 'account_id text, counter text, period text',
     rows: `SELECT j.account_id, c.counter, c.period FROM pg_temp.audit_journal j
              CROSS JOIN LATERAL jsonb_to_recordset(j.detail -> 'counts') c (counter text, period text) WHERE j.detail ? 'counts'
-            UNION SELECT c.account_id, c.counter, c.period FROM ledger.counters c WHERE c.account_id = ANY ($1::text[]) AND NOT ${isMarked('c')}`,
+            UNION SELECT w.account_id, w.counter, w.period FROM (${each(UNMARKED, 'ledger.counters', SAME_ACCOUNT)}) w`,
   },
   {
     name: 'counters',
@@ -177,9 +181,9 @@ const STAGES: readonly { name: Stage; columns: string; rows: string }[] = [
 
 /**
  * What came after the rows that were audited before: of each account the journal from there on, with the keys those rows name;
- * of the holds they name, and of those that are open, everything; and of lots and counters those that they touch, and lots that
- * something is in. History begins with the mark, or with the opening where there is no mark or a month was archived since. It is copied into tables of the session's own, because only
- * with their statistics does Postgres know how little it is.
+ * of the holds they name, and of those that are open, everything; the lots and counters they touch, and the lots that something is
+ * in. History begins with the mark, or with the opening where there is no mark or a month was archived since.
+ * It is copied into tables of the session's own: only with their statistics does Postgres know how little it is.
  */
 export async function stageSince(
   client: PoolClient,

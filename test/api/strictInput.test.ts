@@ -28,14 +28,14 @@ test.each([
   expect(reply.body['detail']).toContain(`${name} twice`);
 });
 
-test('the same name in two objects, and in text, is no name said twice', async () => {
+test('two objects may have a field of the same name, and a text may look as if it had two', async () => {
   const body =
     '{"account":"ada","credits":1,"description":"{\\"credits\\":1,\\"credits\\":2}","metadata":{"a":{"credits":1},"b":[{"credits":1},{"credits":2}]}}';
   const reply = await send('/v1/charges', body);
   expect([reply.status, errors(reply.body)?.map(({ path }) => path)]).toEqual([422, ['description']]); // which it has not; but it was read
 });
 
-test('a body that is null is no body without fields', async () => {
+test('a body of null is refused, and not taken for one without fields', async () => {
   const { id } = await whole.running('ada', 1);
   expect(told(await send(`/v1/generations/${id}/cancel`, 'null'))).toEqual([422, 'invalid_request']);
   expect((await get(`/v1/generations/${id}`)).body['status']).toBe('running');
