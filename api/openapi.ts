@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { SCOPES } from './authenticate';
-import { commonErrors } from './commonErrors';
+import { commonErrors, OUTSIDE_ROUTES } from './commonErrors';
+import { EXAMPLES } from './examples';
 import { MAX_KEY_LENGTH } from '../domain/ids';
 import { PROBLEMS, type ProblemCode } from './problemKinds';
 import { problemKind } from './problems';
@@ -49,7 +50,11 @@ const problem = z
       .optional()
       .describe('Of `/readyz`: what works and what does not'),
   })
-  .meta({ id: 'Problem', description: 'RFC 9457, with a `code` from a closed list: see /docs/problems' });
+  .meta({
+    id: 'Problem',
+    description: 'RFC 9457, with a `code` from a closed list: see /docs/problems',
+    examples: OUTSIDE_ROUTES.map((code) => EXAMPLES.problems[code]?.response.body),
+  });
 
 /** `GET /openapi.json`, which describes itself too. */
 export function openApiRoute(routes: readonly Route[]): Route {
@@ -108,6 +113,7 @@ export function openApiDocument(routes: readonly Route[]): Json {
     paths,
     components: {
       schemas: components.schemas,
+      examples: problemExamples(routes),
       securitySchemes: {
         key: { type: 'http', scheme: 'bearer', description: 'The admin key, or one of /v1/api-keys' },
       },
@@ -129,12 +135,18 @@ function operation(each: Route, components: Components): Json {
   };
 }
 
-function requestBody({ body }: Route, components: Components): Json {
+/** One real request and answer of it. */
+function exampleOf({ method, path }: Route) {
+  return EXAMPLES.routes[`${method} ${path}`];
+}
+
+function requestBody(each: Route, components: Components): Json {
+  const { body } = each;
   if (body === null) return {};
   const required = !body.safeParse({}).success;
-  return {
-    requestBody: { required, content: { 'application/json': { schema: components.schemaOf(body) } } },
-  };
+  const example = exampleOf(each)?.request?.body;
+  const content = { schema: components.schemaOf(body), ...(example === undefined ? {} : { example }) };
+  return { requestBody: { required, content: { 'application/json': content } } };
 }
 
 /** `GET /v1/accounts/{id}/balance` → `getAccountsIdBalance`. */
@@ -144,8 +156,16 @@ function operationId({ method, path }: Route): string {
 }
 
 function parameters(each: Route, components: Components): Json[] {
-  const inPath = fields(each.params, components).map((field) => ({ ...field, in: 'path', required: true }));
-  const inQuery = fields(each.query, components).map((field) => ({ ...field, in: 'query' }));
+  const shown = shownParameters(each);
+  const shownIn = (place: 'path' | 'query', field: Json): Json => {
+    const { type } = field['schema'] as Json; // as fields() makes them
+    const value = shown.get(String(field['name']));
+    const isText = type === 'string' || type === undefined;
+    const example = value === undefined ? {} : { example: isText ? value : (JSON.parse(value) as unknown) };
+    return { ...field, in: place, ...(place === 'path' ? { required: true } : {}), ...example };
+  };
+  const inPath = fields(each.params, components).map((field) => shownIn('path', field));
+  const inQuery = fields(each.query, components).map((field) => shownIn('query', field));
   if (each.idempotency === 'none') return [...inPath, ...inQuery];
   const key = {
     name: 'Idempotency-Key',
@@ -155,6 +175,47 @@ function parameters(each: Route, components: Components): Json[] {
     schema: { type: 'string', minLength: 1, maxLength: MAX_KEY_LENGTH },
   };
   return [...inPath, ...inQuery, key];
+}
+
+/** What parameters are that mean the same wherever they stand; a schema's own words come first. */
+const PARAMETERS: Readonly<Record<string, string>> = {
+  id: 'The id, as the answer had it that made it',
+  limit: 'How many at most',
+  q: 'An account’s id or e-mail address, a Stripe customer, a generation or a purchase',
+  lots: 'Whether each lot is listed too',
+  member: 'A member of the account, by the caller’s own id',
+  purchase: 'The id of the purchase',
+  catalog: 'The catalog, by its name',
+  report: 'The `reportId` of the late report',
+  status: 'Only those with this status',
+  action: 'Only of this action',
+  model: 'Only of this model',
+  project: 'Only of this project, as the order named it',
+  feature: 'Only of this feature, as the order named it',
+  resolution: 'Only of this resolution',
+  bucket: 'Only from this bucket',
+  provider: 'Only work that this type of provider does',
+  key: 'Only what has this Idempotency-Key',
+  wait: 'Seconds that the answer may wait for the end of the generation',
+  orphaned: '`true`: only holds whose workflow is gone; `false`: only the others',
+  kind: 'Only rows of this kind',
+  generation: 'Only rows of this generation, by its id',
+  lot: 'Only rows that moved this lot, by its number',
+  type: 'Only events of this type',
+  account: 'The account, by its id',
+};
+
+/** The parameters of path and query of the route's example, by name. */
+function shownParameters(each: Route): Map<string, string> {
+  const shown = exampleOf(each)?.request?.path;
+  if (shown === undefined) return new Map();
+  const { pathname, searchParams } = new URL(shown, 'http://example');
+  const names = [...each.path.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => name);
+  const values = new RegExp(`^${each.path.replaceAll(/\{\w+\}/g, '([^/]+)')}$`).exec(pathname) ?? [];
+  return new Map([
+    ...names.map((name, index): [string, string] => [name, values[index + 1] ?? '']),
+    ...searchParams,
+  ]);
 }
 
 function fields(schema: z.ZodType | null, components: Components): Json[] {
@@ -168,7 +229,7 @@ function fields(schema: z.ZodType | null, components: Components): Json[] {
     return {
       name,
       required: required.includes(name),
-      ...(description === undefined ? {} : { description }),
+      description: description ?? PARAMETERS[name] ?? '',
       schema: rest,
     };
   });
@@ -185,9 +246,22 @@ function answers(each: Route, components: Components): Record<string, Json> {
     Object.entries(each.responses).map(([status, schema]) => {
       const type = schema instanceof z.ZodString ? 'text/plain' : 'application/json';
       const csv = each.csv === true ? { 'text/csv': { schema: { type: 'string' } } } : {};
-      const content = { [type]: { schema: components.schemaOf(schema) }, ...csv };
+      const shown = exampleOf(each)?.response;
+      const example = String(shown?.status) === status ? { example: shown?.body } : {};
+      const content = { [type]: { schema: components.schemaOf(schema), ...example }, ...csv };
       return [status, { description: each.summary, headers, content }];
     }),
+  );
+}
+
+/** By code, those that some route names; the schema of a problem shows the others. */
+function problemExamples(routes: readonly Route[]): Json {
+  const codes = new Set(routes.flatMap((each) => [...commonErrors(each), ...each.errors]));
+  return Object.fromEntries(
+    [...codes].map((code) => [
+      code,
+      { summary: PROBLEMS[code].title, value: EXAMPLES.problems[code]?.response.body },
+    ]),
   );
 }
 
@@ -198,9 +272,13 @@ function problems(each: Route): Record<string, Json> {
     const { status } = problemKind(code);
     byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
   }
-  const content = { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } };
   return Object.fromEntries(
     [...byStatus].map(([status, codes]) => {
+      const examples = Object.fromEntries(
+        codes.map((code) => [code, { $ref: `#/components/examples/${code}` }]),
+      );
+      const schema = { $ref: '#/components/schemas/Problem' };
+      const content = { 'application/problem+json': { schema, examples } };
       const description = codes.map((code) => `\`${code}\`: ${problemKind(code).title}`).join('\n\n');
       return [String(status), { description, headers: problemHeaders(status, codes), content }];
     }),

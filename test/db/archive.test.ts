@@ -15,6 +15,7 @@ import { eventually } from '../support/engine';
 import { ledgerOf, reservation, type TestLedger } from '../support/ledger';
 import { livelyLedger } from '../support/livelyLedger';
 import { becomesPast, makeMonth, monthAgo, partitionOf, spread } from '../support/past';
+import { byHand } from '../support/byHand';
 
 const [LAST, MIDDLE, FIRST] = [monthAgo(1), monthAgo(2), monthAgo(3)];
 
@@ -312,15 +313,13 @@ describe('an archive is refused', () => {
       await ledger.grant(other, { amount });
     }
     await spread(database.owner, [FIRST, MIDDLE]);
-    const client = await database.owner.pool.connect();
-    await client.query("SET session_replication_role = 'replica'");
-    await client.query(
-      `UPDATE ledger.journal SET recorded_at = CASE seq WHEN 1 THEN '${MIDDLE}-03Z' ELSE '${FIRST}-03Z' END::timestamptz
-        WHERE account_id = $1 AND seq < 3`,
-      [account],
+    await byHand(database.owner, (client) =>
+      client.query(
+        `UPDATE ledger.journal SET recorded_at = CASE seq WHEN 1 THEN '${MIDDLE}-03Z' ELSE '${FIRST}-03Z' END::timestamptz
+          WHERE account_id = $1 AND seq < 3`,
+        [account],
+      ),
     );
-    await client.query("SET session_replication_role = 'origin'");
-    client.release();
     await expect(archive(FIRST)).rejects.toThrow(`account ${account} in ${FIRST} do not follow each other`);
   });
 

@@ -16,6 +16,7 @@ import { endProcess, freePort, startNode } from './processes';
  */
 export interface Engine {
   url: string;
+  adminKey: string;
   database: TestDatabase;
   temporal: Client;
   taskQueue: string;
@@ -159,6 +160,7 @@ export async function startEngine(options: EngineOptions = {}): Promise<Engine> 
 
   return {
     url,
+    adminKey: ADMIN_KEY,
     database,
     temporal,
     taskQueue,

@@ -1,6 +1,7 @@
 import { milli } from '../../domain/credits';
 import type { TestDatabase } from './database';
 import { ledgerOf, reservation, type TestLedger } from './ledger';
+import { byHand } from './byHand';
 
 /** An account with a full life, and everything that can be done to it behind the ledger's back. */
 
@@ -101,9 +102,7 @@ export async function tamper(
     .replaceAll(/\b(lot_no|seq) = (\d+)/g, (_, column: string, number: string) => {
       return `${column} = ${Number(number) + (column === 'seq' ? before.rows : before.lots)}`;
     });
-  const client = await database.owner.pool.connect();
-  try {
-    await client.query("SET session_replication_role = 'replica'");
+  await byHand(database.owner, async (client) => {
     const { rows } = await client.query<{ drop: string }>(
       `SELECT format('ALTER TABLE ledger.%I DROP CONSTRAINT IF EXISTS %I CASCADE', c.relname, k.conname) AS drop
          FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -112,10 +111,7 @@ export async function tamper(
     );
     for (const { drop } of rows) await client.query(drop);
     await client.query(meant);
-    await client.query("SET session_replication_role = 'origin'");
-  } finally {
-    client.release();
-  }
+  });
 }
 
 /** Each check, with what must make it speak: of account $a, with its lots and rows as its lively life numbers them. */

@@ -1,5 +1,6 @@
 import type { PoolClient } from 'pg';
 import type { Database } from '../../db/connection';
+import { byHand } from './byHand';
 
 /**
  * Months that are over, for tests. Rows are written now, so a past is made of them by hand: months are numbered back from the
@@ -47,17 +48,12 @@ export async function becomesPast(owner: Database, month: string): Promise<void>
 /** The rows of each account are spread over these months, oldest first, and the present one: as many in each. */
 export async function spread(owner: Database, months: readonly string[]): Promise<void> {
   for (const month of months) await makeMonth(owner, month);
-  const client = await owner.pool.connect();
-  try {
-    await client.query("SET session_replication_role = 'replica'");
-    await client.query(
+  await byHand(owner, (client) =>
+    client.query(
       `UPDATE ledger.journal j SET recorded_at = (($1::text[])[part] || '-02Z')::timestamptz + j.seq * interval '1 second'
          FROM (SELECT account_id, seq, ntile($2) OVER (PARTITION BY account_id ORDER BY seq) AS part FROM ledger.journal) p
         WHERE p.account_id = j.account_id AND p.seq = j.seq AND part < $2`,
       [months, months.length + 1],
-    );
-    await client.query("SET session_replication_role = 'origin'");
-  } finally {
-    client.release();
-  }
+    ),
+  );
 }
