@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { SCOPES } from './authenticate';
 import { commonErrors, OUTSIDE_ROUTES } from './commonErrors';
+import { digestible, isObject } from './digestible';
 import { EXAMPLES } from './examples';
 import { MAX_KEY_LENGTH } from '../domain/ids';
 import { PROBLEMS, type ProblemCode } from './problemKinds';
@@ -337,45 +338,4 @@ function pointed(schema: object): Json {
     return isObject(value) && name !== 'properties' ? digestible(value) : value;
   });
   return JSON.parse(text) as Json;
-}
-
-/** The same set of strings; few dialects of regular expressions know the classes of Unicode. */
-const NO_CONTROL_CHARACTERS = {
-  unicode: String.raw`^\P{Cc}*$`,
-  plain: String.raw`^[^\u0000-\u001f\u007f-\u009f]*$`,
-};
-
-/**
- * What generators stop at, said in a way they take: a pair as an array of two, a default that is an object left out (which
- * means what an empty one does), no type that is null alone.
- */
-function digestible(schema: Json): Json {
-  const { prefixItems, default: preset, ...rest } = schema;
-  const said: Json = { ...rest };
-  if (preset !== undefined && !isObject(preset)) said['default'] = preset;
-  if (Array.isArray(prefixItems)) {
-    const kinds = new Map(prefixItems.map((item) => [JSON.stringify(item), item as unknown]));
-    const [only] = kinds.values();
-    said['items'] = kinds.size === 1 ? only : { anyOf: [...kinds.values()] };
-    said['minItems'] = prefixItems.length;
-    said['maxItems'] = prefixItems.length;
-  }
-  if (rest['pattern'] === NO_CONTROL_CHARACTERS.unicode) said['pattern'] = NO_CONTROL_CHARACTERS.plain;
-  const properties = rest['properties'];
-  if (isObject(properties))
-    said['properties'] = Object.fromEntries(
-      Object.entries(properties).map(([name, field]) => [
-        name,
-        isNullAlone(field) ? { ...field, type: ['string', 'null'] } : field,
-      ]),
-    );
-  return said;
-}
-
-function isNullAlone(schema: unknown): schema is Json {
-  return isObject(schema) && schema['type'] === 'null';
-}
-
-function isObject(value: unknown): value is Json {
-  return value !== null && typeof value === 'object' && !Array.isArray(value);
 }

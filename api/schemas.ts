@@ -19,6 +19,17 @@ export const callerName = z
   .max(128)
   .regex(/^\P{Cc}*$/u, 'A name has no control characters.');
 
+/** The lengths that mail knows (RFC 5321, 4.5.3.1): 64 before the @, 63 between two dots behind it, 254 in all. */
+export const email = z
+  .email()
+  .max(254)
+  .refine((address) => {
+    const [local = '', domain = ''] = address.split('@');
+    return (
+      local.length <= 64 && domain.split('.').every((label) => label.length <= 63 && !label.endsWith('-'))
+    );
+  }, 'Mail takes 64 characters before the @, and 63 between two dots behind it.');
+
 export const reason = z.string().min(1).max(500);
 
 /** An instant as it is sent: RFC 3339, with an offset or Z. Milliseconds count, what is finer is dropped. */

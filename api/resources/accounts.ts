@@ -23,7 +23,7 @@ import { offeredPlan } from '../offeredPlan';
 import { listFields, listOf, page } from '../pagination';
 import { ProblemError } from '../problems';
 import { accountFrom, type Route, route } from '../route';
-import { accountId, callerName, instantIn } from '../schemas';
+import { accountId, callerName, email, instantIn } from '../schemas';
 import { account, balance, timezone } from './accountSchemas';
 
 export interface AccountRouteDeps {
@@ -58,7 +58,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
         timezone: timezone.optional(),
         anchor: instantIn.optional().describe('Cycles are counted from here; by default from now'),
         testClock: z.string().regex(TEST_CLOCK_ID, 'This is not the id of a test clock.').optional(),
-        email: z.email().max(320).optional(),
+        email: email.optional(),
       }),
       responses: { 201: account },
     }).handle(async ({ body, caller, key, hash, transaction }) => {
@@ -140,7 +140,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
       params: byId,
       body: z.strictObject({
         timezone: timezone.optional(),
-        email: z.email().max(320).nullable().optional(),
+        email: email.nullable().optional(),
       }),
       responses: { 200: account },
     }).handle(async ({ params, body, hash, caller }) => {

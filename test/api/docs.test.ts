@@ -168,6 +168,23 @@ describe('the document is taken by common generators', () => {
     expect(alone.filter((at) => !/\/(anyOf|oneOf)\/\d+$/.test(at))).toEqual([]);
   });
 
+  test('a client in Go had 24 bits for credits: every number says how wide it is', () => {
+    const numbers = where(({ type }) => [type].flat().includes('number'));
+    expect(numbers.length).toBeGreaterThan(100);
+    const doubles = new Set(where(({ format }) => format === 'double'));
+    expect(numbers.filter((at) => !doubles.has(at))).toEqual([]);
+    const wide = (schema: Record<string, unknown>) =>
+      [schema['type']].flat().includes('integer') && Number(schema['maximum'] ?? Infinity) > 0x7fffffff;
+    const narrow = where((schema) => wide(schema) && schema['format'] !== 'int64');
+    expect(narrow.filter((at) => !at.includes('/headers/'))).toEqual([]);
+  });
+
+  test('a client in Go did not compile: no array within a union has items that may be null', () => {
+    const inUnions = schemas.filter(([at]) => /\/anyOf\/\d+\/items$/.test(at));
+    expect(inUnions.filter(([, { type }]) => [type].flat().includes('null')).map(([at]) => at)).toEqual([]);
+    expect(inUnions.length).toBeGreaterThan(0);
+  });
+
   test('no component has the name of another one’s constructor, and every tag is described', () => {
     const names = Object.keys((document['components'] as { schemas: object }).schemas);
     expect(names.filter((name) => name.startsWith('New') && names.includes(name.slice(3)))).toEqual([]);

@@ -35,6 +35,26 @@ test('two objects may have a field of the same name, and a text may look as if i
   expect([reply.status, errors(reply.body)?.map(({ path }) => path)]).toEqual([422, ['description']]); // which it has not; but it was read
 });
 
+test.each([
+  ['65 characters before the @', `${'a'.repeat(65)}@mail.example`],
+  ['64 between two dots', `a@${'b'.repeat(64)}.example`],
+  ['a name that ends in a hyphen', 'a@mail-.example'],
+  ['255 in all', `a@${'abcdefg.'.repeat(32)}example`],
+])('an e-mail address that no mail server takes is 422: %s', async (_what, email) => {
+  const patched = await whole.app.call('PATCH', '/v1/accounts/ada', { body: { email } });
+  expect([...told(patched), errors(patched.body).map(({ path }) => path)]).toEqual([
+    422,
+    'invalid_request',
+    ['email'],
+  ]);
+});
+
+test('and the longest that they take is taken', async () => {
+  const email = `${'a'.repeat(64)}@${'b'.repeat(63)}.example`;
+  const patched = await whole.app.call('PATCH', '/v1/accounts/ada', { body: { email } });
+  expect([patched.status, patched.body['email']]).toEqual([200, email]);
+});
+
 test('a body of null is refused, and not taken for one without fields', async () => {
   const { id } = await whole.running('ada', 1);
   expect(told(await send(`/v1/generations/${id}/cancel`, 'null'))).toEqual([422, 'invalid_request']);
