@@ -2,7 +2,7 @@ import { activityInfo } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { Knex } from 'knex';
 import type { Pool } from 'pg';
-import { TAKE_WITHIN_MS } from '../db/databaseClock';
+import { TAKE_WITHIN_MS } from '../domain/generation';
 import { capture, release, releaseOperation, type WorkTerms } from '../db/endings';
 import { findGeneration, untilDeadlineMs } from '../db/generations';
 import { holdNow, wasCutWithin } from '../db/holds';

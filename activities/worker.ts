@@ -10,7 +10,7 @@ import { assertCompatible } from '../db/schemaVersion';
 import { ensurePartitions, keepPartitionsAhead } from '../db/partitions';
 import { parseSettings, type Settings } from '../domain/settings';
 import {
-  connectionOptions,
+  reachTemporal,
   ensureSearchAttributes,
   ensureSweep,
   namespaceId,
@@ -57,11 +57,12 @@ export async function startWorkers({
   crash,
 }: WorkerOptions): Promise<WorkerProcess> {
   const { temporal } = settings;
-  const { namespace, taskQueue } = temporal;
+  const { taskQueue } = temporal;
+  const { options, namespace } = reachTemporal(temporal);
   await assertCompatible(database.points);
   await ensurePartitions(database.pool);
 
-  const clientConnection = await Connection.connect(connectionOptions(temporal));
+  const clientConnection = await Connection.connect(options);
   const client = new Client({ connection: clientConnection, namespace, dataConverter });
   const names = Object.values(SEARCH_ATTRIBUTES).join(', ');
   await ensureSearchAttributes(client, {
@@ -101,7 +102,7 @@ export async function startWorkers({
     quietMs: settings.quietMs,
   });
 
-  const connection = await NativeConnection.connect(connectionOptions(temporal));
+  const connection = await NativeConnection.connect(options);
   const shared = { connection, namespace, dataConverter, shutdownGraceTime: '10s' } as const;
   const codePath = temporal.workflowBundle ?? path.join(__dirname, '..', 'workflow-bundle.js');
   const workers = await Promise.all([

@@ -41,7 +41,9 @@ const OWNER_WITHIN_MS = 3_000;
 export type Started =
   | { kind: 'answered'; reply: ReserveReply }
   | { kind: 'refused'; code: string; detail: string; path?: string }
-  | { kind: 'undecided' };
+  | { kind: 'undecided' }
+  /** startBreaker.ts */
+  | { kind: 'not_started' };
 
 export interface GenerationStarter {
   start(input: GenerationInput): Promise<Started>;

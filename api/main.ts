@@ -7,16 +7,11 @@ import { startFence } from '../db/fence';
 import { namespaceOfHold } from '../db/holds';
 import { assertCompatible } from '../db/schemaVersion';
 import { parseSettings } from '../domain/settings';
-import {
-  connectionOptions,
-  findNamespace,
-  ringAccount,
-  ringClock,
-  temporalUrlOf,
-} from '../workflows/connect';
+import { reachTemporal, findNamespace, ringAccount, ringClock, temporalUrlOf } from '../workflows/connect';
 import { dataConverter } from '../workflows/payloads';
 import { createApp } from './app';
 import { createGenerationStarter } from './generationStarter';
+import { withBreaker } from './startBreaker';
 import { databaseChecks } from './health';
 import { createGenerationWatch } from './generationWatch';
 import { createHoldOwners } from '../workflows/holdOwners';
@@ -51,8 +46,9 @@ async function main(): Promise<void> {
   await assertCompatible(db.points);
 
   // Connects where it is first needed: charges, leases, balances and reports need no Temporal, nor does the start (rule 36).
-  const connection = Connection.lazy(connectionOptions(temporal));
-  const client = new Client({ connection, namespace: temporal.namespace, dataConverter });
+  const { options, namespace } = reachTemporal(temporal);
+  const connection = Connection.lazy(options);
+  const client = new Client({ connection, namespace, dataConverter });
 
   const ring = (account: string) => {
     // What the bell announces is committed: if it does not ring, the next one does.
@@ -78,7 +74,17 @@ async function main(): Promise<void> {
     client,
     namespaceOf: (generation) => namespaceOfHold(db.knex, generation),
   });
-  const starter = createGenerationStarter({ client, connection, taskQueue: temporal.taskQueue, owners });
+  const starter = withBreaker(
+    createGenerationStarter({ client, connection, taskQueue: temporal.taskQueue, owners }),
+    {
+      onChange: (isOpen) =>
+        isOpen
+          ? logger.error(
+              'reservations are not decided in time: one a second is tried, until one is (do workers run?)',
+            )
+          : logger.info('reservations are decided again'),
+    },
+  );
   const findNamespaceSoon = (id: string) =>
     connection.withDeadline(Date.now() + NAMESPACE_WITHIN_MS, () => findNamespace(client, id));
   const quoting = createQuoting({ db, ledger, catalogs });

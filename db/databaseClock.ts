@@ -1,5 +1,6 @@
 import type { Pool } from 'pg';
 import type { Instant } from '../domain/account';
+import { TAKE_WITHIN_MS } from '../domain/generation';
 
 /**
  * The database's clock, by which everything is decided (rule 32). A process' own wall clock decides nothing: it may be
@@ -11,9 +12,6 @@ export interface ClockReading {
   /** When it was heard of, in monotonic milliseconds of this process. */
   heardMs: number;
 }
-
-/** After this nobody may be charged any more for a request (rule 8). */
-export const TAKE_WITHIN_MS = 8_000;
 
 /** When a request came in that wants credits; both say so, and the earlier one counts. */
 export interface Arrival {

@@ -38,6 +38,8 @@ const say = (line) => console.log(line);
 const step = (line) => console.log(`  ${line}`);
 const supervisor = createSupervisor({ recordFile: CHILDREN, say: step });
 const logs = new Map();
+/** What says how another server is reached, and is no business of one that was started here. */
+const OTHER_TEMPORAL = /^TEMPORAL_(API_KEY|TLS|CONFIG_FILE|PROFILE|GRPC_META)/;
 let lockHeld = false;
 let stopAskedAt = null;
 
@@ -54,6 +56,7 @@ async function main() {
   const env = {
     ...process.env,
     DATABASE_URL: databaseUrl,
+    ...(temporal.isOurs ? forgetting(OTHER_TEMPORAL) : {}),
     TEMPORAL_ADDRESS: temporal.address,
     ...(temporal.uiUrl === null ? {} : { TEMPORAL_UI_URL: temporal.uiUrl }),
     PORT: String(ports.api),
@@ -148,7 +151,7 @@ async function temporalServer(ports) {
   const address = process.env.TEMPORAL_ADDRESS;
   if (address) {
     step(`Temporal: ${address}`);
-    return { address, uiUrl: process.env.TEMPORAL_UI_URL || null };
+    return { address, uiUrl: process.env.TEMPORAL_UI_URL || null, isOurs: false };
   }
   step('Temporal');
   const options = {
@@ -166,7 +169,13 @@ async function temporalServer(ports) {
       server = await startTemporal({ ...options, onSpawn, logFile: log('temporal') });
     },
   });
-  return server;
+  return { ...server, isOurs: true };
+}
+
+/** Set to nothing, which is the same as not set. */
+function forgetting(pattern) {
+  const names = Object.keys(process.env).filter((name) => pattern.test(name));
+  return Object.fromEntries(names.map((name) => [name, '']));
 }
 
 /** Migrations and catalogs, run to their end. */

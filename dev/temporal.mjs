@@ -115,6 +115,12 @@ async function goInstall({ target, log }) {
   }
 }
 
+/** What the CLI would read of another server, from variables or from a file of the user's, is not meant for this one. */
+function onlyOurs() {
+  const others = Object.entries(process.env).filter(([name]) => !name.startsWith('TEMPORAL_'));
+  return { ...Object.fromEntries(others), TEMPORAL_CONFIG_FILE: os.devNull };
+}
+
 /** Our search attributes, as workflows/contract.ts names them (in the build). */
 async function searchAttributes() {
   const { SEARCH_ATTRIBUTES } = await import('../dist/workflows/contract.js').then(
@@ -177,7 +183,7 @@ export async function startTemporal({
     ...dynamic.flatMap((value) => ['--dynamic-config-value', value]),
     ...(await searchAttributes()).flatMap((name) => ['--search-attribute', `${name}=Keyword`]),
   ];
-  const child = spawn(binary, args, { detached, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(binary, args, { detached, stdio: ['ignore', 'pipe', 'pipe'], env: onlyOurs() });
   let said = '';
   const keep = (chunk) => {
     said = (said + chunk).slice(-4000);
@@ -227,7 +233,10 @@ async function ready({ binary, port, namespace, child, said }) {
       throw new Error(`Temporal did not start:\n${said()}`);
     try {
       if (await answers(port)) {
-        await run(binary, [...update, '--address', `127.0.0.1:${port}`], { timeout: 10_000 });
+        await run(binary, [...update, '--address', `127.0.0.1:${port}`], {
+          timeout: 10_000,
+          env: onlyOurs(),
+        });
         return;
       }
     } catch (error) {

@@ -2,6 +2,9 @@ import { type Instant, rfc3339 } from './account';
 import { type MilliCredits, milli, toCredits } from './credits';
 import { shownReport } from './reports';
 
+/** After this nobody may be charged any more for a request (rule 8). */
+export const TAKE_WITHIN_MS = 8_000;
+
 /** Of a generation whose reservation was not decided in time, and whose credits were given back before it began. */
 export const UNDECIDED = 'undecided';
 

@@ -13,13 +13,8 @@ const environment = z.object({
   TEMPORAL_ADDRESS: z
     .string()
     .regex(/^[^\s/]+:\d+$/, 'must be host:port')
-    .default('127.0.0.1:7233')
+    .optional()
     .describe('The Temporal frontend'),
-  TEMPORAL_NAMESPACE: z.string().min(1).default('default'),
-  TEMPORAL_API_KEY: z.string().min(1).optional().describe('For Temporal Cloud'),
-  TEMPORAL_TLS_CA: z.string().optional().describe('File with the certificate of the server’s authority'),
-  TEMPORAL_TLS_CERT: z.string().optional().describe('File with the client’s certificate'),
-  TEMPORAL_TLS_KEY: z.string().optional().describe('File with the client’s private key'),
   TEMPORAL_UI_URL: z.url().optional().describe('Where operators see workflows; shown in answers'),
   PORT: port.default(3000),
   HOLDFAST_ADMIN_KEY: z
@@ -59,16 +54,41 @@ const environment = z.object({
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 });
 
+/** How Temporal is reached is said as the Temporal CLI and its SDKs have it said; workflows/connect.ts reads them. */
+const TEMPORAL_VARIABLES = [
+  'TEMPORAL_ADDRESS',
+  'TEMPORAL_NAMESPACE',
+  'TEMPORAL_API_KEY',
+  'TEMPORAL_TLS',
+  'TEMPORAL_TLS_SERVER_CA_CERT_PATH',
+  'TEMPORAL_TLS_SERVER_CA_CERT_DATA',
+  'TEMPORAL_TLS_CLIENT_CERT_PATH',
+  'TEMPORAL_TLS_CLIENT_CERT_DATA',
+  'TEMPORAL_TLS_CLIENT_KEY_PATH',
+  'TEMPORAL_TLS_CLIENT_KEY_DATA',
+  'TEMPORAL_TLS_SERVER_NAME',
+  'TEMPORAL_CONFIG_FILE',
+  'TEMPORAL_PROFILE',
+] as const;
+const TEMPORAL_HEADER = /^TEMPORAL_GRPC_META_/;
+
+/** What 0.1 called them; still read, and no longer with the next version. */
+const FORMER_NAMES: Readonly<Record<string, string>> = {
+  TEMPORAL_TLS_CA: 'TEMPORAL_TLS_SERVER_CA_CERT_PATH',
+  TEMPORAL_TLS_CERT: 'TEMPORAL_TLS_CLIENT_CERT_PATH',
+  TEMPORAL_TLS_KEY: 'TEMPORAL_TLS_CLIENT_KEY_PATH',
+};
+
 /** Names of all variables a process of ours reads. */
-export const SETTING_NAMES: readonly string[] = [...Object.keys(environment.shape), 'HOLDFAST_DATA_DIR'];
+export const SETTING_NAMES: readonly string[] = [
+  ...new Set([...Object.keys(environment.shape), ...TEMPORAL_VARIABLES, 'HOLDFAST_DATA_DIR']),
+];
 
 export interface Settings {
   databaseUrl: string;
   temporal: {
-    address: string;
-    namespace: string;
-    apiKey: string | undefined;
-    tlsFiles: { ca: string | undefined; cert: string | undefined; key: string | undefined };
+    /** The variables that say how it is reached, by the names that the Temporal CLI knows. */
+    variables: Record<string, string>;
     uiUrl: string | undefined;
     taskQueue: string;
     workflowBundle: string | undefined;
@@ -89,7 +109,7 @@ export interface Settings {
 export function parseSettings(env: Readonly<Record<string, string | undefined>>): Settings {
   // An empty variable is one that was not set: compose files and shells make no difference either.
   const given = Object.fromEntries(
-    Object.entries(env).filter(([, value]) => value !== undefined && value !== ''),
+    Object.entries(env).filter((set): set is [string, string] => set[1] !== undefined && set[1] !== ''),
   );
   const parsed = environment.safeParse(given);
   if (!parsed.success) {
@@ -103,10 +123,7 @@ export function parseSettings(env: Readonly<Record<string, string | undefined>>)
   return {
     databaseUrl: data.DATABASE_URL,
     temporal: {
-      address: data.TEMPORAL_ADDRESS,
-      namespace: data.TEMPORAL_NAMESPACE,
-      apiKey: data.TEMPORAL_API_KEY,
-      tlsFiles: { ca: data.TEMPORAL_TLS_CA, cert: data.TEMPORAL_TLS_CERT, key: data.TEMPORAL_TLS_KEY },
+      variables: temporalVariables(given),
       uiUrl: data.TEMPORAL_UI_URL,
       taskQueue: data.HOLDFAST_TASK_QUEUE,
       workflowBundle: data.HOLDFAST_WORKFLOW_BUNDLE,
@@ -122,4 +139,20 @@ export function parseSettings(env: Readonly<Record<string, string | undefined>>)
     schemaCheckSeconds: data.HOLDFAST_SCHEMA_CHECK_SECONDS,
     logLevel: data.LOG_LEVEL,
   };
+}
+
+function temporalVariables(given: Readonly<Record<string, string>>): Record<string, string> {
+  const names: readonly string[] = TEMPORAL_VARIABLES;
+  const said = Object.entries(given).filter(([name]) => names.includes(name) || TEMPORAL_HEADER.test(name));
+  const variables = Object.fromEntries(said);
+  for (const [former, name] of Object.entries(FORMER_NAMES)) {
+    const value = given[former];
+    if (value === undefined) continue;
+    if (variables[name] !== undefined && variables[name] !== value)
+      throw new Error(
+        `The environment is not right: ${former} is ${name} now, and both are set: leave ${former} out.`,
+      );
+    variables[name] = value;
+  }
+  return variables;
 }

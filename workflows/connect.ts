@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import {
   type Client,
   type ConnectionOptions,
@@ -8,6 +7,7 @@ import {
   type ScheduleOptionsStartWorkflowAction,
   ScheduleOverlapPolicy,
 } from '@temporalio/client';
+import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { accountWorkflowId, clockWorkflowId } from '../domain/ids';
 import type { Settings } from '../domain/settings';
 import {
@@ -24,28 +24,33 @@ import {
 
 /** How our processes reach Temporal. The client side only: workflow code never imports this file. */
 
-/** For `Connection.connect` and `NativeConnection.connect` alike. Reads the certificate files. */
-export function connectionOptions({ address, apiKey, tlsFiles }: Settings['temporal']) {
-  const { ca, cert, key } = tlsFiles;
-  const secure = apiKey !== undefined || ca !== undefined || cert !== undefined;
-  const tls = {
-    ...(ca === undefined ? {} : { serverRootCACertificate: readFileSync(ca) }),
-    ...(cert === undefined || key === undefined
-      ? {}
-      : { clientCertPair: { crt: readFileSync(cert), key: readFileSync(key) } }),
-  };
-  return {
+const LOCAL = '127.0.0.1:7233';
+
+/**
+ * How Temporal is reached: for `Connection.connect` and `NativeConnection.connect` alike, and the namespace. Reads the files that
+ * the variables name; a profile of the Temporal CLI only where one is named, for what is meant for somebody's terminal is not
+ * meant for a server. Throws an Error that says what is wrong.
+ */
+export function reachTemporal({ variables }: Pick<Settings['temporal'], 'variables'>) {
+  const namesFile = 'TEMPORAL_CONFIG_FILE' in variables || 'TEMPORAL_PROFILE' in variables;
+  const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({
+    overrideEnvVars: variables,
+    disableFile: !namesFile,
+  });
+  const { address = LOCAL, apiKey, tls, metadata } = connectionOptions;
+  const options = {
     address,
-    ...(apiKey === undefined ? {} : { apiKey }),
-    ...(secure ? { tls } : {}),
+    ...(typeof apiKey === 'string' ? { apiKey } : {}),
+    ...(tls === undefined || tls === null ? {} : { tls }),
+    ...(metadata === undefined ? {} : { metadata }),
   } satisfies ConnectionOptions;
+  return { options, namespace };
 }
 
 /** Where the Temporal UI shows a workflow; null without a UI. */
-export function temporalUrlOf({
-  uiUrl,
-  namespace,
-}: Settings['temporal']): (workflowId: string) => string | null {
+export function temporalUrlOf(temporal: Settings['temporal']): (workflowId: string) => string | null {
+  const { uiUrl } = temporal;
+  const { namespace } = reachTemporal(temporal);
   if (uiUrl === undefined) return () => null;
   const base = uiUrl.replace(/\/$/, '');
   return (workflowId) => `${base}/namespaces/${namespace}/workflows/${encodeURIComponent(workflowId)}`;

@@ -87,6 +87,8 @@ export interface GenerationInput {
   receivedAt?: string;
   /** Whether the caller may choose a provider though the catalog does not allow it (an admin key). */
   mayChooseProvider?: boolean;
+  /** The ledger was asked just before, and had no answer to this key: what comes too late for a hold may then end at once. */
+  keyIsNew?: boolean;
   /** Set by the workflow itself when it goes on in a new run, because its history grew long. Leave it out. */
   continued?: Continued;
 }

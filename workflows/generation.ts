@@ -11,6 +11,7 @@ import {
 } from '@temporalio/workflow';
 import { HandlerUnfinishedPolicy } from '@temporalio/common';
 import type { Ended, Reserved, ReserveRequest, Work } from '../activities/types';
+import { TAKE_WITHIN_MS } from '../domain/generation';
 import { excerptOf, reportProblem } from '../domain/reports';
 import { FAILURES, type GenerationInput, type GenerationResult } from './contract';
 import { Mailbox } from './mailbox';
@@ -156,6 +157,7 @@ async function reserve(input: GenerationInput): Promise<Extract<Reserved, { kind
 }
 
 async function reserveInTime(asked: () => ReserveRequest): Promise<Reserved> {
+  if (isDoomed(asked()) && patched(PATCHES.doomedRunsEndAtOnce)) return { kind: 'too_late' };
   let reserved: Reserved;
   try {
     reserved = await reserving.reserve(asked());
@@ -168,6 +170,18 @@ async function reserveInTime(asked: () => ReserveRequest): Promise<Reserved> {
   if (patched(PATCHES.lateReservationsGoOn)) return surely((ledger) => ledger.decideLate(asked()));
   await surely((ledger) => ledger.releaseUndecided(asked()));
   return reserved;
+}
+
+/** Started, a task scheduled, and begun: no attempt of an earlier task can have reserved what nobody heard of. */
+const FIRST_TASK_EVENTS = 3;
+
+/**
+ * After an outage of the workers the queue is full of runs whose callers have left. If each of them asked the ledger, those that
+ * came since would wait behind it, and be too late as well.
+ */
+function isDoomed({ input, waitedMs }: ReserveRequest): boolean {
+  const isFirstTry = workflowInfo().historyLength <= FIRST_TASK_EVENTS;
+  return input.keyIsNew === true && isFirstTry && waitedMs >= TAKE_WITHIN_MS;
 }
 
 /** The work stopped before it ended: somebody cancelled, or our own machinery gave up. */

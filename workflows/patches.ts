@@ -13,4 +13,6 @@ export const PATCHES = {
   providersAreChecked: 'providers-are-checked',
   /** The answer to a report is with the server before the run closes. */
   answersComeFirst: 'answers-come-first',
+  /** A run that no worker took up in time, and that can hold nothing, ends without asking the ledger. */
+  doomedRunsEndAtOnce: 'doomed-runs-end-at-once',
 } as const;

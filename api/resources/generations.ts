@@ -35,6 +35,8 @@ export interface GenerationRouteDeps {
 const TAG = 'Generations';
 const NOTHING_HELD =
   'The reservation could not be decided in time; nothing is held. Send the same request again.';
+const NOT_STARTED =
+  'Reservations are not decided in time at the moment, so this one was not begun. Send the same request again.';
 const MAY_BE_HELD = 'The credits may be held: send the same request again, with the same Idempotency-Key.';
 const NOT_DECIDED = `The reservation was not decided in time. ${MAY_BE_HELD}`;
 
@@ -173,7 +175,7 @@ async function begin(
   if (seen === null) throw unknownAccount(asked.account);
   const { decision, holdsNothing, reading } = seen;
   const receivedAt = new Date(onDatabaseClock(reading, arrivedMs)).toISOString();
-  const input = { ...asked, receivedAt };
+  const input = { ...asked, receivedAt, keyIsNew: true }; // or the router had answered with what is known of it
   if (decision.kind === 'refused') return refuse(deps, { input, refusal: decision.refusal });
 
   if (holdsNothing) {
@@ -194,6 +196,7 @@ async function begin(
     if (kept.hash !== generationHash(input)) throw keyConflict();
     return { ...(await renderAnswer(catalogs, answer)), replayed };
   }
+  if (started.kind === 'not_started') throw new ProblemError('unavailable', { detail: NOT_STARTED });
   if (started.kind === 'refused') {
     const { code, detail, path } = started;
     if (!Object.hasOwn(PROBLEMS, code)) throw new Error(`the workflow refused with an unknown code: ${code}`);

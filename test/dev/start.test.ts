@@ -27,6 +27,9 @@ beforeAll(async () => {
     HOME: process.env['HOME'] ?? '',
     HOLDFAST_DATA_DIR: data,
     PORT: String(port),
+    // As in a shell whose Temporal CLI is set up for another server.
+    TEMPORAL_API_KEY: 'of another server',
+    TEMPORAL_PROFILE: 'cloud',
   };
 });
 afterAll(async () => {

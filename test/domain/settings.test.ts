@@ -5,7 +5,7 @@ const DATABASE_URL = 'postgres://someone@localhost/holdfast';
 test('a database is all that must be said; the rest has defaults', () => {
   expect(parseSettings({ DATABASE_URL })).toMatchObject({
     databaseUrl: DATABASE_URL,
-    temporal: { address: '127.0.0.1:7233', namespace: 'default', taskQueue: 'holdfast', apiKey: undefined },
+    temporal: { variables: {}, taskQueue: 'holdfast' },
     port: 3000,
     adminKey: undefined,
     corsOrigins: [],
@@ -21,7 +21,7 @@ test('an empty variable is one that is not set', () => {
     parseSettings({ DATABASE_URL, PORT: '', TEMPORAL_NAMESPACE: '', HOLDFAST_ADMIN_KEY: '' }),
   ).toMatchObject({
     port: 3000,
-    temporal: { namespace: 'default' },
+    temporal: { variables: {} },
     adminKey: undefined,
   });
   expect(() => parseSettings({ DATABASE_URL: '' })).toThrow('DATABASE_URL is not set');

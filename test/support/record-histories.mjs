@@ -10,7 +10,8 @@ import { fileURLToPath } from 'node:url';
 import { findTemporal } from '../../dev/temporal.mjs';
 
 const [address, ...pairs] = process.argv.slice(2);
-const directory = path.join(path.dirname(fileURLToPath(import.meta.url)), '..', 'workflows', 'histories');
+const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..', '..', path.sep);
+const directory = path.join(root, 'test', 'workflows', 'histories');
 const temporal = await findTemporal();
 for (let n = 0; n < pairs.length; n += 2) {
   const [workflow, run] = pairs[n].split('@');
@@ -19,6 +20,6 @@ for (let n = 0; n < pairs.length; n += 2) {
     encoding: 'utf8',
   });
   // Where it was recorded is nobody's business.
-  const cleaned = history.replace(/"identity": "[^"]*"/g, '"identity": "recorded"');
+  const cleaned = history.replaceAll(root, '').replace(/"identity": "[^"]*"/g, '"identity": "recorded"');
   writeFileSync(path.join(directory, `${pairs[n + 1]}.json`), `${JSON.stringify(JSON.parse(cleaned))}\n`);
 }

@@ -21,6 +21,7 @@ test('there are histories of every way a generation, an account, a test clock an
     'clock-advance.json',
     'generation-canceled.json',
     'generation-deadline.json',
+    'generation-doomed.json',
     'generation-failed.json',
     'generation-phases.json',
     'generation-refused.json',
