@@ -2,7 +2,7 @@ import { activityInfo } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { Knex } from 'knex';
 import type { Pool } from 'pg';
-import { TAKE_WITHIN_MS } from '../domain/generation';
+import { REFUSED_TOO_OFTEN, TooManyRefused } from '../db/batches';
 import { capture, release, releaseOperation, type WorkTerms } from '../db/endings';
 import { findGeneration, untilDeadlineMs } from '../db/generations';
 import { holdNow, wasCutWithin } from '../db/holds';
@@ -12,7 +12,7 @@ import { raiseItem } from '../db/operationsItems';
 import { decideReport, pendingReports } from '../db/reports';
 import type { Reservations, StoredAnswer } from '../db/reservations';
 import { milli, toCredits, toMilli } from '../domain/credits';
-import { UNDECIDED } from '../domain/generation';
+import { TAKE_WITHIN_MS, UNDECIDED } from '../domain/generation';
 import { ACCOUNT_ID, generationId, holdIdOf, MAX_KEY_LENGTH, requestHash } from '../domain/ids';
 import { reportProblem } from '../domain/reports';
 import { FAILURES, type GenerationInput, type GenerationStatus } from '../workflows/contract';
@@ -96,7 +96,13 @@ export function createGenerationActivities(deps: GenerationDeps): LedgerActiviti
 
   async function reserve({ input, workflowId, waitedMs }: ReserveRequest): Promise<Reserved> {
     const generation = verifiedId(input, workflowId);
-    const outcome = await reservations.reserve({ input, arrivedMs: arrivalOf(waitedMs), workflowId });
+    const outcome = await reservations
+      .reserve({ input, arrivedMs: arrivalOf(waitedMs), workflowId })
+      .catch((error: unknown) => {
+        if (error instanceof TooManyRefused) return null;
+        throw error;
+      });
+    if (outcome === null) return { kind: 'refused', code: 'overloaded', detail: REFUSED_TOO_OFTEN };
     if (outcome.kind === 'unknown_account') throw invalid(`There is no account ${input.account}.`);
     if (outcome.kind === 'conflict')
       throw invalid('This key was used with another request; use a new key.', 'idempotency_conflict');

@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { findApiKeySecret } from '../db/apiKeys';
 import type { CatalogStore } from '../db/catalogs';
 import type { ProcessSkew } from '../db/clockSkew';
-import { type Database, REPORTS } from '../db/connection';
+import type { Database } from '../db/connection';
 import type { Fence } from '../db/fence';
 import { countOverdueHolds } from '../db/overdueHolds';
 import { monthsAhead } from '../db/partitions';
@@ -42,10 +42,9 @@ export interface AppDeps {
 const SAMPLED_EVERY = 15;
 
 /** One key leaves places to others; what waits is read within the time a client gives it. */
-const REPORT_LIMITS = {
-  atWork: { inAll: REPORTS, perHolder: REPORTS - 1 },
-  atRest: { inAll: 256, perHolder: 64 },
-};
+function reportLimits(inAll: number) {
+  return { atWork: { inAll, perHolder: Math.max(1, inAll - 1) }, atRest: { inAll: 256, perHolder: 64 } };
+}
 
 /** The whole HTTP side, in the order in which a request meets it. */
 export function createApp({
@@ -72,7 +71,7 @@ export function createApp({
     adminKey: settings.adminKey,
     findKey: (id) => findApiKeySecret(db.points, id),
   });
-  const reports = createGate(REPORT_LIMITS);
+  const reports = createGate(reportLimits(db.reportsAtOnce));
   const holdBack = createHoldBack();
   const table = [...routes, ...healthRoutes({ readiness, metrics, logger, freshMs })];
 

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import express, { type NextFunction, type Request, type RequestHandler, type Response } from 'express';
 import { isStorable } from '../domain/text';
+import { isGivenUp } from './httpServer';
 import { type FieldError, ProblemError } from './problems';
 
 /** Reading a JSON body within limits, before anyone looks at its shape. */
@@ -33,7 +34,8 @@ const parse: RequestHandler = express.json({
   },
 });
 
-const TOKEN = /"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?|[{}[\]]/gs;
+/** A text that does not end goes to the end of the body, so that nothing is read twice, whatever was sent. */
+const TOKEN = /"[^"\\]*(?:\\.[^"\\]*)*(?:"(\s*:)?|\\?$)|[{}[\]]/gs;
 
 /** The first name, as it is written, that an object has twice: of two amounts nobody knows which was meant. Of what is no JSON, anything. */
 function nameSaidTwice(text: string): string | null {
@@ -82,6 +84,10 @@ export async function readBody(request: Request, response: Response): Promise<vo
     };
     void parse(request, response, next);
   });
+  if (isGivenUp(request))
+    throw new ProblemError('request_timeout', {
+      detail: 'The body came when the client had been told that it had not.',
+    });
 }
 
 /** What was sent and not read is not worth reading: more than a little of it, or nobody knows how much. */

@@ -1,3 +1,4 @@
+import { REFUSED_TOO_OFTEN } from '../db/batches';
 import { metReplacement } from '../db/replacedFunctions';
 import { ProblemError } from './problems';
 import { isTemporals } from './temporalError';
@@ -63,13 +64,16 @@ export function problemOf(error: unknown): ProblemError {
   }
   if (memberOf(error, 'name') === 'TooManyRefused') {
     return new ProblemError('overloaded', {
-      detail:
-        'So many requests of this account were refused within a minute that no more are looked at in it; nothing was done. ' +
-        'What they were refused for does not change by asking again.',
+      detail: REFUSED_TOO_OFTEN,
       headers: { 'Retry-After': '60' },
       cause: error,
     });
   }
+  if (memberOf(error, 'name') === 'AbortError')
+    return new ProblemError('overloaded', {
+      detail: 'The client left before it had its answer.',
+      cause: error,
+    });
   if (memberOf(error, 'name') === 'TooManyWatchers') {
     return new ProblemError('overloaded', {
       detail: 'Too many requests wait already; ask again later, or without `wait`.',

@@ -1,6 +1,6 @@
 import type { Pool } from 'pg';
 import { findGeneration, generationStatuses } from '../db/generations';
-import { createWatcher } from '../db/watcher';
+import { createWatcher, TooManyWatchers } from '../db/watcher';
 import type { GenerationFacts } from '../domain/generation';
 import { accountOf } from '../domain/ids';
 
@@ -8,7 +8,7 @@ import { accountOf } from '../domain/ids';
 
 export interface GenerationWatch {
   find(id: string): Promise<GenerationFacts | undefined>;
-  /** The generation once it has ended, or as it is when the patience does. Throws TooManyWatchers. */
+  /** The generation once it has ended, or as it is when the patience does. Throws TooManyWatchers, unless it `isDone`. */
   ended(id: string, patience: Patience): Promise<GenerationFacts | undefined>;
 }
 
@@ -18,6 +18,8 @@ export interface Patience {
   holder: string;
   /** Of a client that may leave. */
   signal?: AbortSignal;
+  /** What was asked for is done: where no more may wait, the generation as it is, and no refusal. */
+  isDone?: boolean;
 }
 
 export interface GenerationWatchDeps {
@@ -47,7 +49,10 @@ export function createGenerationWatch({ pool, onError }: GenerationWatchDeps): G
     async ended(id, patience) {
       const found = await find(id);
       if (found?.status !== 'running' || patience.withinMs <= 0) return found;
-      const seen = await untilEnded(id, patience);
+      const seen = await untilEnded(id, patience).catch((error: unknown) => {
+        if (patience.isDone === true && error instanceof TooManyWatchers) return false;
+        throw error;
+      });
       return seen ? findOnce(id) : find(id);
     },
   };

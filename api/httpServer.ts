@@ -27,7 +27,38 @@ const PROBLEMS: Readonly<Record<string, ProblemCode>> = {
   ERR_HTTP_REQUEST_TIMEOUT: 'request_timeout',
 };
 
-export function createHttpServer({ app, logger }: { app: RequestListener; logger: Logger }): Server {
+/** After it was told why, a client may read that for so long, and then the connection ends, whatever the client does. */
+const LAST_WORDS_MS = 1_000;
+
+/** Connections whose client was told that nothing was looked at: what still comes on them is not looked at. */
+const givenUp = new WeakSet<Socket>();
+export const isGivenUp = ({ socket }: IncomingMessage): boolean => givenUp.has(socket);
+
+interface Exchange {
+  request: IncomingMessage;
+  response: ServerResponse;
+}
+
+export function createHttpServer(options: { app: RequestListener; logger: Logger }): Server {
+  const { logger } = options;
+  const exchanges = new WeakMap<Socket, Set<Exchange>>();
+  const app: RequestListener = (request, response) => {
+    const { socket } = request;
+    if (givenUp.has(socket)) {
+      socket.destroy();
+      return;
+    }
+    const exchange = { request, response };
+    const open = exchanges.get(socket) ?? new Set();
+    exchanges.set(socket, open.add(exchange));
+    response.on('close', () => open.delete(exchange));
+    options.app(request, response);
+  };
+  /** Of a request that is at work nobody may say that it was not looked at, nor write into an answer that has begun. */
+  const isAnswering = (socket: Socket) =>
+    [...(exchanges.get(socket) ?? [])].some(
+      ({ request, response }) => request.complete || response.headersSent,
+    );
   const server = createServer(
     {
       keepAliveTimeout: KEEP_ALIVE_MS,
@@ -38,10 +69,12 @@ export function createHttpServer({ app, logger }: { app: RequestListener; logger
     app,
   );
   server.on('clientError', (error: Error & { code?: string }, socket: Socket) => {
-    if (error.code === 'ECONNRESET' || !socket.writable) {
+    if (error.code === 'ECONNRESET' || !socket.writable || givenUp.has(socket) || isAnswering(socket)) {
       socket.destroy();
       return;
     }
+    givenUp.add(socket);
+    setTimeout(() => socket.destroy(), LAST_WORDS_MS).unref();
     const { status, text } = problem(PROBLEMS[error.code ?? ''] ?? 'bad_request', { logger, cause: error });
     socket.end(
       [

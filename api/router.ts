@@ -301,6 +301,8 @@ function leaving(response: Response): AbortSignal {
   response.on('close', () => {
     if (!response.writableFinished) controller.abort();
   });
+  // Who left while key and body were looked at is not told of any more.
+  if (response.closed || response.destroyed) controller.abort();
   return controller.signal;
 }
 

@@ -17,7 +17,10 @@ export interface Engine extends HttpOptions {
   createDatabase: (name: string) => Promise<string>;
 }
 
-/** A Postgres of the bench's own, with the settings of `npm start`; databases on it, migrated on request. */
+/** Sixteen processes at once, each with as many connections as its pools may have. */
+const SETTINGS = { max_connections: 500 };
+
+/** A Postgres of the bench's own, otherwise with the settings of `npm start`; databases on it, migrated on request. */
 export interface BenchPostgres {
   adminUrl: string;
   createDatabase: (name: string) => Promise<string>;
@@ -30,7 +33,11 @@ export async function startPostgresAlone(atEnd: AtEnd): Promise<BenchPostgres> {
   const directory = mkdtempSync(path.join(os.tmpdir(), 'holdfast-bench-'));
   chmodSync(directory, 0o755); // run as root, Postgres is another user and must get in
   atEnd(() => remove(directory));
-  const postgres = await startPostgres({ dataDir: directory, port: await freePort() });
+  const postgres = await startPostgres({
+    dataDir: directory,
+    port: await freePort(),
+    settings: SETTINGS,
+  });
   atEnd(() => remove(postgres.dataPath));
   atEnd(postgres.stop);
   const make = (name: string) => createDatabase(postgres.adminUrl, name);
@@ -54,6 +61,7 @@ interface DevPostgres {
   startPostgres: (options: {
     dataDir: string;
     port: number;
+    settings?: Record<string, number>;
   }) => Promise<Server & { url: string; adminUrl: string; dataPath: string }>;
 }
 interface DevTemporal {

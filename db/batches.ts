@@ -36,6 +36,11 @@ export class LedgerOverloaded extends Error {
   override readonly name = 'LedgerOverloaded';
 }
 
+/** What a caller is told of it. */
+export const REFUSED_TOO_OFTEN =
+  'So many requests of this account were refused within a minute that no more are looked at in it; nothing was done. ' +
+  'What they were refused for does not change by asking again.';
+
 /** So many requests of the account were refused in this minute that no more are looked at. Nothing was done, and no key is used up. */
 export class TooManyRefused extends Error {
   override readonly name = 'TooManyRefused';

@@ -14,6 +14,8 @@ export interface Database {
   knex: Knex;
   /** What grows with what there is: lists, statements, usage, searches. */
   reports: Knex;
+  /** So many connections there are for them. */
+  reportsAtOnce: number;
   /** One connection, for the one audit that may be at work. */
   audits: Pool;
   /** What the connections of each pool do at this moment. */
@@ -132,9 +134,10 @@ export function openDatabase(options: DatabaseOptions): Database {
     return knex;
   };
   const [pool, points, audits] = [rawPool(max), rawPool(Math.min(max, POINTS)), rawPool(1)];
-  const [knex, reports] = [knexPool(max), knexPool(Math.min(max, REPORTS), { statement_timeout: REPORT_MS })];
+  const reportsAtOnce = Math.min(max, REPORTS);
+  const [knex, reports] = [knexPool(max), knexPool(reportsAtOnce, { statement_timeout: REPORT_MS })];
   return {
-    ...{ pool, points, audits, knex, reports },
+    ...{ pool, points, audits, knex, reports, reportsAtOnce },
     uses: () => [
       { pool: 'ledger', ...usesOf(pool) },
       { pool: 'points', ...usesOf(points) },

@@ -15,6 +15,8 @@ const environment = z.object({
     .regex(/^[^\s/]+:\d+$/, 'must be host:port')
     .optional()
     .describe('The Temporal frontend'),
+  // Of anything else the library would make a connection in the clear.
+  TEMPORAL_TLS: z.enum(['true', 'false', '1', '0'], 'must be true or false').optional(),
   TEMPORAL_UI_URL: z.url().optional().describe('Where operators see workflows; shown in answers'),
   PORT: port.default(3000),
   HOLDFAST_ADMIN_KEY: z
@@ -70,6 +72,8 @@ const TEMPORAL_VARIABLES = [
   'TEMPORAL_CONFIG_FILE',
   'TEMPORAL_PROFILE',
 ] as const;
+/** By these the file of the Temporal CLI is found, where a profile of it is named. */
+const HOME_VARIABLES = ['HOME', 'XDG_CONFIG_HOME', 'APPDATA', 'USERPROFILE'] as const;
 const TEMPORAL_HEADER = /^TEMPORAL_GRPC_META_/;
 
 /** What 0.1 called them; still read, and no longer with the next version. */
@@ -145,6 +149,8 @@ function temporalVariables(given: Readonly<Record<string, string>>): Record<stri
   const names: readonly string[] = TEMPORAL_VARIABLES;
   const said = Object.entries(given).filter(([name]) => names.includes(name) || TEMPORAL_HEADER.test(name));
   const variables = Object.fromEntries(said);
+  if (variables['TEMPORAL_CONFIG_FILE'] !== undefined || variables['TEMPORAL_PROFILE'] !== undefined)
+    for (const name of HOME_VARIABLES) if (given[name] !== undefined) variables[name] = given[name];
   for (const [former, name] of Object.entries(FORMER_NAMES)) {
     const value = given[former];
     if (value === undefined) continue;
@@ -154,5 +160,15 @@ function temporalVariables(given: Readonly<Record<string, string>>): Record<stri
       );
     variables[name] = value;
   }
+  const wrong = (what: string) => new Error(`The environment is not right: ${what}.`);
+  const has = (what: string) =>
+    [`${what}_PATH`, `${what}_DATA`].some((name) => variables[name] !== undefined);
+  if (has('TEMPORAL_TLS_CLIENT_CERT') !== has('TEMPORAL_TLS_CLIENT_KEY'))
+    throw wrong(
+      'a client certificate for Temporal needs its key, and a key its certificate: set both or none',
+    );
+  const isPlain = variables['TEMPORAL_TLS'] === 'false' || variables['TEMPORAL_TLS'] === '0';
+  if (isPlain && variables['TEMPORAL_API_KEY'] !== undefined)
+    throw wrong('TEMPORAL_API_KEY would travel in the clear with TEMPORAL_TLS off: leave one of them out');
   return variables;
 }

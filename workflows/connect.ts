@@ -1,3 +1,4 @@
+import { accessSync, constants } from 'node:fs';
 import {
   type Client,
   type ConnectionOptions,
@@ -32,6 +33,8 @@ const LOCAL = '127.0.0.1:7233';
  * meant for a server. Throws an Error that says what is wrong.
  */
 export function reachTemporal({ variables }: Pick<Settings['temporal'], 'variables'>) {
+  const file = variables['TEMPORAL_CONFIG_FILE'];
+  if (file !== undefined) accessSync(file, constants.R_OK); // one that is not there would count as an empty one
   const namesFile = 'TEMPORAL_CONFIG_FILE' in variables || 'TEMPORAL_PROFILE' in variables;
   const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({
     overrideEnvVars: variables,

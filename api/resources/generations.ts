@@ -36,7 +36,8 @@ const TAG = 'Generations';
 const NOTHING_HELD =
   'The reservation could not be decided in time; nothing is held. Send the same request again.';
 const NOT_STARTED =
-  'Reservations are not decided in time at the moment, so this one was not begun. Send the same request again.';
+  'Reservations are not decided in time at the moment, so this request was not begun. If an earlier one with this ' +
+  'Idempotency-Key was, its credits may be held: send the same request again, with the same Idempotency-Key.';
 const MAY_BE_HELD = 'The credits may be held: send the same request again, with the same Idempotency-Key.';
 const NOT_DECIDED = `The reservation was not decided in time. ${MAY_BE_HELD}`;
 

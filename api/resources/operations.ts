@@ -72,11 +72,10 @@ export function operationRoutes({ db, starter, watch }: OperationRouteDeps): Rou
       responses: { 200: z.object({ data: z.array(timelineEvent), nextCursor: z.null() }) },
     }).handle(async ({ params }) => {
       const { account, id } = await mustFind(watch, params.id);
-      const [rows, job, reports] = await Promise.all([
-        readJournal(db.reports, { account, generation: id, limit: MOST_ROWS }),
-        findJob(db.reports, { account, holdId: holdIdOf(id), phase: 'work' }),
-        listReports(db.reports, { account, generation: id, limit: MOST_ROWS }),
-      ]);
+      // One after the other: a report that is at work has one connection.
+      const rows = await readJournal(db.reports, { account, generation: id, limit: MOST_ROWS });
+      const job = await findJob(db.reports, { account, holdId: holdIdOf(id), phase: 'work' });
+      const reports = await listReports(db.reports, { account, generation: id, limit: MOST_ROWS });
       const events: z.output<typeof timelineEvent>[] = [
         ...rows.map(({ at, seq, kind, credits, availableAfter, actor, reason, phase }) => ({
           at: at.toISOString(),

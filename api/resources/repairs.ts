@@ -23,7 +23,7 @@ export interface RepairRouteDeps {
 }
 
 const TAG = 'Generations';
-const ENDED_SOON = { withinMs: 5_000 };
+const ENDED_SOON = { withinMs: 5_000, isDone: true };
 
 export function repairRoutes(deps: RepairRouteDeps): Route[] {
   const { ledger, starter, watch } = deps;

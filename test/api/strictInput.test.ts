@@ -55,6 +55,15 @@ test('and the longest that they take is taken', async () => {
   expect([patched.status, patched.body['email']]).toEqual([200, email]);
 });
 
+test('a body of text that does not end kept the only thread for a minute: it is 400 at once', async () => {
+  for (const body of [
+    `"${'\\"'.repeat(131_000)}`,
+    `{"a":"${'\\"'.repeat(131_000)}`,
+    `["${'"'.repeat(262_000)}`,
+  ])
+    expect(told(await send('/v1/charges', body))).toEqual([400, 'invalid_json']);
+}, 10_000);
+
 test('a body of null is refused, and not taken for one without fields', async () => {
   const { id } = await whole.running('ada', 1);
   expect(told(await send(`/v1/generations/${id}/cancel`, 'null'))).toEqual([422, 'invalid_request']);

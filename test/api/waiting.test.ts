@@ -1,3 +1,4 @@
+import { createGenerationWatch } from '../../api/generationWatch';
 import { startWhole, type Whole } from './whole';
 
 /** `?wait=`: one question at a time for all who wait, by primary key. */
@@ -66,4 +67,14 @@ test('a generation is read without looking into any month of the journal, unless
     'data'
   ] as unknown[];
   expect(listed).toMatchObject({ id, refunds: [{ credits: 1 }] });
+});
+
+test('a cancellation that had arrived was answered that nothing was done, because too many requests waited', async () => {
+  const { id } = await whole.running('waits', 2);
+  const watch = createGenerationWatch({ pool: whole.database.db.points, onError: () => undefined });
+  const patience = { withinMs: 3_000, holder: 'a key' };
+  const waiting = Array.from({ length: 2_000 }, () => watch.ended(id, patience));
+  await expect(watch.ended(id, patience)).rejects.toThrow('wait already');
+  expect(await watch.ended(id, { ...patience, isDone: true })).toMatchObject({ id, status: 'running' });
+  await Promise.all(waiting);
 });

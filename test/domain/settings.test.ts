@@ -51,6 +51,7 @@ test.each([
   ['PORT', 'http'],
   ['DATABASE_URL', 'mysql://localhost/holdfast'],
   ['TEMPORAL_ADDRESS', 'http://localhost:7233'],
+  ['TEMPORAL_TLS', 'True'],
   ['HOLDFAST_ADMIN_KEY', 'short'],
   ['LOG_LEVEL', 'loud'],
   ['HOLDFAST_DB_POOL', '0'],
@@ -64,4 +65,12 @@ test.each([
 
 test('everything that is wrong is said at once', () => {
   expect(() => parseSettings({ PORT: '0', LOG_LEVEL: 'loud' })).toThrow(/DATABASE_URL.*PORT.*LOG_LEVEL/);
+});
+
+test.each([
+  [{ TEMPORAL_API_KEY: 'secret', TEMPORAL_TLS: 'false' }, 'TEMPORAL_API_KEY would travel in the clear'],
+  [{ TEMPORAL_TLS_CLIENT_CERT_PATH: 'client.crt' }, 'a client certificate for Temporal needs its key'],
+  [{ TEMPORAL_TLS_KEY: 'client.key' }, 'a client certificate for Temporal needs its key'],
+])('what would leave a connection without what it is meant to have is refused: %j', (said, why) => {
+  expect(() => parseSettings({ DATABASE_URL, ...said })).toThrow(why);
 });

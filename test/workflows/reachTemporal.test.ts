@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, connect } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
@@ -67,7 +67,15 @@ test('a profile counts where one is named, and only there', () => {
     '/shop/',
   );
 
-  file('.temporal.toml', '');
+  mkdirSync(path.join(place, 'temporalio'));
+  file(
+    'temporalio/temporal.toml',
+    '[profile.default]\naddress = "cloud.example:7233"\n[profile.shop]\nnamespace = "ours"\n',
+  );
+  const atHome = { XDG_CONFIG_HOME: place, HOME: place };
+  expect(reach({ ...atHome, TEMPORAL_PROFILE: 'shop' }).namespace).toBe('ours');
+  expect(reach(atHome).options.address).toBe('127.0.0.1:7233');
+  expect(() => reach({ TEMPORAL_CONFIG_FILE: path.join(place, 'no-such.toml') })).toThrow('no-such.toml');
   const home = process.env['HOME'];
   const configHome = process.env['XDG_CONFIG_HOME'];
   try {
@@ -80,7 +88,7 @@ test('a profile counts where one is named, and only there', () => {
     else process.env['XDG_CONFIG_HOME'] = configHome;
   }
   expect(() => reach({ TEMPORAL_CONFIG_FILE: config, TEMPORAL_PROFILE: 'shop2' })).toThrow('shop2');
-  expect(() => reach({ TEMPORAL_TLS_CLIENT_CERT_PATH: path.join(place, 'no-such-file') })).toThrow(
+  expect(() => reach({ TEMPORAL_TLS_SERVER_CA_CERT_PATH: path.join(place, 'no-such-file') })).toThrow(
     'no-such-file',
   );
 });

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Operation } from '../../db/operations';
-import { holdIdOf } from '../../domain/ids';
+import { generationId, holdIdOf } from '../../domain/ids';
 import { FAILURES, SIGNALS, WORKFLOWS } from '../../workflows/contract';
 import { type Engine, eventually, type Problem, startEngine } from '../support/engine';
 import { ledgerOf } from '../support/ledger';
@@ -238,4 +238,35 @@ test('a reservation whose first attempt committed goes on though its quote has e
     reason: 'as if the worker had died before it recorded the reservation',
   });
   expect(await ended(body.id)).toMatchObject({ status: 'succeeded', credits: { captured: 24 } });
+});
+
+test('an account that was refused too often in this minute is told so, and its order is not tried for seconds', async () => {
+  const refused = engine.newId('refused');
+  await engine.call('POST', '/v1/accounts', {
+    body: { id: refused, catalog: 'working-day', plan: 'standard' },
+  });
+  const charge = (credits: number, key: string) =>
+    engine.call<Problem>('POST', '/v1/charges', {
+      body: { account: refused, credits },
+      idempotencyKey: key,
+    });
+  expect((await charge(8_000, 'all')).status).toBe(201);
+  expect((await charge(1, 'more')).body.code).toBe('insufficient_credits');
+  await engine.database.owner.pool.query(
+    'UPDATE ledger.accounts SET refused = ledger.refusals_a_minute() WHERE account_id = $1',
+    [refused],
+  );
+  const started = await engine.temporal.workflow.start(WORKFLOWS.generation, {
+    workflowId: generationId(refused, 'order'),
+    taskQueue: engine.taskQueue,
+    args: [{ account: refused, key: 'order', request: { action: 'image' } }],
+  });
+  await expect(started.result()).rejects.toMatchObject({
+    cause: { type: FAILURES.refused, details: [{ code: 'overloaded' }] },
+  });
+  const { events } = await started.fetchHistory();
+  const activities = (events ?? []).filter(
+    ({ markerRecordedEventAttributes: marker }) => marker?.markerName === 'core_local_activity',
+  );
+  expect(activities).toHaveLength(1);
 });
