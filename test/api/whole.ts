@@ -63,8 +63,15 @@ export async function startWholeOn(
   const started: GenerationInput[] = [];
   let answer: GenerationStarter['start'] = () => Promise.resolve({ kind: 'undecided' });
   let listens = true;
+  // As in production nobody waits for what is rung, and a ring that fails is made up for; but none outlives its database.
+  const rung = new Set<Promise<unknown>>();
   const ring = (account: string) => {
-    if (listens) void mailbox.drainInbox({ account });
+    if (!listens) return;
+    const heard = mailbox
+      .drainInbox({ account })
+      .catch(() => undefined)
+      .finally(() => rung.delete(heard));
+    rung.add(heard);
   };
   const db =
     via === undefined && connections === undefined
@@ -124,6 +131,7 @@ export async function startWholeOn(
     },
     async close() {
       await app.close();
+      await Promise.all(rung);
       if (db !== database.db) await db.close();
       await database.close();
     },
