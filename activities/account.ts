@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
-import { type InboxRow, notablePurchases, untilNextInInbox } from '../db/inbox';
-import { createInboxWork } from '../db/inboxWork';
-import type { Ledger } from '../db/ledger';
+import { type InboxRow, notablePurchases, untilNextInInbox } from '../db/work/inbox';
+import { createInboxWork } from '../db/work/inboxWork';
+import type { Ledger } from '../db/ledger/ledger';
 import { toMs } from '../domain/account';
 import { milli, toCredits } from '../domain/credits';
 import { jitterMs } from '../domain/jitter';

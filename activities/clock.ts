@@ -1,7 +1,7 @@
 import { heartbeat } from '@temporalio/activity';
 import type { Knex } from 'knex';
-import type { Carried, Stop } from '../db/carrier';
-import type { Ledger } from '../db/ledger';
+import type { Carried, Stop } from '../db/ledger/clockAdvance';
+import type { Ledger } from '../db/ledger/ledger';
 import {
   clockProgress,
   type FailingAccount,
@@ -11,8 +11,8 @@ import {
   endAdvance,
   type TestClock,
   withInbox,
-} from '../db/testClocks';
-import { type ClockHand, firstStop, nextStop } from '../domain/testClock';
+} from '../db/accounts/testClocks';
+import { type ClockHand, firstStop, nextStop } from '../domain/time/testClock';
 import type { AccountActivities, ClockActivities } from './types';
 
 export interface ClockDeps {

@@ -1,5 +1,5 @@
 import { type Client, isGrpcServiceError } from '@temporalio/client';
-import { type FoundNamespace, findNamespace } from '../workflows/connect';
+import { type FoundNamespace, findNamespace } from './temporal/connect';
 import type { KnownRun, Orphan } from './types';
 
 /** Rule 17: whether the workflow that owns a hold is gone for good, asked of the server itself and never of its search. */

@@ -1,12 +1,18 @@
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import type { Knex } from 'knex';
-import { actOnReport, findTerms } from '../db/endings';
-import type { Ledger } from '../db/ledger';
-import { raiseItem } from '../db/operationsItems';
-import { decideReport, failingReport, markTold, type UnseenReport, unseenReports } from '../db/reports';
-import { reportProblem } from '../domain/reports';
-import { SIGNALS } from '../workflows/contract';
-import type { HoldOwners } from '../workflows/holdOwners';
+import { actOnReport, findTerms } from '../db/work/endings';
+import type { Ledger } from '../db/ledger/ledger';
+import { raiseItem } from '../db/support/items';
+import {
+  decideReport,
+  failingReport,
+  markTold,
+  type UnseenReport,
+  unseenReports,
+} from '../db/work/pipelineReports';
+import { reportProblem } from '../domain/work/reports';
+import { SIGNALS } from '../domain/contract';
+import type { HoldOwners } from './temporal/holdOwners';
 import type { SweepActivities } from './types';
 
 /** The second driver of reports: it acts on what nobody acted upon, and tells workflows what they were not told (rule 31). */

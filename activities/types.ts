@@ -1,14 +1,14 @@
-import type { Pass } from '../db/passes';
-import type { OutlastedPlace } from '../db/overdueHolds';
-import type { LeasePlace, OverduePlace, OwnedPlace } from '../db/sweep';
-import type { ReportPlace } from '../db/reports';
+import type { Pass } from '../db/connection/passes';
+import type { OutlastedPlace } from '../db/support/overdueHolds';
+import type { LeasePlace, OverduePlace, OwnedPlace } from '../db/support/overdue';
+import type { ReportPlace } from '../db/work/pipelineReports';
 import type {
   CancelRequest,
   GenerationInput,
   GenerationStatus,
   Output,
   ProviderReport,
-} from '../workflows/contract';
+} from '../domain/contract';
 
 export type { LeasePlace, OutlastedPlace, OverduePlace, OwnedPlace, ReportPlace };
 

@@ -2,12 +2,12 @@ import path from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
-import { type Database, openDatabase } from '../db/connection';
-import { watchSkew } from '../db/clockSkew';
+import { type Database, openDatabase } from '../db/connection/connection';
+import { watchSkew } from '../db/connection/clockSkew';
 import { createEngine } from '../db/engine';
-import { startFence } from '../db/fence';
-import { assertCompatible } from '../db/schemaVersion';
-import { ensurePartitions, keepPartitionsAhead } from '../db/partitions';
+import { startFence } from '../db/migrate/fence';
+import { assertCompatible } from '../db/migrate/version';
+import { ensurePartitions, keepPartitionsAhead } from '../db/archive/partitions';
 import { parseSettings, type Settings } from '../domain/settings';
 import {
   reachTemporal,
@@ -17,9 +17,9 @@ import {
   ringAccount,
   ringClock,
   temporalUrlOf,
-} from '../workflows/connect';
-import { accountTaskQueue, providerTaskQueue, SEARCH_ATTRIBUTES } from '../workflows/contract';
-import { dataConverter } from '../workflows/payloads';
+} from './temporal/connect';
+import { accountTaskQueue, providerTaskQueue, SEARCH_ATTRIBUTES } from '../domain/contract';
+import { dataConverter } from './temporal/payloads';
 import { createActivities } from './index';
 import { sweepAges } from './sweep';
 import { createWorkerLog, sdkLogger } from './workerLog';

@@ -1,6 +1,6 @@
 import { DefaultLogger } from '@temporalio/worker';
 import { type DestinationStream, type Logger, pino } from 'pino';
-import { loggedError } from '../db/loggedError';
+import { loggedError } from '../db/connection/loggedError';
 
 /** What a worker says of itself: our own lines, and those of Temporal's SDK, which calls an error `error` where we say `err`. */
 

@@ -1,23 +1,29 @@
 import { once } from 'node:events';
 import { Client, Connection } from '@temporalio/client';
-import { watchSkew } from '../db/clockSkew';
-import { openDatabase } from '../db/connection';
+import { watchSkew } from '../db/connection/clockSkew';
+import { openDatabase } from '../db/connection/connection';
 import { createEngine } from '../db/engine';
-import { startFence } from '../db/fence';
-import { namespaceOfHold } from '../db/holds';
-import { assertCompatible } from '../db/schemaVersion';
+import { startFence } from '../db/migrate/fence';
+import { namespaceOfHold } from '../db/work/holds';
+import { assertCompatible } from '../db/migrate/version';
 import { parseSettings } from '../domain/settings';
-import { reachTemporal, findNamespace, ringAccount, ringClock, temporalUrlOf } from '../workflows/connect';
-import { dataConverter } from '../workflows/payloads';
+import {
+  reachTemporal,
+  findNamespace,
+  ringAccount,
+  ringClock,
+  temporalUrlOf,
+} from '../activities/temporal/connect';
+import { dataConverter } from '../activities/temporal/payloads';
 import { createApp } from './app';
-import { createGenerationStarter } from './generationStarter';
-import { withBreaker } from './startBreaker';
-import { databaseChecks } from './health';
-import { createGenerationWatch } from './generationWatch';
-import { createHoldOwners } from '../workflows/holdOwners';
-import { createHttpServer } from './httpServer';
-import { createLogger } from './logger';
-import { createQuoting } from './resources/quoting';
+import { createGenerationStarter } from './workflows/starter';
+import { withBreaker } from './workflows/startBreaker';
+import { databaseChecks } from './resources/operations/health';
+import { createGenerationWatch } from './workflows/watch';
+import { createHoldOwners } from '../activities/temporal/holdOwners';
+import { createHttpServer } from './http/httpServer';
+import { createLogger } from './observe/logger';
+import { createQuoting } from './resources/work/quotes';
 import { createRoutes } from './routes';
 
 /** `node dist/api/main.js`: serves the API until it is told to stop. */

@@ -1,11 +1,11 @@
 import { request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
-import type { AtEnd } from './bare';
+import type { AtEnd } from './bare/bare';
 import { type Engine, startEngine } from './engine';
 import { openAccounts } from './generations';
-import { percentile } from './latency';
-import { columns, machine } from './report';
+import { percentile } from './kit/latency';
+import { columns, machine } from './kit/report';
 
 /**
  * `npm run bench:bulkheads`: what one slow class of use does to the others (rule 36). A probe asks for `/healthz`, for an account

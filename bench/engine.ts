@@ -5,8 +5,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Client, escapeIdentifier } from 'pg';
-import type { AtEnd } from './bare';
-import { runChild, startChild } from './children';
+import type { AtEnd } from './bare/bare';
+import { runChild, startChild } from './kit/children';
 import type { HttpOptions } from './generations';
 
 /** An engine of the bench's own, as `npm start` runs it, in a directory that is gone afterwards. */

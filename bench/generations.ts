@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import type { Work } from './bare';
+import type { Work } from './bare/bare';
 
 /** Generations as a pipeline makes them: ordered over HTTP, and waited for to the end. */
 

@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { Client } from 'pg';
-import { readCatalog } from '../db/catalogs';
-import { openDatabase } from '../db/connection';
+import { readCatalog } from '../db/catalogs/catalogs';
+import { openDatabase } from '../db/connection/connection';
 import { createEngine } from '../db/engine';
-import { cycleStart } from '../domain/calendar';
-import type { AtEnd } from './bare';
+import { cycleStart } from '../domain/time/calendar';
+import type { AtEnd } from './bare/bare';
 import { type Engine, startEngine } from './engine';
-import { columns, machine } from './report';
+import { columns, machine } from './kit/report';
 import { type Crowd, wakingsOf, worked } from './simulation';
 
 /**

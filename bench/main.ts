@@ -1,11 +1,11 @@
 import { once } from 'node:events';
-import { type AtEnd, type Bare, startBare } from './bare';
+import { type AtEnd, type Bare, startBare } from './bare/bare';
 import { type Engine, startEngine } from './engine';
 import { generationsOverHttp, openAccounts } from './generations';
-import { ledgerPairs } from './ledgerPairs';
-import { inTurns, median, perSecond, type Result } from './measure';
-import { findPgbench, preparePgbench } from './pgbench';
-import { machine, table } from './report';
+import { ledgerPairs } from './ledger/ledgerPairs';
+import { inTurns, median, perSecond, type Result } from './kit/measure';
+import { findPgbench, preparePgbench } from './kit/pgbench';
+import { machine, table } from './kit/report';
 import { waiting } from './waiting';
 
 /**

@@ -1,18 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { Client, Connection } from '@temporalio/client';
-import { type Database, openDatabase } from '../db/connection';
+import { type Database, openDatabase } from '../db/connection/connection';
 import { createEngine } from '../db/engine';
-import type { Ledger } from '../db/ledger';
+import type { Ledger } from '../db/ledger/ledger';
 import { accountWorkflowId } from '../domain/ids';
 import { jitterMs } from '../domain/jitter';
-import { ACCOUNT_PRIORITY, accountTaskQueue, MAIN_TASK_QUEUE, WORKFLOWS } from '../workflows/contract';
-import { dataConverter } from '../workflows/payloads';
-import type { AtEnd } from './bare';
+import { ACCOUNT_PRIORITY, accountTaskQueue, MAIN_TASK_QUEUE, WORKFLOWS } from '../domain/contract';
+import { dataConverter } from '../activities/temporal/payloads';
+import type { AtEnd } from './bare/bare';
 import { type Engine, startEngine } from './engine';
 import { openAccounts, ordersOverHttp } from './generations';
-import { latencies, percentile } from './latency';
-import { perSecond } from './measure';
-import { columns, machine } from './report';
+import { latencies, percentile } from './kit/latency';
+import { perSecond } from './kit/measure';
+import { columns, machine } from './kit/report';
 
 /**
  * `npm run bench:midnight`: what a flood of boundaries does to a reservation. Thousands of accounts come due together, in a

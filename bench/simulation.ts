@@ -1,9 +1,9 @@
 import { type AccountRules, type Snapshot, toMs } from '../domain/account';
-import { cycleStart } from '../domain/calendar';
-import type { Catalog } from '../domain/catalog';
+import { cycleStart } from '../domain/time/calendar';
+import type { Catalog } from '../domain/catalog/catalog';
 import { milli } from '../domain/credits';
 import { jitterMs } from '../domain/jitter';
-import { type Settlement, settle } from '../domain/settle';
+import { type Settlement, settle } from '../domain/time/settle';
 
 /**
  * Midnights and renewals of a million accounts in simulated time: the engine's own `settle` says what is due and when

@@ -1,15 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection, WithStartWorkflowOperation } from '@temporalio/client';
-import { openDatabase } from '../db/connection';
+import { openDatabase } from '../db/connection/connection';
 import { createEngine } from '../db/engine';
 import { generationId } from '../domain/ids';
-import { dataConverter } from '../workflows/payloads';
-import type { AtEnd } from './bare';
+import { dataConverter } from '../activities/temporal/payloads';
+import type { AtEnd } from './bare/bare';
 import type { Engine } from './engine';
 import { openAccounts } from './generations';
-import { percentile } from './latency';
-import { columns } from './report';
+import { percentile } from './kit/latency';
+import { columns } from './kit/report';
 
 /**
  * How long after its end somebody who waits for a generation hears of it: from the instant its journal row has, which is right

@@ -1,8 +1,8 @@
-import { type CatalogStore, createCatalogStore } from './catalogs';
-import type { Database } from './connection';
-import { createLeases, type Leases } from './leases';
-import { createLedger, type Ledger, type LedgerDeps } from './ledger';
-import { createReservations, type ReservationDeps, type Reservations } from './reservations';
+import { type CatalogStore, createCatalogStore } from './catalogs/catalogs';
+import type { Database } from './connection/connection';
+import { createLeases, type Leases } from './reserve/lease';
+import { createLedger, type Ledger, type LedgerDeps } from './ledger/ledger';
+import { createReservations, type ReservationDeps, type Reservations } from './reserve/generation';
 
 export interface Engine {
   catalogs: CatalogStore;

@@ -1,16 +1,16 @@
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import type { Catalog } from '../domain/catalog';
+import type { Catalog } from '../domain/catalog/catalog';
 import { parseSettings } from '../domain/settings';
-import { openDatabase } from './connection';
-import { migrate } from './migrate';
-import { migrationsDirectory } from './migrationFiles';
+import { openDatabase } from './connection/connection';
+import { migrate } from './migrate/migrate';
+import { migrationsDirectory } from './migrate/files';
 import {
   publishShippedCatalogs,
   readShippedCatalogs,
   type ShippedCatalog,
   unreadableVersions,
-} from './shippedCatalogs';
+} from './catalogs/shipped';
 
 /**
  * `node dist/db/setup.js`: migrations, then the catalogs that have no version yet. Run before worker and API; running it

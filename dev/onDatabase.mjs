@@ -22,9 +22,8 @@ function localDatabase() {
 }
 
 const [command, ...rest] = process.argv.slice(2);
-const { status } = spawnSync(
-  process.execPath,
-  [path.join(ROOT, 'dist', 'db', `${command}-cli.js`), ...rest],
-  { stdio: 'inherit', env: { ...process.env, DATABASE_URL: process.env.DATABASE_URL || localDatabase() } },
-);
+const { status } = spawnSync(process.execPath, [path.join(ROOT, 'dist', 'db', command, 'cli.js'), ...rest], {
+  stdio: 'inherit',
+  env: { ...process.env, DATABASE_URL: process.env.DATABASE_URL || localDatabase() },
+});
 process.exit(status ?? 2);

@@ -121,9 +121,9 @@ function onlyOurs() {
   return { ...Object.fromEntries(others), TEMPORAL_CONFIG_FILE: os.devNull };
 }
 
-/** Our search attributes, as workflows/contract.ts names them (in the build). */
+/** Our search attributes, as domain/contract.ts names them (in the build). */
 async function searchAttributes() {
-  const { SEARCH_ATTRIBUTES } = await import('../dist/workflows/contract.js').then(
+  const { SEARCH_ATTRIBUTES } = await import('../dist/domain/contract.js').then(
     (module) => module.default ?? module,
   );
   return Object.values(SEARCH_ATTRIBUTES);

@@ -56,7 +56,7 @@ const environment = z.object({
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 });
 
-/** How Temporal is reached is said as the Temporal CLI and its SDKs have it said; workflows/connect.ts reads them. */
+/** How Temporal is reached is said as the Temporal CLI and its SDKs have it said; activities/temporal/connect.ts reads them. */
 const TEMPORAL_VARIABLES = [
   'TEMPORAL_ADDRESS',
   'TEMPORAL_NAMESPACE',

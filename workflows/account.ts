@@ -7,9 +7,9 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { DrainedInbox, SeenPurchase, SettledAccount } from '../activities/types';
-import { type AccountInput, accountTaskQueue } from './contract';
-import { ringSignal } from './messages';
-import { accountOn } from './proxies';
+import { type AccountInput, accountTaskQueue } from '../domain/contract';
+import { ringSignal } from './common/messages';
+import { accountOn } from './common/proxies';
 
 /** However far the next boundary is: look now and then, so that a moved clock or new code is noticed. */
 const LONGEST_SLEEP_MS = 30 * 24 * 3_600_000;

@@ -7,9 +7,9 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { ClockStep } from '../activities/types';
-import type { ClockInput } from './contract';
-import { ringSignal } from './messages';
-import { clock as activities } from './proxies';
+import type { ClockInput } from '../domain/contract';
+import { ringSignal } from './common/messages';
+import { clock as activities } from './common/proxies';
 
 const SHORTEST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 30_000;

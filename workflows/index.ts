@@ -1,5 +1,5 @@
 /** The bundle's entry: every workflow the worker runs. */
 export { accountWorkflow } from './account';
 export { clockWorkflow } from './clock';
-export { generationWorkflow } from './generation';
+export { generationWorkflow } from './generation/generation';
 export { sweepWorkflow } from './sweep';

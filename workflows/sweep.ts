@@ -14,9 +14,9 @@ import type {
   OwnedPlace,
   ReportPlace,
 } from '../activities/types';
-import { mayFree } from '../domain/sweep';
-import { SEARCH_ATTRIBUTES, type SweepInput } from './contract';
-import { sweeping } from './proxies';
+import { mayFree } from '../domain/work/sweep';
+import { SEARCH_ATTRIBUTES, type SweepInput } from '../domain/contract';
+import { sweeping } from './common/proxies';
 
 /** What one pass did. Where it had to stop (`next`), the next one goes on. */
 export interface SweepReport {

@@ -1,8 +1,8 @@
 import { heartbeat, sleep } from '@temporalio/activity';
 import type { Knex } from 'knex';
-import type { Ledger } from '../../db/ledger';
-import { claimJob, findJob, noteOnJob, type ProviderJob } from '../../db/providerJobs';
-import type { Output } from '../../workflows/contract';
+import type { Ledger } from '../../db/ledger/ledger';
+import { claimJob, findJob, noteOnJob, type ProviderJob } from '../../db/work/providerJobs';
+import type { Output } from '../../domain/contract';
 import type { ProviderActivities, Work, WorkState } from '../types';
 
 /**

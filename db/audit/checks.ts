@@ -1,4 +1,4 @@
-import { JOURNAL_KINDS } from '../journal';
+import { JOURNAL_KINDS } from '../books/journal';
 import { MOVES, OPENINGS, PARTS, parts, REBUILT_LOTS, TERMS } from './history';
 import { WORK_CHECKS } from './workChecks';
 

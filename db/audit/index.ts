@@ -1,6 +1,6 @@
 import type { Pool, PoolClient } from 'pg';
-import { ENDS_WITH_ITS_CLIENT } from '../connection';
-import { KEEP_MONTHS } from '../reading';
+import { ENDS_WITH_ITS_CLIENT } from '../connection/connection';
+import { KEEP_MONTHS } from '../books/snapshotRead';
 import { CHECKS, type Check } from './checks';
 import { EVERYTHING, ofAccount, type Scope, scoped } from './scope';
 

@@ -1,6 +1,6 @@
 import type { Pool, PoolClient } from 'pg';
 import { CHECKS } from './checks';
-import { KEEP_MONTHS } from '../reading';
+import { KEEP_MONTHS } from '../books/snapshotRead';
 import { type CheckResult, runChecks } from './index';
 import { stageSince } from './scope';
 

@@ -2,13 +2,13 @@ import path from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { createSweepActivities, sweepAges } from '../../activities/sweep';
 import type { SweepActivities } from '../../activities/types';
-import { publishCatalog, readCatalog } from '../../db/catalogs';
+import { publishCatalog, readCatalog } from '../../db/catalogs/catalogs';
 import { createEngine } from '../../db/engine';
-import type { Ledger } from '../../db/ledger';
+import type { Ledger } from '../../db/ledger/ledger';
 import { milli } from '../../domain/credits';
-import { listItems } from '../../db/operationsItems';
+import { listItems } from '../../db/support/items';
 import { type TestDatabase, testDatabase } from '../support/database';
-import { livelyLedger, TAMPERINGS, tamper } from '../support/livelyLedger';
+import { livelyLedger, TAMPERINGS, tamper } from '../support/ledger/livelyLedger';
 
 /** The parts of a sweep that need no Temporal, page by page. */
 

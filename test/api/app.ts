@@ -2,14 +2,14 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { Writable } from 'node:stream';
 import { createApp } from '../../api/app';
-import type { ReadinessCheck } from '../../api/health';
-import { createHttpServer } from '../../api/httpServer';
-import { createLogger } from '../../api/logger';
-import type { Route } from '../../api/route';
-import { createCatalogStore } from '../../db/catalogs';
-import type { ProcessSkew } from '../../db/clockSkew';
-import type { Database } from '../../db/connection';
-import type { Fence } from '../../db/fence';
+import type { ReadinessCheck } from '../../api/resources/operations/health';
+import { createHttpServer } from '../../api/http/httpServer';
+import { createLogger } from '../../api/observe/logger';
+import type { Route } from '../../api/routing/route';
+import { createCatalogStore } from '../../db/catalogs/catalogs';
+import type { ProcessSkew } from '../../db/connection/clockSkew';
+import type { Database } from '../../db/connection/connection';
+import type { Fence } from '../../db/migrate/fence';
 
 /** An app on a free port of this machine, for tests of the HTTP side. */
 

@@ -1,13 +1,13 @@
 import path from 'node:path';
-import { accountRoutes } from '../../api/resources/accounts';
-import { eventRoutes } from '../../api/resources/events';
-import { holdRoutes } from '../../api/resources/holds';
-import { planRoutes } from '../../api/resources/plans';
-import { createQuoting, quoteRoutes } from '../../api/resources/quoting';
+import { accountRoutes } from '../../api/resources/accounts/accounts';
+import { eventRoutes } from '../../api/resources/books/events';
+import { holdRoutes } from '../../api/resources/work/holds';
+import { planRoutes } from '../../api/resources/accounts/plans';
+import { createQuoting, quoteRoutes } from '../../api/resources/work/quotes';
 import { runAudit } from '../../db/audit';
-import { publishCatalog, readCatalog } from '../../db/catalogs';
+import { publishCatalog, readCatalog } from '../../db/catalogs/catalogs';
 import { createEngine, type Engine } from '../../db/engine';
-import type { Catalog } from '../../domain/catalog';
+import type { Catalog } from '../../domain/catalog/catalog';
 import { testDatabase } from '../support/database';
 import { startApp, type TestApp } from './app';
 

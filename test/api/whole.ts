@@ -1,16 +1,16 @@
 import path from 'node:path';
-import type { GenerationStarter } from '../../api/generationStarter';
-import { createGenerationWatch, type GenerationWatch } from '../../api/generationWatch';
-import { createQuoting } from '../../api/resources/quoting';
+import type { GenerationStarter } from '../../api/workflows/starter';
+import { createGenerationWatch, type GenerationWatch } from '../../api/workflows/watch';
+import { createQuoting } from '../../api/resources/work/quotes';
 import { createRoutes } from '../../api/routes';
-import type { Route } from '../../api/route';
+import type { Route } from '../../api/routing/route';
 import { createAccountActivities } from '../../activities/account';
-import { publishCatalog, readCatalog } from '../../db/catalogs';
-import { openDatabase } from '../../db/connection';
+import { publishCatalog, readCatalog } from '../../db/catalogs/catalogs';
+import { openDatabase } from '../../db/connection/connection';
 import { createEngine, type Engine } from '../../db/engine';
-import type { GenerationInput } from '../../workflows/contract';
+import type { GenerationInput } from '../../domain/contract';
 import { generationId, holdIdOf } from '../../domain/ids';
-import { reservation } from '../support/ledger';
+import { reservation } from '../support/ledger/ledger';
 import { type TestDatabase, testDatabase } from '../support/database';
 import { startApp, type TestApp } from './app';
 

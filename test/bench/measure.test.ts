@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { inTurns, median, perSecond } from '../../bench/measure';
-import { findPgbench, tpsOf } from '../../bench/pgbench';
-import { table } from '../../bench/report';
+import { inTurns, median, perSecond } from '../../bench/kit/measure';
+import { findPgbench, tpsOf } from '../../bench/kit/pgbench';
+import { table } from '../../bench/kit/report';
 
 describe('median', () => {
   it('is the middle value, whatever the order', () => {

@@ -1,5 +1,5 @@
 import { wakingsOf, worked } from '../../bench/simulation';
-import { cycleStart } from '../../domain/calendar';
+import { cycleStart } from '../../domain/time/calendar';
 import { imagineart } from '../domain/catalogs';
 
 /** The simulation of many accounts, on few. */

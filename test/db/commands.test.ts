@@ -3,9 +3,9 @@ import { mkdtempSync, readdirSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { type TestDatabase, testDatabase } from '../support/database';
-import { ledgerOf, type TestLedger } from '../support/ledger';
-import { tamper } from '../support/livelyLedger';
-import { becomesPast, monthAgo } from '../support/past';
+import { ledgerOf, type TestLedger } from '../support/ledger/ledger';
+import { tamper } from '../support/ledger/livelyLedger';
+import { becomesPast, monthAgo } from '../support/ledger/past';
 
 /** The operator's commands as they are run: arguments in, exit code and words out. */
 
@@ -27,7 +27,7 @@ beforeEach(async () => {
 afterEach(() => database.close());
 
 function run(command: 'audit' | 'archive', ...rest: string[]): { code: number | null; said: string } {
-  const script = path.join(__dirname, '..', '..', 'dist', 'db', `${command}-cli.js`);
+  const script = path.join(__dirname, '..', '..', 'dist', 'db', command, 'cli.js');
   const env = { ...process.env, DATABASE_URL: database.url };
   const { status, stdout, stderr } = spawnSync(process.execPath, [script, ...rest], {
     env,

@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { eventually } from '../support/engine';
-import { endProcess, freePort, startNode } from '../support/processes';
+import { eventually } from '../support/processes/engine';
+import { endProcess, freePort, startNode } from '../support/processes/processes';
 
 /** `npm start`, as a process of its own on a new data directory: one life of it, told in order. */
 

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
-import { CatalogShape } from '../../domain/catalogSchema';
+import { CatalogShape } from '../../domain/catalog/shape';
 
 const FILE = path.join(__dirname, '../../docs/catalog.schema.json');
 

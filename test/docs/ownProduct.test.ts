@@ -3,7 +3,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type TestDatabase, testDatabase } from '../support/database';
-import { type Engine, type Problem, startEngine } from '../support/engine';
+import { type Engine, type Problem, startEngine } from '../support/processes/engine';
 
 /** docs/catalogs.md, “A product of your own”: its example put into `catalogs/` as one file, and nothing else done. */
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { generationId } from '../../domain/ids';
-import * as contract from '../../workflows/contract';
+import * as contract from '../../domain/contract';
 
 /** docs/temporal.md is written against by pipelines in other languages: what it names must be what the code has. */
 

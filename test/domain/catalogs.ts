@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { readFileSync } from 'node:fs';
-import type { Catalog } from '../../domain/catalog';
-import { parseCatalog } from '../../domain/parseCatalog';
+import type { Catalog } from '../../domain/catalog/catalog';
+import { parseCatalog } from '../../domain/publish/parse';
 
 /** The catalog that ships, and the smallest one that is valid. */
 

@@ -73,7 +73,7 @@ describe('the hash of a request', () => {
   });
 });
 
-/** Kept for ever beside every key: a change here makes a conflict of each old key, and of each key in use while it is deployed. */
+/** Kept for ever beside every key (rules 3 and 6): a change here makes a conflict of each old key, and of each key in use while it is deployed. */
 describe('the bytes that are hashed are what they always were', () => {
   it.each([
     ['{"b":1,"a":2,"B":3,"":4,"10":5,"9":6}', '{"":4,"10":5,"9":6,"B":3,"a":2,"b":1}'],

@@ -1,6 +1,6 @@
 import type { AccountRules, BalanceSnapshot, LotView } from '../../domain/account';
 import { milli } from '../../domain/credits';
-import type { GrantStep, Settlement } from '../../domain/settle';
+import type { GrantStep, Settlement } from '../../domain/time/settle';
 
 /** A free account in London, opened on the morning of 21 November 2026 and never settled. */
 

@@ -2,8 +2,8 @@ import { spawnSync, type SpawnSyncOptions } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { publishCatalog, readCatalog } from '../../db/catalogs';
-import { type Engine, startEngine } from '../support/engine';
+import { publishCatalog, readCatalog } from '../../db/catalogs/catalogs';
+import { type Engine, startEngine } from '../support/processes/engine';
 
 /**
  * Clients that other people's generators make from /openapi.json: each compiles, orders an image of a running engine, waits for

@@ -5,8 +5,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { runAudit } from '../../db/audit';
-import { publishCatalog, readCatalog } from '../../db/catalogs';
-import { type Engine, startEngine } from '../support/engine';
+import { publishCatalog, readCatalog } from '../../db/catalogs/catalogs';
+import { type Engine, startEngine } from '../support/processes/engine';
 
 /**
  * Schemathesis (from PyPI) reads /openapi.json and asks a running engine what it may and may not: every answer has a status, a

@@ -5,11 +5,11 @@ import os from 'node:os';
 import path from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { runAudit } from '../../db/audit';
-import { sweepScheduleId } from '../../workflows/contract';
+import { sweepScheduleId } from '../../domain/contract';
 import { ADMIN_KEY } from '../api/app';
 import { connected, emptyDatabase, type TestDatabase } from '../support/database';
-import { eventually } from '../support/engine';
-import { endProcess, freePort, startNode } from '../support/processes';
+import { eventually } from '../support/processes/engine';
+import { endProcess, freePort, startNode } from '../support/processes/processes';
 
 /**
  * A deploy as it happens: the release before runs, the new one is set up on its database under load, both run side by side, and

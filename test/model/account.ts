@@ -1,4 +1,4 @@
-import type { Count } from '../../domain/limits';
+import type { Count } from '../../domain/access/limits';
 import type { ClaimedKey } from './claims';
 import { type Micros, SECOND } from './instants';
 

@@ -1,14 +1,14 @@
 import fc from 'fast-check';
-import { createBatches, LedgerOverloaded } from '../../db/batches';
-import { createLanes } from '../../db/lanes';
-import { createLockWaits } from '../../db/lockWaits';
+import { createBatches, LedgerOverloaded } from '../../db/ledger/accountQueue';
+import { createLanes } from '../../db/ledger/groupCommit';
+import { createLockWaits } from '../../db/ledger/lockWaits';
 import type {
   ApplyRequest,
   ChargeOperation,
   GrantOperation,
   Operation,
   RulesOperation,
-} from '../../db/operations';
+} from '../../db/ledger/operations';
 import { milli } from '../../domain/credits';
 import {
   CONNECTION_FAILURE,

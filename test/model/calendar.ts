@@ -1,4 +1,4 @@
-import type { GrantStep, Settlement } from '../../domain/settle';
+import type { GrantStep, Settlement } from '../../domain/time/settle';
 import { milli } from '../../domain/credits';
 import type { Account } from './account';
 import { DAY, HOUR, instantText, type Micros } from './instants';

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
-import type { CaptureOperation, HeldWork } from '../../db/operations';
+import type { CaptureOperation, HeldWork } from '../../db/ledger/operations';
 import { milli } from '../../domain/credits';
-import type { Count } from '../../domain/limits';
-import { reservation } from '../support/ledger';
+import type { Count } from '../../domain/access/limits';
+import { reservation } from '../support/ledger/ledger';
 import { type Account, totals } from './account';
 import { DAY, HOUR, instantText, type Micros, SECOND } from './instants';
 import type { ModelOperation } from './model';

@@ -1,6 +1,6 @@
-import type { Carried } from '../../db/lanes';
-import type { ApplyRequest, ApplyResult, Operation, Reply } from '../../db/operations';
-import type { Settlement } from '../../domain/settle';
+import type { Carried } from '../../db/ledger/groupCommit';
+import type { ApplyRequest, ApplyResult, Operation, Reply } from '../../db/ledger/operations';
+import type { Settlement } from '../../domain/time/settle';
 import { type Account, newAccount } from './account';
 import { instantText } from './instants';
 import { applyCall, type ModelOperation, type ModelReply } from './model';

@@ -1,12 +1,12 @@
 import { deepStrictEqual } from 'node:assert';
 import fc from 'fast-check';
 import { runAudit } from '../../db/audit';
-import { createCatalogStore } from '../../db/catalogs';
-import { type Database, openDatabase } from '../../db/connection';
-import { createLedger, type Ledger } from '../../db/ledger';
-import type { Reply } from '../../db/operations';
+import { createCatalogStore } from '../../db/catalogs/catalogs';
+import { type Database, openDatabase } from '../../db/connection/connection';
+import { createLedger, type Ledger } from '../../db/ledger/ledger';
+import type { Reply } from '../../db/ledger/operations';
 import { patiently, type TestDatabase } from '../support/database';
-import { ledgerOf } from '../support/ledger';
+import { ledgerOf } from '../support/ledger/ledger';
 import { type Account, addLot, newAccount } from './account';
 import { drafts, type Hand, type Kind, operationOf, USUAL } from './drafts';
 import { microsOf } from './instants';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { runAudit } from '../../db/audit';
 import { type TestDatabase, testDatabase } from '../support/database';
-import { ledgerOf } from '../support/ledger';
+import { ledgerOf } from '../support/ledger/ledger';
 import { type Draft, drafts, type Hand, operationOf, USUAL } from './drafts';
 import { newAccount } from './account';
 import { instantText, DAY } from './instants';
@@ -9,7 +9,7 @@ import { applyCall, type ModelOperation } from './model';
 import { runModel, USUAL_WEIGHTS } from './runs';
 import { START } from './world';
 
-/** The budget of every run of the tests: so many runs or more, of more operations than this on average. */
+/** Rules 27 and 28, and every other that the ledger keeps by itself. The budget of every run of the tests: so many runs or more, of more operations than this on average. */
 const RUNS = 500;
 const OPERATIONS_EACH = 200;
 /** Runs that go on beside each other, so that the database always has something to do. */

@@ -1,5 +1,5 @@
-import type { GrantOperation, Operation, Reply } from '../../db/operations';
-import type { SettleStep, Settlement } from '../../domain/settle';
+import type { GrantOperation, Operation, Reply } from '../../db/ledger/operations';
+import type { SettleStep, Settlement } from '../../domain/time/settle';
 import { type Account, openHolds, repayDebts, spendOrder, move, totals, type Move } from './account';
 import { microsOf, type Micros } from './instants';
 import { decide, type Decision, goOnWith, holdState } from './decisions';
@@ -10,7 +10,7 @@ import { decide, type Decision, goOnWith, holdState } from './decisions';
  */
 
 /** A grant may take the place of what the same schedule granted before; from callers that is a renewal. */
-/** Members are no credits: their rules are tested by themselves (test/api/members.test.ts). */
+/** Members are no credits: their rules are tested by themselves (test/api/resources/accounts/members.test.ts). */
 export type ModelOperation = Exclude<Operation, { op: 'member' }> | (GrantOperation & { replaces: true });
 
 export interface Call {

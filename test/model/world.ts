@@ -1,8 +1,8 @@
 import { deepStrictEqual } from 'node:assert';
 import { randomBytes } from 'node:crypto';
 import type { Pool } from 'pg';
-import type { ApplyResult, HoldState, Reply } from '../../db/operations';
-import type { Settlement } from '../../domain/settle';
+import type { ApplyResult, HoldState, Reply } from '../../db/ledger/operations';
+import type { Settlement } from '../../domain/time/settle';
 import { type Account, newAccount, openHolds, totals } from './account';
 import { claimBoth, type ClaimEnd } from './claims';
 import { type Calendar, createCalendar } from './calendar';

@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
-import { readCatalog } from '../../db/catalogs';
-import type { Catalog } from '../../domain/catalog';
+import { readCatalog } from '../../db/catalogs/catalogs';
+import type { Catalog } from '../../domain/catalog/catalog';
 import { readProduct } from './product';
 
 const FOLDER = path.join(__dirname, '../../catalogs');

@@ -1,4 +1,4 @@
-import type { Problem } from '../support/engine';
+import type { Problem } from '../support/processes/engine';
 import { type InUse, inUse } from './inUse';
 import { readProduct } from './product';
 

@@ -1,7 +1,7 @@
 import path from 'node:path';
-import { publishCatalog, readCatalog } from '../../db/catalogs';
+import { publishCatalog, readCatalog } from '../../db/catalogs/catalogs';
 import { testDatabase } from '../support/database';
-import { type Engine, type Problem, startEngine } from '../support/engine';
+import { type Engine, type Problem, startEngine } from '../support/processes/engine';
 
 /** Draftly's full site through the running engine: one hold, phases captured as they land, the rest given back. */
 

@@ -1,4 +1,4 @@
-import { estimate } from '../../domain/estimates';
+import { estimate } from '../../domain/access/estimates';
 import { toMilli } from '../../domain/credits';
 import { onPlan } from '../domain/snapshots';
 import { product } from './product';

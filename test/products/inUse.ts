@@ -1,8 +1,8 @@
-import { publishCatalog } from '../../db/catalogs';
+import { publishCatalog } from '../../db/catalogs/catalogs';
 import { createEngine } from '../../db/engine';
-import { type Catalog, freePlan } from '../../domain/catalog';
+import { type Catalog, freePlan } from '../../domain/catalog/catalog';
 import { testDatabase } from '../support/database';
-import { type Engine, type Generation, type Reply, startEngine } from '../support/engine';
+import { type Engine, type Generation, type Reply, startEngine } from '../support/processes/engine';
 
 /** A product as its customers use it: the running engine, with accounts whose clock the test moves. */
 

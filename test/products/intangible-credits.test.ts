@@ -1,4 +1,4 @@
-import { parseCatalog } from '../../domain/parseCatalog';
+import { parseCatalog } from '../../domain/publish/parse';
 import { onPlan } from '../domain/snapshots';
 import { product } from './product';
 

@@ -1,4 +1,4 @@
-import { estimate } from '../../domain/estimates';
+import { estimate } from '../../domain/access/estimates';
 import { product } from './product';
 
 /** Intangible, “Resolution and cost”, sentence by sentence, as far as it speaks of credits. */

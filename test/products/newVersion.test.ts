@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { readCatalog } from '../../db/catalogs';
+import { readCatalog } from '../../db/catalogs/catalogs';
 import { type InUse, inUse, OPENED } from './inUse';
 
 /** Rule 20: what a new version of a catalog changes for accounts that are on it, and from when on. */

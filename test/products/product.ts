@@ -1,17 +1,18 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { LotView } from '../../domain/account';
-import { balanceBody } from '../../domain/balance';
-import type { Catalog } from '../../domain/catalog';
+import { balanceBody } from '../../api/resources/accounts/balanceBody';
+import type { Catalog } from '../../domain/catalog/catalog';
 import { toCredits, toMilli } from '../../domain/credits';
-import { drawFrom } from '../../domain/draws';
-import { excludedBuckets, planGate, quotaUses } from '../../domain/gates';
-import { type Offer, offersOf } from '../../domain/offers';
-import type { Coming } from '../../domain/outlook';
-import { monthlyCredits, paywall } from '../../domain/paywall';
-import { type Priced, price } from '../../domain/prices';
+import { drawFrom } from '../../domain/access/spendOrder';
+import { excludedBuckets, planGate, quotaUses } from '../../domain/access/gates';
+import { type Offer, offersOf } from '../../domain/prices/offers';
+import type { Coming } from '../../domain/time/outlook';
+import { monthlyCredits, paywall } from '../../domain/access/paywall';
+import type { Priced } from '../../domain/prices/line';
+import { price } from '../../domain/prices/price';
 import type { Refusal } from '../../domain/refusals';
-import { settle } from '../../domain/settle';
+import { settle } from '../../domain/time/settle';
 import { parsed } from '../domain/catalogs';
 import { grantsOf, lotOf, OPENED, type SnapshotChange, snapshotOf } from '../domain/snapshots';
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Client } from 'pg';
-import { type Database, openDatabase } from '../../db/connection';
+import { type Database, openDatabase } from '../../db/connection/connection';
 
 export interface TestDatabase {
   /** As the application sees it. */

@@ -1,7 +1,7 @@
 import { WorkflowNotFoundError } from '@temporalio/client';
 import { accountWorkflowId } from '../../domain/ids';
-import { anchorBefore } from '../support/anchor';
-import { type Engine, eventually, startEngine } from '../support/engine';
+import { anchorBefore } from '../support/ledger/anchor';
+import { type Engine, eventually, startEngine } from '../support/processes/engine';
 
 /** The account workflow: when an account is settled, and its mailbox. Jitter is off and quiet time is 2 s here. */
 

@@ -1,13 +1,13 @@
 import { once } from 'node:events';
 import { runAudit } from '../../db/audit';
-import { createCatalogStore } from '../../db/catalogs';
-import { createLedger, type Ledger } from '../../db/ledger';
-import { cycleStart } from '../../domain/calendar';
+import { createCatalogStore } from '../../db/catalogs/catalogs';
+import { createLedger, type Ledger } from '../../db/ledger/ledger';
+import { cycleStart } from '../../domain/time/calendar';
 import { clockWorkflowId } from '../../domain/ids';
-import { type Engine, eventually, type Problem, type Reply, startEngine } from '../support/engine';
-import { startSweeper } from '../support/sweeper';
+import { type Engine, eventually, type Problem, type Reply, startEngine } from '../support/processes/engine';
+import { startSweeper } from '../support/processes/sweeper';
 
-/** Test clocks as their users have them: over HTTP, through the real workflows and the real Temporal server. */
+/** Test clocks as their users have them (rule 23): over HTTP, through the real workflows and the real Temporal server. */
 
 let engine: Engine;
 /** For what no route does yet, and to look closely. */

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { namespaceId } from '../../workflows/connect';
-import { sweepScheduleId } from '../../workflows/contract';
-import { type Engine, eventually, type Problem, startEngine } from '../support/engine';
-import { startSweeper, type Sweeper } from '../support/sweeper';
+import { namespaceId } from '../../activities/temporal/connect';
+import { sweepScheduleId } from '../../domain/contract';
+import { type Engine, eventually, type Problem, startEngine } from '../support/processes/engine';
+import { startSweeper, type Sweeper } from '../support/processes/sweeper';
 import type { SweepReport } from '../../workflows/sweep';
 
 /** The backstop when Temporal has lost its memory, and what tells that there is a backstop. */

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { accountWorkflowId, purchaseId } from '../../domain/ids';
-import { type Engine, eventually, startEngine } from '../support/engine';
-import { whileReadOnly } from '../support/readOnly';
+import { type Engine, eventually, startEngine } from '../support/processes/engine';
+import { whileReadOnly } from '../support/ledger/readOnly';
 
 /** Purchases on the whole engine: granted without a workflow, and seen by it all the same. */
 

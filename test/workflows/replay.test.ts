@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
-import { dataConverter } from '../../workflows/payloads';
+import { dataConverter } from '../../activities/temporal/payloads';
 
 /**
  * Workflows that began under older code must go on under today's: recorded histories are replayed against the built

@@ -1,15 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { Client, Connection } from '@temporalio/client';
 import { createOwners } from '../../activities/owners';
-import { putIntoInbox } from '../../db/inbox';
-import { raiseItem } from '../../db/operationsItems';
-import { overdueAccounts } from '../../db/sweep';
+import { putIntoInbox } from '../../db/work/inbox';
+import { raiseItem } from '../../db/support/items';
+import { overdueAccounts } from '../../db/support/overdue';
 import { accountWorkflowId, holdIdOf } from '../../domain/ids';
-import { namespaceId } from '../../workflows/connect';
-import { sweepScheduleId } from '../../workflows/contract';
-import { anchorBefore } from '../support/anchor';
-import { type Engine, eventually, startEngine } from '../support/engine';
-import { startSweeper, type Sweeper } from '../support/sweeper';
+import { namespaceId } from '../../activities/temporal/connect';
+import { sweepScheduleId } from '../../domain/contract';
+import { anchorBefore } from '../support/ledger/anchor';
+import { type Engine, eventually, startEngine } from '../support/processes/engine';
+import { startSweeper, type Sweeper } from '../support/processes/sweeper';
 
 /** The backstop: what it sees to, what it leaves alone, and where it stops. */
 

@@ -10,7 +10,7 @@
 -- an exception means a bug or a broken request, and nothing is written. Timestamps come from clock_timestamp()
 -- after the lock, never from now(), which is when waiting began.
 
--- What is in this directory is put in as a whole whenever its number is higher (db/migrate.ts), so each function is written down
+-- What is in this directory is put in as a whole whenever its number is higher (db/migrate/migrate.ts), so each function is written down
 -- once. What is ours alone goes first; what others may build on (3_past.sql) is replaced, so that their views and grants stay.
 DO $$
 DECLARE
@@ -274,7 +274,7 @@ END $$;
 --            same key with another hash is a conflict (rules 1, 3; callers' are `req:…`, ours `sys:…` by hold and step, rule 4).
 --            The fields of each are at its WHEN below.
 --   settle   {settleVersion, rulesVersion, steps: [{at, ...grant}], calendar, nextDueAt, wakeAt, lowBelow, noticeSeconds}, or null: the steps that
---            are due, worked out by domain/settle.ts; SQL does no calendar arithmetic (rule 11)
+--            are due, worked out by domain/time/settle.ts; SQL does no calendar arithmetic (rule 11)
 -- Answers one result for each account, in the order asked: {account, result: ok, replies: [...], ...}, or without having written
 -- anything there {result: unknown_account}, {result: busy} (it is locked), {result: settle_required | stale, snapshot}.
 CREATE FUNCTION ledger.apply(p_calls jsonb, p_wait boolean DEFAULT true) RETURNS jsonb

@@ -14,7 +14,7 @@ GRANT EXECUTE ON FUNCTION
   TO holdfast_app;
 
 -- Readers see all but secrets: the digests of API keys, and answers that are kept as they were sent. Each table is named, so
--- that a new one is seen by nobody until somebody has thought about it (test/db/rights.test.ts).
+-- that a new one is seen by nobody until somebody has thought about it (test/db/migrate/rights.test.ts).
 GRANT SELECT ON
   ledger.accounts, ledger.account_rules, ledger.lots, ledger.holds, ledger.generations, ledger.journal, ledger.op_keys, ledger.debts,
   ledger.freezes, ledger.members, ledger.counters, ledger.openings, ledger.opening_holds, ledger.audit_marks, ledger.audit_lots, ledger.audit_counters,

@@ -1,0 +1,371 @@
+import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
+import type { CatalogStore } from '../../../db/catalogs/catalogs';
+import type { Database } from '../../../db/connection/connection';
+import { findHold, type Leases, type TakeRequest } from '../../../db/reserve/lease';
+import type { Ledger } from '../../../db/ledger/ledger';
+import type { Operation, Reply } from '../../../db/ledger/operations';
+import { milli, toCredits } from '../../../domain/credits';
+import { accountOf } from '../../../domain/ids';
+import { keyConflict, lostOnTheWay, refusalFacts, unknownAccount } from '../../problems/common';
+import { ProblemError } from '../../problems/problem';
+import { accountFrom, type KeyedRequest, type Route, route, type TextAnswer } from '../../routing/route';
+import { accountId, callerName, carriedId, creditsIn, metadata } from '../../routing/schemas';
+import { optionValues } from './schemas';
+import { hold, renderTake, showHold } from './holdBody';
+import type { Quoting } from './quotes';
+import { refund, refundOperation, refundRefusal } from './refunds';
+
+/** Holds and charges without a workflow, for callers that orchestrate themselves and for actions too small for one. */
+
+export interface HoldRouteDeps {
+  db: Database;
+  ledger: Ledger;
+  catalogs: CatalogStore;
+  leases: Leases;
+  quoting: Quoting;
+}
+
+const TAG = 'Holds and charges';
+const MAX_TTL_SECONDS = 86_400;
+const MAY_BE_TAKEN =
+  'The credits may have been taken: send the same request again, with the same Idempotency-Key.';
+
+const what = {
+  account: accountId,
+  quote: z.string().max(200).optional(),
+  credits: creditsIn.optional().describe('A bare amount, for server keys'),
+  action: z.string().min(1).max(64).optional(),
+  model: z.string().min(1).max(64).optional(),
+  params: optionValues.optional(),
+  confirm: z.boolean().optional(),
+  member: callerName.optional(),
+  project: callerName.optional(),
+  feature: callerName.optional(),
+  metadata: metadata.optional(),
+};
+const ttlSeconds = z.int().min(1).max(MAX_TTL_SECONDS);
+
+type Taken = z.output<z.ZodObject<typeof what>>;
+
+const oneOfThree = ({ quote, credits, action }: Pick<Taken, 'quote' | 'credits' | 'action'>) =>
+  [quote, credits, action].filter((one) => one !== undefined).length === 1;
+const SAY_WHAT = {
+  path: ['action'],
+  message: 'Say what to take by exactly one of quote, credits and action.',
+};
+const onlyWithAction = ({ action, model, params }: Pick<Taken, 'action' | 'model' | 'params'>) =>
+  action !== undefined || (model === undefined && params === undefined);
+const PARAMS_OF_WHAT = { path: ['params'], message: 'Model and params belong to an action.' };
+
+const TAKE_ERRORS = [
+  'unknown_account',
+  'insufficient_credits',
+  'plan_required',
+  'quota_reached',
+  'member_limit_reached',
+  'account_limit_reached',
+  'account_suspended',
+  'confirmation_required',
+  'unknown_quote',
+  'quote_expired',
+  'unknown_action',
+  'unknown_model',
+  'unknown_option',
+] as const;
+
+export function holdRoutes(deps: HoldRouteDeps): Route[] {
+  const { db, ledger, catalogs, leases, quoting } = deps;
+
+  /** Rule 1: what a key was answered is answered again, before anything else is looked at. */
+  const replayAs =
+    (status: 200 | 201) =>
+    async ({ account, key }: KeyedRequest): Promise<TextAnswer | null> => {
+      const known = await ledger.answerTo(account, `req:${key}`);
+      if (known === null) return null;
+      return { ...(await renderTake({ catalogs, account, text: known.answer, status })), replayed: true };
+    };
+
+  async function take(request: TakeRequest): Promise<TextAnswer> {
+    const { account, member } = request;
+    const outcome = await leases.take(request).catch(lostOnTheWay(MAY_BE_TAKEN));
+    switch (outcome.kind) {
+      case 'answered': {
+        const { text, replayed } = outcome;
+        return { ...(await renderTake({ catalogs, account, text, status: 201 })), replayed };
+      }
+      case 'unknown_account':
+        throw unknownAccount(account);
+      case 'conflict':
+        throw keyConflict();
+      case 'refused': {
+        const { refusal, priced } = outcome;
+        const facts = refusalFacts(refusal);
+        if (refusal.code !== 'confirmation_required' || priced === null)
+          throw new ProblemError(refusal.code, facts);
+        const { action, params } = priced;
+        const model = priced.model ?? undefined;
+        const quote = await quoting.quote({ account, action, model, params, member });
+        throw new ProblemError(refusal.code, { ...facts, extensions: { ...facts.extensions, quote } });
+      }
+      case 'too_many_open':
+        throw new ProblemError('too_many_open_generations', {
+          detail: 'This account has as many open holds as it may; end one, or wait.',
+        });
+      case 'free': {
+        const message = 'This is free: there is nothing to hold. To have it on record, charge it.';
+        throw new ProblemError('invalid_request', { detail: message, errors: [{ path: 'action', message }] });
+      }
+      default: // too_late
+        throw new ProblemError('unavailable', {
+          detail: 'The credits could not be taken in time; none were. Send the same request again.',
+        });
+    }
+  }
+
+  /** What is done with a hold afterwards: one operation, its refusals as problems. */
+  async function change(id: string, operation: Operation): Promise<TextAnswer> {
+    const account = mustName(id);
+    const reply = await ledger.run(account, operation);
+    if (reply === null || reply.answer === null) throw refusalOf(id, operation, reply);
+    const { replayed, answer: text } = reply;
+    return { ...(await renderTake({ catalogs, account, text, status: 200 })), replayed };
+  }
+
+  const ofHold = {
+    method: 'POST',
+    tag: TAG,
+    scope: 'generate',
+    account: accountFrom.idParam('id'),
+    idempotency: 'optional',
+    replay: replayAs(200),
+    replayOnRefusal: true,
+    keptAs: 'facts',
+    params: z.strictObject({ id: carriedId }),
+    responses: { 200: hold },
+  } as const;
+  const ofRefund = {
+    ...ofHold,
+    scope: 'admin',
+    idempotency: 'required',
+    description:
+      'Of a hold or of a charge, its id says which. Without `credits` all that was captured and not refunded yet. Usage, quotas in ' +
+      'credits and limits follow. Refused for the hold of a generation: refund the generation.',
+    errors: ['unknown_hold', 'hold_has_workflow', 'refund_exceeds_captured', 'balance_limit_reached'],
+    body: refund,
+  } as const;
+  const refunded = (id: string, options: Omit<Parameters<typeof refundOperation>[0], 'holdId'>) =>
+    change(id, { ...refundOperation({ ...options, holdId: id }), leased: true });
+  const HOLD_ERRORS = ['unknown_hold', 'hold_expired', 'hold_closed', 'hold_has_workflow'] as const;
+
+  return [
+    route({
+      method: 'POST',
+      path: '/v1/holds',
+      summary: 'Hold credits until an instant, without a workflow',
+      description:
+        'For callers that orchestrate themselves. Capture it in parts or whole, extend it, release it; when its time is ' +
+        'over, what it still holds goes back, to the instant.',
+      tag: TAG,
+      scope: 'generate',
+      account: accountFrom.body('account'),
+      idempotency: 'required',
+      replay: replayAs(201),
+      replayOnRefusal: true,
+      keptAs: 'facts',
+      errors: [...TAKE_ERRORS, 'too_many_open_generations'],
+      body: z
+        .strictObject({ ...what, ttlSeconds })
+        .refine(oneOfThree, SAY_WHAT)
+        .refine(onlyWithAction, PARAMS_OF_WHAT),
+      responses: { 201: hold },
+    }).handle(({ body, key, hash, arrivedMs }) =>
+      take({ ...taken(body), arrivedMs, kind: 'hold', key, hash, ttlSeconds: body.ttlSeconds }),
+    ),
+    route({
+      method: 'POST',
+      path: '/v1/charges',
+      summary: 'Take credits at once: hold and capture in one operation',
+      description: 'For actions too small for a workflow. Same body as a hold, without `ttlSeconds`.',
+      tag: TAG,
+      scope: 'generate',
+      account: accountFrom.body('account'),
+      idempotency: 'required',
+      replay: replayAs(201),
+      replayOnRefusal: true,
+      keptAs: 'facts',
+      errors: TAKE_ERRORS,
+      body: z.strictObject(what).refine(oneOfThree, SAY_WHAT).refine(onlyWithAction, PARAMS_OF_WHAT),
+      responses: { 201: hold },
+    }).handle(({ body, key, hash, arrivedMs }) =>
+      take({ ...taken(body), arrivedMs, kind: 'charge', key, hash }),
+    ),
+    route({
+      method: 'GET',
+      path: '/v1/holds/{id}',
+      summary: 'One hold or charge, as it is now',
+      tag: TAG,
+      scope: 'read',
+      account: accountFrom.idParam('id'),
+      errors: ['unknown_hold'],
+      params: z.strictObject({ id: carriedId }),
+      responses: { 200: hold },
+    }).handle(async ({ params }) => {
+      const account = mustName(params.id);
+      const now = await ledger.balance(account); // ends what is over first
+      const found = now === null ? undefined : await findHold(db.knex, { account, id: params.id });
+      if (now === null || found === undefined) throw unknownHold(params.id);
+      const draws = found.work?.draws ?? [];
+      return { status: 200, body: showHold({ ...found, account, draws, balance: now }) };
+    }),
+    route({
+      ...ofHold,
+      path: '/v1/holds/{id}/capture',
+      summary: 'Take credits that are held, all or in parts',
+      description:
+        'Without `credits` all that is held. `final` (the default) gives the rest back and closes the hold. A part needs a ' +
+        '`phase` or an Idempotency-Key, so that a repetition is known for one; each phase is captured once.',
+      errors: [...HOLD_ERRORS, 'exceeds_hold', 'phase_captured', 'idempotency_key_required'],
+      body: z
+        .strictObject({
+          credits: creditsIn.optional(),
+          final: z.boolean().default(true),
+          phase: z.string().min(1).max(64).optional(),
+        })
+        .refine(({ credits, final }) => final || credits !== undefined, {
+          path: ['credits'],
+          message: 'Say how much this part is; only the final capture takes all there is.',
+        }),
+    }).handle(({ params: { id }, body: { credits, final, phase }, key, hash }) => {
+      if (key === null && !final && phase === undefined) {
+        throw new ProblemError('idempotency_key_required', {
+          detail: 'A part that is no phase needs an Idempotency-Key: else a repetition would take it twice.',
+        });
+      }
+      const step = phase === undefined ? 'final' : `phase:${phase}`;
+      return change(id, {
+        op: 'capture',
+        key: key === null ? `sys:capture:${id}:${step}` : `req:${key}`,
+        hash,
+        holdId: id,
+        leased: true,
+        ...(credits === undefined ? {} : { amount: credits }),
+        ...(phase === undefined ? {} : { phase }),
+        final,
+        cause: 'customer',
+      });
+    }),
+    route({
+      ...ofHold,
+      path: '/v1/holds/{id}/release',
+      summary: 'Give back what is held and close the hold',
+      errors: HOLD_ERRORS,
+    }).handle(({ params: { id }, key, hash }) =>
+      change(id, {
+        op: 'release',
+        key: key === null ? `sys:release:${id}` : `req:${key}`,
+        hash,
+        holdId: id,
+        leased: true,
+        cause: 'customer',
+      }),
+    ),
+    route({
+      ...ofHold,
+      path: '/v1/holds/{id}/extend',
+      summary: 'Let the hold last until now + `ttlSeconds`',
+      description:
+        'Never shorter than it was, and never beyond seven days after it was opened. Without an Idempotency-Key each call counts from its own now.',
+      errors: HOLD_ERRORS,
+      body: z.strictObject({ ttlSeconds }),
+    }).handle(({ params: { id }, body, key, hash }) =>
+      change(id, {
+        op: 'extend',
+        key: key === null ? `sys:extend:${id}:${randomUUID()}` : `req:${key}`,
+        hash,
+        holdId: id,
+        leased: true,
+        ttlSeconds: body.ttlSeconds,
+      }),
+    ),
+    route({
+      ...ofRefund,
+      path: '/v1/holds/{id}/refund',
+      summary: 'Give captured credits of a hold back',
+    }).handle(({ params: { id }, body, key, hash, caller }) =>
+      refunded(id, { key, hash, actor: caller.keyId, asked: body }),
+    ),
+    route({
+      ...ofRefund,
+      path: '/v1/charges/{id}/refund',
+      summary: 'Give charged credits back',
+    }).handle(({ params: { id }, body, key, hash, caller }) =>
+      refunded(id, { key, hash, actor: caller.keyId, asked: body }),
+    ),
+  ];
+}
+
+function taken(body: Taken) {
+  const { account, quote, credits, action, model, params, confirm, member, project, feature } = body;
+  const asked =
+    credits !== undefined
+      ? { credits }
+      : quote !== undefined
+        ? { quote, confirm }
+        : { action: action ?? '', model, params, confirm }; // exactly one of the three is there
+  return {
+    account,
+    what: asked,
+    member,
+    project,
+    feature,
+    metadata: body.metadata,
+  };
+}
+
+function mustName(id: string): string {
+  const account = accountOf(id);
+  if (account === null) throw unknownHold(id);
+  return account;
+}
+
+function unknownHold(id: string): ProblemError {
+  return new ProblemError('unknown_hold', { detail: `There is no hold ${id}.` });
+}
+
+function refusalOf(id: string, operation: Operation, reply: Reply | null): ProblemError {
+  const ours = operation.key.startsWith('sys:');
+  switch (reply?.status) {
+    case 'hold_expired':
+      return new ProblemError('hold_expired', {
+        detail: 'The lease is over and what it held went back. Hold credits anew.',
+      });
+    case 'exceeds_hold':
+      return new ProblemError('exceeds_hold', {
+        detail: `The hold has ${toCredits(reply.hold?.held ?? milli(0))} credits left; capture at most that.`,
+      });
+    case 'not_leased':
+      return new ProblemError('hold_has_workflow', {
+        detail:
+          operation.op === 'refund'
+            ? 'This hold belongs to a generation: refund it with POST /v1/generations/{id}/refund.'
+            : 'This hold belongs to a generation: report to it, or cancel it.',
+      });
+    case 'phase_captured':
+      return new ProblemError('phase_captured', { detail: 'This phase was captured already.' });
+    case 'idempotency_conflict':
+      // Under a key of our own this is no clash of keys: the same step was taken before, in another way.
+      if (!ours) return keyConflict();
+      if (operation.op === 'capture' && operation.phase !== undefined)
+        return new ProblemError('phase_captured', { detail: 'This phase was captured already, otherwise.' });
+      return closedHold();
+    case 'hold_closed':
+      return closedHold();
+    default:
+      return refundRefusal(reply?.status) ?? unknownHold(id);
+  }
+}
+
+function closedHold(): ProblemError {
+  return new ProblemError('hold_closed', { detail: 'The hold is closed; nothing is held any more.' });
+}

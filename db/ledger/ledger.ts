@@ -1,0 +1,344 @@
+import type { Pool } from 'pg';
+import { type BalanceSnapshot, type Instant, type Snapshot, toMs } from '../../domain/account';
+import type { Coming } from '../../domain/time/outlook';
+import { dueSince, type Settlement, settleBy } from '../../domain/time/settle';
+import {
+  type BatchesOptions,
+  createBatches,
+  LedgerContended,
+  MAX_ATTEMPTS,
+  TooManyRefused,
+} from './accountQueue';
+import { type Carried, createCarrier, type Stop } from './clockAdvance';
+import type { CatalogStore, CatalogVersion } from '../catalogs/catalogs';
+import { type ClockReading, onDatabaseClock } from '../connection/databaseClock';
+import { type Carried as LaneResult, createLanes, type LanesOptions } from './groupCommit';
+import { BUSY, createLockWaits } from './lockWaits';
+import type { ApplyRequest, Operation, Reply, TimedSnapshot } from './operations';
+import { createOutlooks } from './outlooks';
+import { throughReplacement } from '../migrate/replacedFunctions';
+
+/** How to make an operation from the account as it is, for those that gates and prices decide; null withdraws. */
+export type Build = (context: BuildContext) => Operation | null;
+
+/** An account as it was read, and what time it was then. */
+export interface Known {
+  snapshot: Snapshot;
+  reading: ClockReading;
+}
+
+export interface BuildContext extends Known {
+  catalog: CatalogVersion;
+  /** What comes to the account by itself, and how it stands at these instants beside. */
+  coming: (also: readonly Instant[]) => Coming[];
+}
+
+type Aspect = 'plan' | 'holds' | 'grants';
+
+export interface Ledger {
+  /** Opens an account; false if the id is taken by another request. Its first use settles it. */
+  open(account: NewAccount): Promise<boolean>;
+  /** One operation on one account. Null: there is no such account. Refusals are replies, never exceptions. */
+  run(account: string, operation: Operation | Build): Promise<Reply | null>;
+  /** Brings the account up to its clock. Null: there is no such account. */
+  settle(
+    account: string,
+    options: { touch: boolean },
+  ): Promise<{ wakeAt: Instant; now: Instant; onTestClock: boolean; plan: string } | null>;
+  /** Rules and totals as they are written, not settled first. */
+  snapshot(account: string): Promise<Snapshot | null>;
+  /** The same, with the database's clock. */
+  read(account: string): Promise<Known | null>;
+  /**
+   * As they are now, in what is asked about: `plan`, a change that was due is written down first; `holds`, what has ended;
+   * `grants`, all that came by itself. Looking is not being there: it grants nothing free (rules 18, 21).
+   */
+  current(account: string, aspect: Aspect): Promise<Snapshot | null>;
+  /** What a key was answered, before anything else is looked at (rule 1). */
+  answerTo(account: string, key: string): Promise<{ hash: string; answer: string } | null>;
+  /**
+   * Whether it is certain that a request holds nothing: by the database's clock it could take something only before now, and
+   * its key has no answer. Throws where the account is locked for longer than a second.
+   */
+  nothingHeld(request: { account: string; key: string; reserveBefore: Instant }): Promise<boolean>;
+  /** The balance with its lots, settled first when something is due (rule 11). */
+  balance(account: string): Promise<BalanceSnapshot | null>;
+  /** For accounts on a test clock only; the clock never goes back. */
+  moveClock(account: string, to: Instant): Promise<void>;
+  /** Many accounts on test clocks, each to an instant of its own and settled there without being touched. */
+  carry(stops: readonly Stop[]): Promise<Carried[]>;
+  /** False if the hold is no longer open; else the run owns it, and gave a sign of life that keeps the sweeper away. */
+  assertHoldOpen(run: HoldRun): Promise<boolean>;
+  /** The same where somebody was told that it is held: whoever wants to give it up sees that. Its owner stays. */
+  touchHold(hold: { account: string; holdId: string }): Promise<boolean>;
+}
+
+/** A run that goes on with a hold. */
+export interface HoldRun {
+  account: string;
+  holdId: string;
+  workflowId: string;
+  /** The namespace's id, not its name. */
+  namespaceId: string;
+}
+
+export interface NewAccount {
+  account: string;
+  catalog: string;
+  plan: string;
+  planSource: 'free' | 'admin';
+  planInterval?: 'month' | 'quarter' | 'year' | undefined;
+  timezone?: string | undefined;
+  anchor?: Instant | undefined;
+  email?: string | undefined;
+  /** Where the account's own clock stands, if it has one. */
+  clockAt?: Instant | undefined;
+  /** The test clock that moves it. */
+  testClock?: string | undefined;
+  /** The request that opens it: sent again, it finds its own account. */
+  openedBy?: string | undefined;
+}
+
+export interface LedgerDeps {
+  pool: Pool;
+  catalogs: CatalogStore;
+  /** Wakes the account's workflow; called after commit when the next boundary moved earlier (rule 24). */
+  ring: (account: string) => void;
+  /** How much goes into one call; left out, the defaults of db/ledger/accountQueue.ts and db/ledger/groupCommit.ts. */
+  batching?: Omit<LanesOptions, 'send' | 'locks'> &
+    Pick<BatchesOptions, 'maxBatch' | 'maxWaiting' | 'maxWaitingInAll'>;
+}
+
+const MAX_CACHED_SNAPSHOTS = 10_000;
+const SNAPSHOT_TTL_MS = 60_000;
+
+function heardNow(snapshot: TimedSnapshot): Known {
+  return { snapshot, reading: { databaseMs: toMs(snapshot.clock), heardMs: performance.now() } };
+}
+
+export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps): Ledger {
+  // Rules change rarely and the database checks their version under the lock, so a cached snapshot saves a
+  // round trip and can never decide anything that no longer holds: a stale one is answered with a fresh one.
+  const cached = new Map<string, Known>();
+  const outlookOf = createOutlooks();
+
+  function remember(known: Known): Known {
+    const { account, onTestClock } = known.snapshot;
+    cached.delete(account);
+    if (onTestClock) return known; // its `now` stands still and then jumps: always read it
+    cached.set(account, known);
+    if (cached.size > MAX_CACHED_SNAPSHOTS) {
+      const [oldest] = cached.keys();
+      if (oldest !== undefined) cached.delete(oldest);
+    }
+    return known;
+  }
+
+  async function read(account: string): Promise<Known | null> {
+    const text = 'SELECT ledger.snapshot($1) AS value';
+    const found = await one<TimedSnapshot>('ledger_snapshot', text, [account]);
+    return found === null ? null : remember(heardNow(found));
+  }
+
+  async function snapshot(account: string): Promise<Snapshot | null> {
+    return (await read(account))?.snapshot ?? null;
+  }
+
+  async function recent(account: string): Promise<Known | null> {
+    const known = cached.get(account);
+    if (known === undefined || performance.now() - known.reading.heardMs > SNAPSHOT_TTL_MS)
+      return read(account);
+    const { snapshot: then, reading } = known;
+    // Journal time may be ahead of the clock, and no account's time runs backwards.
+    const nowMs = Math.max(toMs(then.now), onDatabaseClock(reading, performance.now()));
+    return { snapshot: { ...then, now: new Date(nowMs).toISOString() }, reading };
+  }
+
+  async function send(requests: readonly ApplyRequest[], { wait }: { wait: boolean }): Promise<LaneResult[]> {
+    const calls = requests.map(({ account, operations, settlement }) => ({
+      account,
+      ops: operations,
+      settle: settlement,
+    }));
+    const text = 'SELECT ledger.apply($1, $2) AS value';
+    const results = await one<LaneResult[]>('ledger_apply', text, [JSON.stringify(calls), wait]);
+    if (results === null) throw new Error('ledger.apply answered nothing');
+    return results;
+  }
+
+  const locks = createLockWaits();
+  const lanes = createLanes({
+    send: (requests, options) => throughReplacement(() => send(requests, options)),
+    locks,
+    ...batching,
+  });
+  const batches = createBatches({
+    ...batching,
+    lanes,
+    due: (known) => due(known, true),
+    onResult(account, result) {
+      if (result.result === 'settle_required' || result.result === 'stale')
+        remember(heardNow(result.snapshot));
+      if (result.result === 'ok' && result.ring === true) ring(account);
+    },
+  });
+
+  async function one<T>(name: string, text: string, values: unknown[]): Promise<T | null> {
+    const ask = () => pool.query<{ value: T | null }>({ name, text, values });
+    const { rows } = await throughReplacement(ask);
+    return rows[0]?.value ?? null; // the shape is what 0005 builds; its tests hold both ends together
+  }
+
+  async function run(account: string, operation: Operation | Build): Promise<Reply | null> {
+    if (typeof operation !== 'function') return submit(account, operation);
+    let known = await recent(account);
+    let fresh = false;
+    for (let attempt = 0; attempt < MAX_ATTEMPTS && known !== null; attempt += 1) {
+      const next = operation(await contextOf(known));
+      if (next !== null) {
+        const reply = await submit(account, next);
+        if (reply?.status !== 'stale') return reply;
+      } else if (fresh) {
+        return { status: 'withdrawn', replayed: false, answer: null };
+      }
+      // Rules moved meanwhile; or it was withdrawn, and no check of the database's stands behind that decision,
+      // so it is made again on what is true now.
+      known = await read(account);
+      fresh = true;
+    }
+    if (known === null) return null;
+    throw new LedgerContended(
+      `account ${account} did not come to rest after ${MAX_ATTEMPTS} attempts; try again`,
+    );
+  }
+
+  async function contextOf(known: Known): Promise<BuildContext> {
+    const { snapshot } = known;
+    const versions = await catalogs.inForceFrom(snapshot.rules.catalog, toMs(snapshot.now));
+    const [catalog] = versions;
+    return { ...known, catalog, coming: (also) => outlookOf(snapshot, versions, also) };
+  }
+
+  async function submit(account: string, operation: Operation): Promise<Reply | null> {
+    const reply = await batches.submit(account, operation);
+    // A machine that was suspended does not know for how long, and so not what time it is: it reads the clock anew.
+    if (operation.op === 'rules' || reply?.status === 'too_late') cached.delete(account);
+    if (reply?.status === 'overloaded')
+      throw new TooManyRefused(`too many requests of account ${account} were refused within a minute`);
+    return reply;
+  }
+
+  async function due(known: Snapshot, touch: boolean): Promise<Settlement> {
+    const versions = await catalogs.inForceFrom(known.rules.catalog, dueSince(known), toMs(known.now));
+    return settleBy({ snapshot: known, versions, touch }).settlement;
+  }
+
+  async function settleAccount(account: string, { touch }: { touch: boolean }) {
+    let known = await snapshot(account);
+    for (let attempt = 0; attempt < MAX_ATTEMPTS && known !== null; attempt += 1) {
+      const settlement = await due(known, touch);
+      const result = await lanes.call(account, () => ({ account, operations: [], settlement }));
+      if (result.result === 'unknown_account') return null;
+      if (result.result !== 'ok') {
+        known = remember(heardNow(result.snapshot)).snapshot;
+        continue;
+      }
+      if (result.ring === true) ring(account);
+      const settled: Snapshot | null = await snapshot(account);
+      const done =
+        settled === null ||
+        (settlement.until === null && (!touch || toMs(settled.nextDueAt) > toMs(settled.now)));
+      if (settled !== null && done) {
+        const { wakeAt, now, onTestClock, rules } = settled;
+        return { wakeAt, now, onTestClock, plan: rules.plan };
+      }
+      known = settled;
+    }
+    if (known === null) return null;
+    throw new LedgerContended(
+      `account ${account} could not be settled after ${MAX_ATTEMPTS} attempts; try again`,
+    );
+  }
+
+  async function current(account: string, aspect: Aspect): Promise<Snapshot | null> {
+    const found = await snapshot(account);
+    if (found === null || !(await isBehind(found, aspect))) return found;
+    await settleAccount(account, { touch: false });
+    return snapshot(account);
+  }
+
+  async function isBehind(known: Snapshot, aspect: Aspect): Promise<boolean> {
+    const nowMs = toMs(known.now);
+    const { pending } = known.rules;
+    switch (aspect) {
+      case 'plan':
+        return pending !== null && toMs(pending.at) <= nowMs;
+      case 'holds':
+        return toMs(known.endsAt) <= nowMs;
+      default: // grants
+        return toMs(known.nextDueAt) <= nowMs && (await due(known, false)).steps.length > 0;
+    }
+  }
+
+  async function balance(account: string): Promise<BalanceSnapshot | null> {
+    const read = () =>
+      one<BalanceSnapshot>('ledger_balance', 'SELECT ledger.balance($1) AS value', [account]);
+    const found = await read();
+    if (found === null) return null;
+    if (toMs(found.now) < Math.min(toMs(found.nextDueAt), toMs(found.endsAt))) return found;
+    await settleAccount(account, { touch: true });
+    return read();
+  }
+
+  function assertHoldOpen(run: {
+    account: string;
+    holdId: string;
+    workflowId: string | null;
+    namespaceId: string | null;
+  }): Promise<boolean> {
+    const { account, holdId, workflowId, namespaceId } = run;
+    const sql = 'SELECT ledger.assert_hold_open($1, $2, $3, $4, $5) AS value';
+    return locks.through(account, async (wait) => {
+      const values = [account, holdId, workflowId, namespaceId, wait];
+      return (await one<boolean>('ledger_assert_hold_open', sql, values)) ?? BUSY;
+    });
+  }
+
+  return {
+    snapshot,
+    read,
+    current,
+    run,
+    balance,
+    settle: settleAccount,
+    carry: createCarrier({ pool, lanes, locks, due: (known) => due(known, false) }),
+    async open({ account, clockAt, ...rules }) {
+      const opened = await one<boolean>('ledger_open', 'SELECT ledger.open_account($1, $2, $3) AS value', [
+        account,
+        JSON.stringify(rules),
+        clockAt ?? null,
+      ]);
+      return opened === true;
+    },
+    async answerTo(account, key) {
+      const text =
+        'SELECT request_hash AS hash, answer FROM ledger.op_keys WHERE account_id = $1 AND key = $2';
+      const { rows } = await pool.query<{ hash: string; answer: string }>({
+        name: 'ledger_key',
+        text,
+        values: [account, key],
+      });
+      return rows[0] ?? null;
+    },
+    async nothingHeld({ account, key, reserveBefore }) {
+      const sql = 'SELECT ledger.nothing_held($1, $2, $3) AS value';
+      return (await one<boolean>('ledger_nothing_held', sql, [account, key, reserveBefore])) === true;
+    },
+    async moveClock(account, to) {
+      await throughReplacement(() => pool.query('SELECT ledger.move_clock($1, $2)', [account, to]));
+    },
+    touchHold: ({ account, holdId }) =>
+      assertHoldOpen({ account, holdId, workflowId: null, namespaceId: null }),
+    assertHoldOpen,
+  };
+}
