@@ -17,9 +17,9 @@ export const PROBLEMS = {
   },
   scope_missing: {
     status: 403,
-    title: 'This key may not do that',
+    title: 'The key lacks a scope',
     retryable: false,
-    meaning: 'The key lacks the scope named in `requiredScope`, or it is bound to another account.',
+    meaning: '`requiredScope` names the scope; or the key is bound to another account.',
   },
   plan_required: {
     status: 403,
@@ -31,13 +31,13 @@ export const PROBLEMS = {
     status: 403,
     title: 'The member’s limit is reached',
     retryable: false,
-    meaning: 'This member has used what the team lets it use in the period. An owner can raise the limit.',
+    meaning: 'This member has used its allowance for the period. An owner can raise the limit.',
   },
   account_limit_reached: {
     status: 403,
     title: 'The account’s daily limit is reached',
     retryable: false,
-    meaning: 'The account may take so many credits in a day, and has. An administrator can raise the limit.',
+    meaning: 'The account has used its daily allowance of credits. An administrator can raise the limit.',
   },
   account_suspended: {
     status: 403,
@@ -47,13 +47,13 @@ export const PROBLEMS = {
   },
   provider_not_allowed: {
     status: 403,
-    title: 'The provider may not be chosen',
+    title: 'The request may not choose a provider',
     retryable: false,
     meaning: 'Only a key with scope `admin`, or a catalog that allows it, may set `provider`.',
   },
   not_found: {
     status: 404,
-    title: 'Nothing is there',
+    title: 'Not found',
     retryable: false,
     meaning: 'The path or the id in it is unknown.',
   },
@@ -65,7 +65,7 @@ export const PROBLEMS = {
   },
   unknown_report: {
     status: 404,
-    title: 'There is no such late report',
+    title: 'No such late report',
     retryable: false,
     meaning: 'The generation has no late report with this id; `lateReports` lists those it has.',
   },
@@ -97,7 +97,7 @@ export const PROBLEMS = {
     status: 409,
     title: 'The test clock is advancing',
     retryable: false,
-    meaning: 'It is on its way to another instant. Wait until its `status` is `ready`.',
+    meaning: 'The clock is moving to another instant. Wait until its `status` is `ready`.',
   },
   idempotency_conflict: {
     status: 409,
@@ -116,7 +116,8 @@ export const PROBLEMS = {
     status: 409,
     title: 'The generation has ended',
     retryable: false,
-    meaning: 'It no longer takes reports. A late report is kept for operations and moves no credits.',
+    meaning:
+      'An ended generation takes no reports. A late report is kept for operations and moves no credits.',
   },
   not_external: {
     status: 409,
@@ -139,7 +140,7 @@ export const PROBLEMS = {
   },
   unknown_member: {
     status: 404,
-    title: 'There is no such member',
+    title: 'No such member',
     retryable: false,
     meaning: 'The account has no member with this id.',
   },
@@ -147,18 +148,17 @@ export const PROBLEMS = {
     status: 409,
     title: 'All seats are taken',
     retryable: false,
-    meaning: 'The plan has so many seats. Remove a member, or take a plan with more.',
+    meaning: 'All seats of the plan are taken. Remove a member, or take a plan with more.',
   },
   no_subscription: {
     status: 409,
-    title: 'No subscription',
+    title: 'The account has no subscription',
     retryable: false,
-    meaning:
-      'The account is on its free plan: there is nothing to cancel or to resume. Put it on a plan first.',
+    meaning: 'An account on its free plan has nothing to cancel or to resume. Put it on a paid plan first.',
   },
   last_owner: {
     status: 409,
-    title: 'A team keeps an owner',
+    title: 'A team needs an owner',
     retryable: false,
     meaning: 'The last owner can neither leave nor become a member while others are in the team.',
   },
@@ -170,21 +170,21 @@ export const PROBLEMS = {
   },
   unknown_hold: {
     status: 404,
-    title: 'There is no such hold',
+    title: 'No such hold',
     retryable: false,
     meaning: 'No hold and no charge has this id.',
   },
   hold_expired: {
     status: 409,
-    title: 'The lease is over',
+    title: 'The lease has expired',
     retryable: false,
-    meaning: 'The hold ended at its `expiresAt`, to the instant, and what it held went back.',
+    meaning: 'The hold ended exactly at its `expiresAt`, and its credits were released.',
   },
   hold_closed: {
     status: 409,
     title: 'The hold is closed',
     retryable: false,
-    meaning: 'It was captured or released before; nothing is held any more.',
+    meaning: 'The hold was captured or released before. Nothing is held any more.',
   },
   hold_has_workflow: {
     status: 409,
@@ -197,11 +197,11 @@ export const PROBLEMS = {
     title: 'Temporal knows the namespace',
     retryable: false,
     meaning:
-      'Holds of a namespace that the server knows are not freed by a declaration: it can be asked what became of their workflows.',
+      'A namespace that the server knows cannot be declared lost: the server can be asked what became of its workflows.',
   },
   phase_captured: {
     status: 409,
-    title: 'The phase is paid already',
+    title: 'The phase was captured already',
     retryable: false,
     meaning: 'A phase is captured once; this report differs from the one that captured it.',
   },
@@ -210,7 +210,7 @@ export const PROBLEMS = {
     title: 'The answer to this key is lost',
     retryable: false,
     meaning:
-      'It was given before the database was restored to an earlier point, and its workflow has ended since. Nothing is held under ' +
+      'The answer was given before the database was restored to an earlier point, and its workflow has ended since. Nothing is held under ' +
       'this key. Look at what was delivered, and send the order again under a new key.',
   },
   reservation_undone: {
@@ -218,15 +218,15 @@ export const PROBLEMS = {
     title: 'The reservation was undone',
     retryable: false,
     meaning:
-      'The database was away while this was decided, for so long that nobody waited any more. Nothing is held and nothing ' +
+      'The database was unavailable while this was decided, for longer than any caller waits. Nothing is held and nothing ' +
       'was started. Send the order again under a new key.',
   },
   late_report_applied: {
     status: 409,
-    title: 'The late work is paid already',
+    title: 'The late work was charged already',
     retryable: false,
     meaning:
-      'Late work of a generation is charged for once. `charge` is the id of that charge; it can be refunded.',
+      'Late work of a generation is charged once. `charge` is the id of that charge, which can be refunded.',
   },
   refund_exceeds_captured: {
     status: 409,
@@ -248,31 +248,32 @@ export const PROBLEMS = {
   },
   request_timeout: {
     status: 408,
-    title: 'The request did not come to its end',
+    title: 'The request did not arrive in time',
     retryable: false,
-    meaning: 'The headers have 10 s to arrive, and the whole request has 30 s. Nothing was looked at.',
+    meaning:
+      'The headers must arrive within 10 s, and the whole request within 30 s. The request was not processed.',
   },
   expectation_failed: {
     status: 417,
-    title: 'The expectation is not known',
+    title: 'The Expect header is not supported',
     retryable: false,
-    meaning: 'An `Expect` header can say `100-continue` and nothing else. Nothing was looked at.',
+    meaning: 'An `Expect` header may say `100-continue` and nothing else. The request was not processed.',
   },
   headers_too_large: {
     status: 431,
     title: 'The headers are too large',
     retryable: false,
-    meaning: 'The path, the query and all headers have at most 16 KiB together. Nothing was looked at.',
+    meaning: 'Path, query and all headers may have 16 KiB together. The request was not processed.',
   },
   body_too_large: {
     status: 413,
     title: 'The body is too large',
     retryable: false,
-    meaning: 'A body has at most 256 KiB.',
+    meaning: 'A body may have at most 256 KiB.',
   },
   unsupported_media_type: {
     status: 415,
-    title: 'The body is not sent as JSON',
+    title: 'The body is not declared as JSON',
     retryable: false,
     meaning: 'Send `Content-Type: application/json`, in UTF-8.',
   },
@@ -326,7 +327,7 @@ export const PROBLEMS = {
   },
   too_many_rows: {
     status: 422,
-    title: 'More rows than one answer has',
+    title: 'Too many rows for one answer',
     retryable: false,
     meaning: 'A statement or a table of usage has at most 10,000 rows. Ask for a shorter range of time.',
   },
@@ -353,27 +354,27 @@ export const PROBLEMS = {
     status: 429,
     title: 'The plan’s quota is used up',
     retryable: false,
-    meaning: 'The plan includes so many per period. Wait until `resetsAt`, or take a higher plan.',
+    meaning: 'The plan’s quota for this period is used up. Wait until `resetsAt`, or take a higher plan.',
   },
   overloaded: {
     status: 429,
-    title: 'Too much waits already',
+    title: 'Too many requests are queued',
     retryable: true,
-    meaning: 'More waits than can be worked off soon. Nothing was done: send the same request later.',
+    meaning: 'Nothing was done. Retry the same request after `Retry-After` seconds.',
     retryAfterSeconds: 1,
   },
   internal: {
     status: 500,
-    title: 'Holdfast failed',
+    title: 'An unexpected failure',
     retryable: true,
-    meaning: 'It is in the log under the id in `instance`. The same Idempotency-Key may be sent again.',
+    meaning: 'The log has it under the id in `instance`. Retry with the same Idempotency-Key.',
   },
   unavailable: {
     status: 503,
-    title: 'Not available just now',
+    title: 'Temporarily unavailable',
     retryable: true,
     meaning:
-      'Send the same request with the same Idempotency-Key after `Retry-After` seconds: it takes effect at most once.',
+      'Retry the same request, with the same Idempotency-Key, after `Retry-After` seconds. It takes effect at most once.',
     retryAfterSeconds: 2,
   },
 } as const satisfies Record<string, ProblemKind> & Record<RefusalCode, ProblemKind>;

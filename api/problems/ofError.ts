@@ -58,7 +58,7 @@ export function problemOf(error: unknown): ProblemError {
   }
   if (memberOf(error, 'name') === 'LedgerOverloaded') {
     return new ProblemError('overloaded', {
-      detail: 'More requests on this account wait than can be worked off soon; nothing was done.',
+      detail: 'Too many requests on this account are queued; nothing was done. Retry later.',
       cause: error,
     });
   }
@@ -82,7 +82,7 @@ export function problemOf(error: unknown): ProblemError {
   }
   if (memberOf(error, 'name') === 'HistoryArchived') {
     return new ProblemError('history_archived', {
-      detail: 'What the account had by then lies in an archive, and is no longer known here.',
+      detail: 'The history of that time is archived and no longer in the database.',
       extensions: { until: memberOf(error, 'until') },
       cause: error,
     });
@@ -96,7 +96,7 @@ export function problemOf(error: unknown): ProblemError {
   }
   if (isUnavailable(error)) {
     return new ProblemError('unavailable', {
-      detail: 'The database or Temporal cannot be used just now.',
+      detail: 'The database or Temporal is unavailable.',
       cause: error,
     });
   }

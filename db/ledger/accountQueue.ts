@@ -38,8 +38,8 @@ export class LedgerOverloaded extends Error {
 
 /** What a caller is told of it. */
 export const REFUSED_TOO_OFTEN =
-  'So many requests of this account were refused within a minute that no more are looked at in it; nothing was done. ' +
-  'What they were refused for does not change by asking again.';
+  'Too many requests of this account were refused within the last minute; nothing was done. ' +
+  'Repeating them does not change the refusal.';
 
 /** So many requests of the account were refused in this minute that no more are looked at. Nothing was done, and no key is used up. */
 export class TooManyRefused extends Error {

@@ -101,7 +101,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
       method: 'GET',
       path: '/v1/accounts',
       load: 'report',
-      summary: 'Accounts; `q` finds an id, an email, a Stripe customer, a generation or a purchase',
+      summary: 'List accounts, or find one by id, email, Stripe customer, generation or purchase',
       tag: 'Accounts',
       scope: 'admin',
       account: 'all',
@@ -119,7 +119,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
     route({
       method: 'GET',
       path: '/v1/accounts/{id}',
-      summary: 'One account',
+      summary: 'Get an account',
       tag: 'Accounts',
       scope: 'read',
       account: accountFrom.param('id'),
@@ -130,7 +130,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
     route({
       method: 'PATCH',
       path: '/v1/accounts/{id}',
-      summary: 'Change time zone or email',
+      summary: 'Change the time zone or email of an account',
       description:
         'A new zone takes effect at its first midnight at least 20 hours after the last daily reset.',
       tag: 'Accounts',
@@ -171,7 +171,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
       method: 'GET',
       path: '/v1/accounts/{id}/balance',
       load: ({ query }) => query['at'] !== undefined,
-      summary: 'What the account can spend, bucket by bucket',
+      summary: 'Balance of an account, bucket by bucket',
       description:
         'With `at`, as it was at that instant, what ended then being over. What is not kept is then empty or null: ' +
         'quotas, member, `canGenerate`, `ways`, and when a bucket would have been filled next.',

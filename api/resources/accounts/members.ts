@@ -64,7 +64,7 @@ export function memberRoutes(deps: MemberRouteDeps): Route[] {
       method: 'GET',
       path: '/v1/accounts/{id}/members',
       load: 'report',
-      summary: 'The members of a team, with what they have used this month',
+      summary: 'List members of a team, with their use this month',
       tag: TAG,
       scope: 'read',
       account: accountFrom.param('id'),
@@ -85,7 +85,7 @@ export function memberRoutes(deps: MemberRouteDeps): Route[] {
     route({
       method: 'GET',
       path: '/v1/accounts/{id}/members/{member}',
-      summary: 'One member, with what it has used this month',
+      summary: 'Get a member, with its use this month',
       tag: TAG,
       scope: 'read',
       account: accountFrom.param('id'),

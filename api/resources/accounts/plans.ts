@@ -139,7 +139,7 @@ export function planRoutes(deps: PlanRouteDeps): Route[] {
       ...common,
       method: 'POST',
       path: '/v1/accounts/{id}/plan/preview',
-      summary: 'What a change of plan would do now',
+      summary: 'Preview a change of plan',
       scope: 'billing',
       idempotency: 'optional',
       errors: ['unknown_account', 'unknown_plan'],
@@ -163,7 +163,7 @@ export function planRoutes(deps: PlanRouteDeps): Route[] {
       ...changing,
       method: 'POST',
       path: '/v1/accounts/{id}/cancel',
-      summary: 'End the subscription: at the end of what is paid, or at once',
+      summary: 'Cancel the subscription, at the end of the paid period or at once',
       description:
         'Until then everything stays as it is. Packs stay after it, and pay for what the free plan allows. At once, the plan’s ' +
         'credits end too.',
@@ -184,7 +184,7 @@ export function planRoutes(deps: PlanRouteDeps): Route[] {
       ...changing,
       method: 'POST',
       path: '/v1/accounts/{id}/resume',
-      summary: 'Keep the plan that was cancelled, or was to change, at the end of the period',
+      summary: 'Resume: withdraw a pending cancellation or change of plan',
       scope: 'billing',
       errors: ['unknown_account', 'no_subscription'],
     }).handle(({ params, key, hash, caller }) =>

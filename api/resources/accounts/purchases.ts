@@ -180,7 +180,7 @@ export function purchaseRoutes({ db, ledger, catalogs, ring }: PurchaseRouteDeps
       method: 'GET',
       path: '/v1/accounts/{id}/purchases',
       load: 'report',
-      summary: 'What an account bought, newest first',
+      summary: 'List purchases of an account, newest first',
       tag: 'Balance',
       scope: 'read',
       account: accountFrom.param('id'),
@@ -204,7 +204,7 @@ export function purchaseRoutes({ db, ledger, catalogs, ring }: PurchaseRouteDeps
       ...one,
       method: 'GET',
       path: '/v1/accounts/{id}/purchases/{purchase}',
-      summary: 'One purchase, as it is now',
+      summary: 'Get a purchase',
       scope: 'read',
     }).handle(async ({ params, caller }) => ({
       status: 200,
@@ -214,7 +214,7 @@ export function purchaseRoutes({ db, ledger, catalogs, ring }: PurchaseRouteDeps
       ...one,
       method: 'POST',
       path: '/v1/accounts/{id}/purchases/{purchase}/retry',
-      summary: 'Try to grant a purchase that waits, now',
+      summary: 'Retry a purchase that is waiting',
       description:
         'It needs no workflow. One that is granted is answered as it is. `paid`: it still waits, and `error` says why.',
       scope: 'admin',

@@ -87,7 +87,7 @@ export function standingRoutes({ db, ledger, starter }: StandingRouteDeps): Rout
       ...common,
       method: 'GET',
       path: '/v1/accounts/{id}/limits',
-      summary: 'How many generations may run at once, and how many credits a day may take',
+      summary: 'Get the limits of an account',
       description:
         'Null: there is no limit of the account’s own (generations at once then have the default).',
       scope: 'read',
@@ -97,7 +97,7 @@ export function standingRoutes({ db, ledger, starter }: StandingRouteDeps): Rout
       ...common,
       method: 'PUT',
       path: '/v1/accounts/{id}/limits',
-      summary: 'Limit how many generations may run at once, and how many credits a day may take',
+      summary: 'Set the limits of an account',
       description:
         'Null takes a limit away (generations at once then have the default). What is left out stays. The day’s credits ' +
         'are counted from when there is a limit: what was taken before it, or while there was none, is not.',
@@ -123,7 +123,7 @@ export function standingRoutes({ db, ledger, starter }: StandingRouteDeps): Rout
       ...common,
       method: 'POST',
       path: '/v1/accounts/{id}/suspend',
-      summary: 'Refuse new work of this account, and cancel what runs if asked to',
+      summary: 'Suspend an account, and cancel its running work if asked to',
       idempotency: 'optional',
       body: z.strictObject({ reason, cancelRunning: z.boolean().default(false) }),
       responses: { 200: standing },
@@ -139,7 +139,7 @@ export function standingRoutes({ db, ledger, starter }: StandingRouteDeps): Rout
       ...common,
       method: 'POST',
       path: '/v1/accounts/{id}/unsuspend',
-      summary: 'Let the account work again',
+      summary: 'Lift the suspension of an account',
       idempotency: 'optional',
       responses: { 200: standing },
     }).handle(async ({ params, key, hash, caller }) => {

@@ -64,7 +64,7 @@ export function eventRoutes({ db, ledger }: EventRouteDeps): Route[] {
       method: 'GET',
       path: '/v1/accounts/{id}/events',
       load: 'report',
-      summary: 'What somebody may want to be told of, newest first',
+      summary: 'List events of an account, newest first',
       description:
         'Credits that came, are about to end, ended or were taken back; a balance that became low or empty; changes of the plan. ' +
         'A balance is told of once on its way down, and again only after credits were granted.',

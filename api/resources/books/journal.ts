@@ -76,7 +76,7 @@ export function ledgerRoutes({ db, ledger, catalogs }: LedgerRouteDeps): Route[]
       method: 'GET',
       path: '/v1/accounts/{id}/journal',
       load: 'report',
-      summary: 'Everything that happened to the account’s credits, newest first',
+      summary: 'List the journal of an account, newest first',
       description:
         'Refused operations too; those moved nothing. `key` is shown as it was sent; the engine’s own begin with `sys:`. ' +
         'As CSV it is not paged: every row that the filters let through, however many, sent as fast as it is taken. A connection ' +
@@ -112,7 +112,7 @@ export function ledgerRoutes({ db, ledger, catalogs }: LedgerRouteDeps): Route[]
     route({
       method: 'POST',
       path: '/v1/accounts/{id}/adjustments',
-      summary: 'Correct a balance: add credits, or take some',
+      summary: 'Adjust a balance: add or remove credits',
       tag: 'Ledger',
       scope: 'admin',
       account: accountFrom.param('id'),
@@ -173,7 +173,7 @@ export function ledgerRoutes({ db, ledger, catalogs }: LedgerRouteDeps): Route[]
     route({
       method: 'GET',
       path: '/v1/audit',
-      summary: 'Checks every invariant of the ledger',
+      summary: 'Check every invariant of the ledger',
       description:
         'Reads the whole ledger; `npm run audit` does the same on any database, without a bound of time, and explains each check. ' +
         'Only one is at work at a time: another is 429 `overloaded`. One whose client has left ends with the check that is at work.',

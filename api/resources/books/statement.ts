@@ -68,7 +68,7 @@ export function statementRoutes({ db, ledger }: StatementRouteDeps): Route[] {
       method: 'GET',
       path: '/v1/accounts/{id}/statement',
       load: 'report',
-      summary: 'Opening, one signed line for each thing that changed the balance, closing',
+      summary: 'Statement: opening, a signed line for each change, closing',
       description:
         'The balance is what is available: what a running generation holds has left it, and comes back with what is ' +
         'released. A generation is one line, net of all that happened to it within the range. ' +

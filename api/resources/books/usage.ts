@@ -128,7 +128,7 @@ export function usageRoutes({ db, ledger }: UsageRouteDeps): Route[] {
       method: 'GET',
       path: '/v1/usage',
       load: 'report',
-      summary: 'What an account used, by one or two dimensions',
+      summary: 'Usage of an account, by one or two dimensions',
       description:
         'Credits count when they are captured, and those refunded count negative when they are refunded. `generations` ' +
         'are generations, holds and charges: each counts once, when its first credits are captured (with `bucket`: in each ' +

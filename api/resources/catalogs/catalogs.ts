@@ -94,7 +94,7 @@ export function catalogRoutes({ db, catalogs }: CatalogRouteDeps): Route[] {
       ...common,
       method: 'GET',
       path: '/v1/catalogs',
-      summary: 'Every catalog in the version that is in force',
+      summary: 'List catalogs, each in the version in force',
       errors: [],
       query: z.strictObject(listFields(byCatalog)),
       responses: { 200: listOf(catalogEntry) },
@@ -111,7 +111,7 @@ export function catalogRoutes({ db, catalogs }: CatalogRouteDeps): Route[] {
       ...common,
       method: 'GET',
       path: '/v1/catalogs/{catalog}',
-      summary: 'One catalog in the version that is in force',
+      summary: 'Get a catalog in the version in force',
       errors: [],
       params: z.strictObject({ catalog: z.string().max(64) }),
       responses: { 200: catalogEntry },
@@ -129,7 +129,7 @@ export function catalogRoutes({ db, catalogs }: CatalogRouteDeps): Route[] {
       method: 'POST',
       path: '/v1/catalogs',
       account: 'all',
-      summary: 'A new version of a catalog, checked whole before it counts',
+      summary: 'Publish a new version of a catalog',
       description:
         'Versions are never edited. Accounts use the newest one in force from their next unquoted request; holds and ' +
         'quotes keep their price, allotments change at the next slot. A version that is scheduled for later is superseded by a ' +

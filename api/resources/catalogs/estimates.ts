@@ -86,7 +86,7 @@ export function estimateRoutes({ db, catalogs }: { db: Database; catalogs: Catal
     route({
       method: 'POST',
       path: '/v1/estimates',
-      summary: 'What a month would cost, with a buffer, and which plan would cover it',
+      summary: 'Estimate a month of work, with a buffer, and the plans that cover it',
       tag: 'Prices',
       scope: 'read',
       account: 'shared',

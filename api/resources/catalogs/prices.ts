@@ -56,7 +56,7 @@ export function priceRoutes({ db, ledger, catalogs }: PriceRouteDeps): Route[] {
     route({
       method: 'GET',
       path: '/v1/accounts/{id}/prices',
-      summary: 'What each action costs this account: every combination there is, with its gates',
+      summary: 'Price list of an account: every combination, with its gates',
       tag: 'Prices',
       scope: 'read',
       account: accountFrom.param('id'),

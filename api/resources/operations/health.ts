@@ -47,7 +47,7 @@ export function healthRoutes({ readiness, metrics, logger, freshMs }: HealthDeps
     route({
       method: 'GET',
       path: '/healthz',
-      summary: 'Whether the process is alive',
+      summary: 'Liveness of the process',
       tag: 'Health',
       scope: 'none',
       account: 'shared',
@@ -58,7 +58,7 @@ export function healthRoutes({ readiness, metrics, logger, freshMs }: HealthDeps
     route({
       method: 'GET',
       path: '/readyz',
-      summary: 'Whether requests can be served',
+      summary: 'Readiness to serve requests',
       description:
         'While the database or its schema fails: 503 with the same `checks`. `degraded`: requests are served, and somebody should ' +
         'look; `temporal` fails while no generation can be started, `skew` while the clock of an API or a worker is more than 2 s ' +
@@ -84,7 +84,7 @@ export function healthRoutes({ readiness, metrics, logger, freshMs }: HealthDeps
     route({
       method: 'GET',
       path: '/metrics',
-      summary: 'Numbers for Prometheus',
+      summary: 'Metrics for Prometheus',
       tag: 'Health',
       scope: 'none',
       account: 'shared',

@@ -33,7 +33,7 @@ export function operationsItemRoutes({ db }: OperationsItemRouteDeps): Route[] {
       method: 'GET',
       path: '/v1/operations/items',
       load: 'report',
-      summary: 'What a person should look at, newest first',
+      summary: 'List items that need an operator, newest first',
       description:
         'Raised by the engine itself: work delivered for a closed hold, a row of an inbox that keeps failing, a purchase that is not granted, an account ' +
         'that cannot be settled, a sweep that stopped, a violation the audit found.',
@@ -59,7 +59,7 @@ export function operationsItemRoutes({ db }: OperationsItemRouteDeps): Route[] {
     route({
       method: 'POST',
       path: '/v1/operations/items/resolve',
-      summary: 'Somebody has seen to it',
+      summary: 'Resolve an item',
       description:
         'An item whose cause goes away is resolved by itself. If it happens again, it is raised again.',
       tag: 'Operations',

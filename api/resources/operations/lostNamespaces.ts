@@ -82,7 +82,7 @@ export function lostNamespaceRoutes({ db, ledger, findNamespace }: LostNamespace
       method: 'GET',
       path: '/v1/operations/lost-namespaces',
       load: 'report',
-      summary: 'Namespaces that are declared lost, newest first, and how many open holds each has',
+      summary: 'List namespaces declared lost, with the number of their open holds',
       errors: [],
       responses: { 200: z.object({ data: z.array(lostNamespace), nextCursor: z.null() }) },
     }).handle(async () => {
@@ -93,7 +93,7 @@ export function lostNamespaceRoutes({ db, ledger, findNamespace }: LostNamespace
       ...common,
       method: 'POST',
       path: '/v1/operations/lost-namespaces/{namespaceId}/release',
-      summary: 'Free holds of a namespace that is declared lost, without Temporal',
+      summary: 'Release holds of a lost namespace, without Temporal',
       description:
         'For as long as Temporal is away; otherwise the sweep does it. Frees holds that are an hour old. Call it again, with a ' +
         'new Idempotency-Key or none, until `freed` is 0.',
@@ -124,7 +124,7 @@ export function lostNamespaceRoutes({ db, ledger, findNamespace }: LostNamespace
       ...common,
       method: 'DELETE',
       path: '/v1/operations/lost-namespaces/{namespaceId}',
-      summary: 'Take the declaration back',
+      summary: 'Withdraw the declaration that a namespace is lost',
       description: 'Holds that were freed stay so.',
       errors: [],
       params,

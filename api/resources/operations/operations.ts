@@ -62,7 +62,7 @@ export function operationRoutes({ db, starter, watch }: OperationRouteDeps): Rou
       method: 'GET',
       path: '/v1/generations/{id}/timeline',
       load: 'report',
-      summary: 'What happened to a generation, oldest first',
+      summary: 'Timeline of a generation, oldest first',
       description: 'From the ledger and the provider’s records, so it outlives the workflow.',
       tag: 'Generations',
       scope: 'read',
@@ -114,7 +114,7 @@ export function operationRoutes({ db, starter, watch }: OperationRouteDeps): Rou
       method: 'GET',
       path: '/v1/holds',
       load: 'report',
-      summary: 'Open holds, oldest first; with `orphaned`, those whose workflow is gone',
+      summary: 'List open holds, oldest first, or those whose workflow is gone',
       description:
         'An age is by the account’s clock. Only Temporal knows whose workflow is gone, and it is asked hold by hold: after ' +
         `${MOST_LOOKED_AT} of them a page ends though it is not full. It then says \`cutShort\`, and \`nextCursor\` goes on.`,

@@ -52,7 +52,7 @@ export function testClockRoutes({ db, startAdvance }: TestClockRouteDeps): Route
       ...common,
       method: 'POST',
       path: '/v1/test-clocks',
-      summary: 'Make a clock that stands still',
+      summary: 'Create a test clock',
       description: 'Open accounts on it with `testClock`. It moves by being told to, and never back.',
       idempotency: 'optional',
       keptBy: 'api-key',
@@ -76,7 +76,7 @@ export function testClockRoutes({ db, startAdvance }: TestClockRouteDeps): Route
       method: 'GET',
       path: '/v1/test-clocks/{id}',
       load: 'report',
-      summary: 'Where a clock stands, and how far its accounts are',
+      summary: 'Get a test clock and the progress of its accounts',
       errors: [],
       params: z.strictObject({ id }),
       responses: { 200: testClock },
@@ -89,7 +89,7 @@ export function testClockRoutes({ db, startAdvance }: TestClockRouteDeps): Route
       ...common,
       method: 'POST',
       path: '/v1/test-clocks/{id}/advance',
-      summary: 'Move a clock, and settle every account on it at every boundary on the way',
+      summary: 'Advance a test clock, settling its accounts at every boundary on the way',
       description:
         'Renewals, ends of credits and leases, notices and changes of plan happen in order, each at its own instant. ' +
         `\`status\` is \`ready\` when no account has a boundary due. At most ${MAX_ADVANCE_YEARS} years at a time.`,

@@ -185,7 +185,7 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
     route({
       method: 'POST',
       path: '/v1/charges',
-      summary: 'Take credits at once: hold and capture in one operation',
+      summary: 'Charge credits: hold and capture in one operation',
       description: 'For actions too small for a workflow. Same body as a hold, without `ttlSeconds`.',
       tag: TAG,
       scope: 'generate',
@@ -203,7 +203,7 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
     route({
       method: 'GET',
       path: '/v1/holds/{id}',
-      summary: 'One hold or charge, as it is now',
+      summary: 'Get a hold or a charge',
       tag: TAG,
       scope: 'read',
       account: accountFrom.idParam('id'),
@@ -221,7 +221,7 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
     route({
       ...ofHold,
       path: '/v1/holds/{id}/capture',
-      summary: 'Take credits that are held, all or in parts',
+      summary: 'Capture held credits, all or in part',
       description:
         'Without `credits` all that is held. `final` (the default) gives the rest back and closes the hold. A part needs a ' +
         '`phase` or an Idempotency-Key, so that a repetition is known for one; each phase is captured once.',
@@ -239,7 +239,8 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
     }).handle(({ params: { id }, body: { credits, final, phase }, key, hash }) => {
       if (key === null && !final && phase === undefined) {
         throw new ProblemError('idempotency_key_required', {
-          detail: 'A part that is no phase needs an Idempotency-Key: else a repetition would take it twice.',
+          detail:
+            'A capture without a phase needs an Idempotency-Key; without one, a retry would capture it twice.',
         });
       }
       const step = phase === undefined ? 'final' : `phase:${phase}`;
@@ -258,7 +259,7 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
     route({
       ...ofHold,
       path: '/v1/holds/{id}/release',
-      summary: 'Give back what is held and close the hold',
+      summary: 'Release what is held and close the hold',
       errors: HOLD_ERRORS,
     }).handle(({ params: { id }, key, hash }) =>
       change(id, {
@@ -273,7 +274,7 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
     route({
       ...ofHold,
       path: '/v1/holds/{id}/extend',
-      summary: 'Let the hold last until now + `ttlSeconds`',
+      summary: 'Extend a hold',
       description:
         'Never shorter than it was, and never beyond seven days after it was opened. Without an Idempotency-Key each call counts from its own now.',
       errors: HOLD_ERRORS,
@@ -291,14 +292,14 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
     route({
       ...ofRefund,
       path: '/v1/holds/{id}/refund',
-      summary: 'Give captured credits of a hold back',
+      summary: 'Refund captured credits of a hold',
     }).handle(({ params: { id }, body, key, hash, caller }) =>
       refunded(id, { key, hash, actor: caller.keyId, asked: body }),
     ),
     route({
       ...ofRefund,
       path: '/v1/charges/{id}/refund',
-      summary: 'Give charged credits back',
+      summary: 'Refund a charge',
     }).handle(({ params: { id }, body, key, hash, caller }) =>
       refunded(id, { key, hash, actor: caller.keyId, asked: body }),
     ),
@@ -338,7 +339,7 @@ function refusalOf(id: string, operation: Operation, reply: Reply | null): Probl
   switch (reply?.status) {
     case 'hold_expired':
       return new ProblemError('hold_expired', {
-        detail: 'The lease is over and what it held went back. Hold credits anew.',
+        detail: 'The lease has expired and its credits were released. Take a new hold.',
       });
     case 'exceeds_hold':
       return new ProblemError('exceeds_hold', {

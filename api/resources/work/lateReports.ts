@@ -35,7 +35,7 @@ export function lateReportRoutes(deps: LateReportRouteDeps): Route[] {
     route({
       method: 'POST',
       path: '/v1/generations/{id}/late-reports/{report}/apply',
-      summary: 'Charge for work that was delivered late',
+      summary: 'Charge for late work',
       description:
         'Takes `credits`, or what the report is worth, at most what was held and is not captured. Once for a generation. It is ' +
         'a charge of its own, which can be refunded; the generation stays as it ended and names it in `lateReports`.',

@@ -39,7 +39,7 @@ export function repairRoutes(deps: RepairRouteDeps): Route[] {
     route({
       ...common,
       path: '/v1/generations/{id}/cancel',
-      summary: 'Stop the work and give the credits back',
+      summary: 'Cancel a generation and release its credits',
       description: 'Answers once it has ended. One that has ended already is answered as it is.',
       scope: 'generate',
       idempotency: 'optional',
@@ -94,7 +94,7 @@ export function repairRoutes(deps: RepairRouteDeps): Route[] {
     route({
       ...common,
       path: '/v1/generations/{id}/refund',
-      summary: 'Give captured credits back',
+      summary: 'Refund captured credits of a generation',
       scope: 'admin',
       idempotency: 'required',
       keptBy: 'account',
@@ -114,7 +114,7 @@ export function repairRoutes(deps: RepairRouteDeps): Route[] {
     route({
       ...common,
       path: '/v1/generations/{id}/release',
-      summary: 'Free a stuck hold, also one whose workflow was terminated',
+      summary: 'Release a stuck hold, even if its workflow was terminated',
       description:
         'Asks the workflow to end, and where it does not, gives the credits back by the ledger. With `force` also where Temporal ' +
         'cannot be asked: work that is delivered afterwards moves no credits, and is an item for operations.',

@@ -122,7 +122,7 @@ export function quoteRoutes({ quoting }: { quoting: Quoting }): Route[] {
     route({
       method: 'POST',
       path: '/v1/quotes',
-      summary: 'What something costs, with its working, good for 15 minutes',
+      summary: 'Quote a price with its working, valid for 15 minutes',
       tag: 'Prices',
       scope: 'read',
       account: accountFrom.body('account'),

@@ -45,7 +45,7 @@ export function reportRoutes(deps: ReportRouteDeps): Route[] {
     route({
       ...common,
       path: '/v1/generations/{id}/complete',
-      summary: 'The pipeline delivers: all of its work, or one phase of it',
+      summary: 'Report the delivery of all work, or of one phase',
       description:
         'A report that is not final (`final`: false) names its phase and captures its credits. Every other one is the last: it ' +
         'captures its `credits`, or the delivered share of the price, and lists every output, also those of earlier phases, ' +
@@ -71,7 +71,7 @@ export function reportRoutes(deps: ReportRouteDeps): Route[] {
     route({
       ...common,
       path: '/v1/generations/{id}/fail',
-      summary: 'The pipeline gives up: the credits go back',
+      summary: 'Report a failure: the credits are released',
       scope: 'generate',
       idempotency: 'optional',
       errors: ['unknown_generation', 'generation_ended', 'not_external'],
@@ -87,7 +87,7 @@ export function reportRoutes(deps: ReportRouteDeps): Route[] {
     route({
       ...common,
       path: '/v1/generations/{id}/heartbeat',
-      summary: 'The pipeline is alive: moves progress and deadline',
+      summary: 'Report progress and extend the deadline',
       scope: 'generate',
       idempotency: 'optional',
       passing: true,
