@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
-import { type InboxRow, notablePurchases, untilNextInInbox } from '../db/work/inbox';
-import { createInboxWork } from '../db/work/inboxWork';
+import { type InboxRow, notablePurchases, untilNextInInbox } from '../db/generations/inbox';
+import { createInboxWork } from '../db/generations/inboxWork';
 import type { Ledger } from '../db/ledger/ledger';
 import { toMs } from '../domain/account';
 import { milli, toCredits } from '../domain/credits';

@@ -1,6 +1,6 @@
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import type { Knex } from 'knex';
-import { actOnReport, findTerms } from '../db/work/endings';
+import { actOnReport, findTerms } from '../db/generations/endings';
 import type { Ledger } from '../db/ledger/ledger';
 import { raiseItem } from '../db/support/items';
 import {
@@ -9,8 +9,8 @@ import {
   markTold,
   type UnseenReport,
   unseenReports,
-} from '../db/work/pipelineReports';
-import { reportProblem } from '../domain/work/reports';
+} from '../db/generations/pipelineReports';
+import { reportProblem } from '../domain/generations/reports';
 import { SIGNALS } from '../domain/contract';
 import type { HoldOwners } from './temporal/holdOwners';
 import type { SweepActivities } from './types';

@@ -1,7 +1,7 @@
 import type { Pass } from '../db/connection/passes';
 import type { OutlastedPlace } from '../db/support/overdueHolds';
 import type { LeasePlace, OverduePlace, OwnedPlace } from '../db/support/overdue';
-import type { ReportPlace } from '../db/work/pipelineReports';
+import type { ReportPlace } from '../db/generations/pipelineReports';
 import type {
   CancelRequest,
   GenerationInput,

@@ -4,7 +4,7 @@ import { watchSkew } from '../db/connection/clockSkew';
 import { openDatabase } from '../db/connection/connection';
 import { createEngine } from '../db/engine';
 import { startFence } from '../db/migrate/fence';
-import { namespaceOfHold } from '../db/work/holds';
+import { namespaceOfHold } from '../db/generations/holds';
 import { assertCompatible } from '../db/migrate/version';
 import { parseSettings } from '../domain/settings';
 import {
@@ -23,7 +23,7 @@ import { createGenerationWatch } from './workflows/watch';
 import { createHoldOwners } from '../activities/temporal/holdOwners';
 import { createHttpServer } from './http/httpServer';
 import { createLogger } from './observe/logger';
-import { createQuoting } from './resources/work/quotes';
+import { createQuoting } from './resources/generations/quotes';
 import { createRoutes } from './routes';
 
 /** `node dist/api/main.js`: serves the API until it is told to stop. */

@@ -14,7 +14,7 @@ import type {
   OwnedPlace,
   ReportPlace,
 } from '../activities/types';
-import { mayFree } from '../domain/work/sweep';
+import { mayFree } from '../domain/generations/sweep';
 import { SEARCH_ATTRIBUTES, type SweepInput } from '../domain/contract';
 import { sweeping } from './common/proxies';
 

@@ -1,7 +1,7 @@
 import { heartbeat, sleep } from '@temporalio/activity';
 import type { Knex } from 'knex';
 import type { Ledger } from '../../db/ledger/ledger';
-import { claimJob, findJob, noteOnJob, type ProviderJob } from '../../db/work/providerJobs';
+import { claimJob, findJob, noteOnJob, type ProviderJob } from '../../db/generations/providerJobs';
 import type { Output } from '../../domain/contract';
 import type { ProviderActivities, Work, WorkState } from '../types';
 

@@ -6,8 +6,8 @@ import { EXAMPLES } from './examples';
 import { MAX_KEY_LENGTH } from '../../domain/ids';
 import { PROBLEMS, type ProblemCode } from '../problems/kinds';
 import { problemKind } from '../problems/problem';
-import { paywall } from '../resources/work/paywallSchema';
-import { quote } from '../resources/work/quotes';
+import { paywall } from '../resources/generations/paywallSchema';
+import { quote } from '../resources/generations/quotes';
 import { type Route, route } from '../routing/route';
 import { creditsOut, instantOut } from '../routing/schemas';
 

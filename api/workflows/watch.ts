@@ -1,7 +1,7 @@
 import type { Pool } from 'pg';
-import { findGeneration, generationStatuses } from '../../db/work/generations';
-import { createWatcher, TooManyWatchers } from '../../db/work/watcher';
-import type { GenerationFacts } from '../../domain/work/generation';
+import { findGeneration, generationStatuses } from '../../db/generations/generations';
+import { createWatcher, TooManyWatchers } from '../../db/generations/watcher';
+import type { GenerationFacts } from '../../domain/generations/generation';
 import { accountOf } from '../../domain/ids';
 
 /** Generations as they are, and as they are once they have ended. */

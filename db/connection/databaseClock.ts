@@ -1,6 +1,6 @@
 import type { Pool } from 'pg';
 import type { Instant } from '../../domain/account';
-import { TAKE_WITHIN_MS } from '../../domain/work/generation';
+import { TAKE_WITHIN_MS } from '../../domain/generations/generation';
 
 /**
  * The database's clock, by which everything is decided (rule 32). A process' own wall clock decides nothing: it may be

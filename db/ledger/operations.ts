@@ -1,6 +1,6 @@
 import type { Instant, Snapshot } from '../../domain/account';
 import type { MilliCredits } from '../../domain/credits';
-import type { OrderedGeneration } from '../../domain/work/generation';
+import type { OrderedGeneration } from '../../domain/generations/generation';
 import type { Count } from '../../domain/access/limits';
 import type { Spendable } from '../../domain/time/outlook';
 import type { PlanGrant } from '../../domain/time/planChange';

@@ -2,7 +2,7 @@ import type { Knex } from 'knex';
 import { type Snapshot, toMs } from '../../domain/account';
 import type { Catalog } from '../../domain/catalog/catalog';
 import { type MilliCredits, milli } from '../../domain/credits';
-import type { OrderedGeneration } from '../../domain/work/generation';
+import type { OrderedGeneration } from '../../domain/generations/generation';
 import { generationId, holdIdOf, requestHash } from '../../domain/ids';
 import type { Priced } from '../../domain/prices/line';
 import { type Count, countsOf, countsUntil, roleOf } from '../../domain/access/limits';
@@ -15,7 +15,7 @@ import type { GenerationInput } from '../../domain/contract';
 import type { CatalogStore, CatalogVersion } from '../catalogs/catalogs';
 import { type Arrival, reserveBefore } from '../connection/databaseClock';
 import { foreseesRefusal } from './foreseenRefusal';
-import { holdNow } from '../work/holds';
+import { holdNow } from '../generations/holds';
 import type { BuildContext, Known, Ledger } from '../ledger/ledger';
 import type { KeptRefusal, ReserveOperation } from '../ledger/operations';
 import { findQuote } from './quotes';
@@ -52,7 +52,7 @@ export type ReserveOutcome =
 
 /**
  * The answer to a key as the ledger keeps it: the decision, and the facts its rendering needs. `v` is the
- * version of that rendering: a change of form adds a version, so old answers keep their bytes (api/resources/work/reserveBody.ts).
+ * version of that rendering: a change of form adds a version, so old answers keep their bytes (api/resources/generations/reserveBody.ts).
  */
 export interface StoredAnswer {
   status: 'applied' | KeptRefusal;

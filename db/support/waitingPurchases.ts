@@ -3,7 +3,7 @@ import type { ItemKind } from './items';
 
 /**
  * Raises an item for each purchase that was accepted so long ago and is not granted, at most `limit` of them, and brings
- * open ones up to date. It closes with the grant (db/work/inboxWork.ts); one that a person closed before stays closed.
+ * open ones up to date. It closes with the grant (db/generations/inboxWork.ts); one that a person closed before stays closed.
  */
 export async function raiseWaitingPurchases(
   knex: Knex,

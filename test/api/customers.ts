@@ -1,9 +1,9 @@
 import path from 'node:path';
 import { accountRoutes } from '../../api/resources/accounts/accounts';
 import { eventRoutes } from '../../api/resources/books/events';
-import { holdRoutes } from '../../api/resources/work/holds';
+import { holdRoutes } from '../../api/resources/generations/holds';
 import { planRoutes } from '../../api/resources/accounts/plans';
-import { createQuoting, quoteRoutes } from '../../api/resources/work/quotes';
+import { createQuoting, quoteRoutes } from '../../api/resources/generations/quotes';
 import { runAudit } from '../../db/audit';
 import { publishCatalog, readCatalog } from '../../db/catalogs/catalogs';
 import { createEngine, type Engine } from '../../db/engine';

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import type { GenerationStarter } from '../../api/workflows/starter';
 import { createGenerationWatch, type GenerationWatch } from '../../api/workflows/watch';
-import { createQuoting } from '../../api/resources/work/quotes';
+import { createQuoting } from '../../api/resources/generations/quotes';
 import { createRoutes } from '../../api/routes';
 import type { Route } from '../../api/routing/route';
 import { createAccountActivities } from '../../activities/account';

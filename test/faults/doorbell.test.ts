@@ -6,7 +6,7 @@ import { Client, Connection } from '@temporalio/client';
 import { runAudit } from '../../db/audit';
 import { publishCatalog, readCatalog } from '../../db/catalogs/catalogs';
 import { createEngine } from '../../db/engine';
-import { putIntoInbox } from '../../db/work/inbox';
+import { putIntoInbox } from '../../db/generations/inbox';
 import { accountWorkflowId } from '../../domain/ids';
 import { ringAccount } from '../../activities/temporal/connect';
 import { MAIN_TASK_QUEUE, sweepScheduleId } from '../../domain/contract';

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { Client, Connection } from '@temporalio/client';
 import { createOwners } from '../../activities/owners';
-import { putIntoInbox } from '../../db/work/inbox';
+import { putIntoInbox } from '../../db/generations/inbox';
 import { raiseItem } from '../../db/support/items';
 import { overdueAccounts } from '../../db/support/overdue';
 import { accountWorkflowId, holdIdOf } from '../../domain/ids';

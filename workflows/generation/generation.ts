@@ -11,8 +11,8 @@ import {
 } from '@temporalio/workflow';
 import { HandlerUnfinishedPolicy } from '@temporalio/common';
 import type { Ended, Reserved, ReserveRequest, Work } from '../../activities/types';
-import { TAKE_WITHIN_MS } from '../../domain/work/generation';
-import { excerptOf, reportProblem } from '../../domain/work/reports';
+import { TAKE_WITHIN_MS } from '../../domain/generations/generation';
+import { excerptOf, reportProblem } from '../../domain/generations/reports';
 import { FAILURES, type GenerationInput, type GenerationResult } from '../../domain/contract';
 import { Mailbox } from './mailbox';
 import { cancelSignal, providerReportSignal, reportUpdate, reserveUpdate } from '../common/messages';

@@ -1,6 +1,6 @@
 import { CancellationScope, condition, patched } from '@temporalio/workflow';
 import type { ReleaseRequest, Work } from '../../activities/types';
-import { outputsOf } from '../../domain/work/reports';
+import { outputsOf } from '../../domain/generations/reports';
 import type { Delivery, Mailbox } from './mailbox';
 import { PATCHES } from '../common/patches';
 import { surely } from '../common/proxies';

@@ -1,6 +1,6 @@
 import { log, patched, sleep } from '@temporalio/workflow';
 import type { Work, WorkState } from '../../activities/types';
-import { workStateProblem } from '../../domain/work/states';
+import { workStateProblem } from '../../domain/generations/states';
 import type { Mailbox } from './mailbox';
 import { PATCHES } from '../common/patches';
 import { providerOn } from '../common/proxies';

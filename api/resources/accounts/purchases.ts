@@ -7,8 +7,8 @@ import {
   listPurchases,
   type PackPurchase,
   putIntoInbox,
-} from '../../../db/work/inbox';
-import { createInboxWork } from '../../../db/work/inboxWork';
+} from '../../../db/generations/inbox';
+import { createInboxWork } from '../../../db/generations/inboxWork';
 import type { Ledger } from '../../../db/ledger/ledger';
 import { toMs } from '../../../domain/account';
 import {

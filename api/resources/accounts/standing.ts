@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
-import { listGenerations } from '../../../db/work/generations';
+import { listGenerations } from '../../../db/generations/generations';
 import type { Database } from '../../../db/connection/connection';
 import type { Ledger } from '../../../db/ledger/ledger';
 import { toCredits } from '../../../domain/credits';

@@ -6,7 +6,7 @@ import { type EstimateItem, estimate } from '../../../domain/access/estimates';
 import { ProblemError } from '../../problems/problem';
 import { type Route, route } from '../../routing/route';
 import { creditsIn, creditsOut } from '../../routing/schemas';
-import { optionValues } from '../work/schemas';
+import { optionValues } from '../generations/schemas';
 
 /** What a month of work would cost, before anybody has an account. */
 

@@ -9,7 +9,7 @@ import {
   type LostNamespace,
   listLost,
   withdrawLost,
-} from '../../../db/work/lostNamespaces';
+} from '../../../db/generations/lostNamespaces';
 import type { FoundNamespace } from '../../../activities/temporal/connect';
 import { ProblemError } from '../../problems/problem';
 import { type Route, route } from '../../routing/route';

@@ -1,19 +1,19 @@
 import { z } from 'zod';
 import type { Database } from '../../../db/connection/connection';
-import { listOpenHolds, type OpenHold } from '../../../db/work/holds';
+import { listOpenHolds, type OpenHold } from '../../../db/generations/holds';
 import { readJournal } from '../../../db/books/journal';
-import { findJob } from '../../../db/work/providerJobs';
-import { listReports } from '../../../db/work/pipelineReports';
+import { findJob } from '../../../db/generations/providerJobs';
+import { listReports } from '../../../db/generations/pipelineReports';
 import { toCredits } from '../../../domain/credits';
 import { holdIdOf } from '../../../domain/ids';
-import { shownReport } from '../../../domain/work/reports';
+import { shownReport } from '../../../domain/generations/reports';
 import { problemOf } from '../../problems/ofError';
 import type { GenerationStarter } from '../../workflows/starter';
 import type { GenerationWatch } from '../../workflows/watch';
 import { listFields, listOf, MAX_PAGE, pageOfSome } from '../../routing/pagination';
 import { accountFrom, type Route, route } from '../../routing/route';
 import { carriedId, creditsOut, instantOut } from '../../routing/schemas';
-import { mustFind } from '../work/generations';
+import { mustFind } from '../generations/generations';
 
 /** What an operator looks at when a customer asks what happened. */
 

@@ -8,7 +8,7 @@ import * as fc from 'fast-check';
 import { archiveMonth, loadArchive } from '../../../db/archive/archive';
 import { runAudit } from '../../../db/audit';
 import { runQuickAudit } from '../../../db/audit/quick';
-import { findGeneration } from '../../../db/work/generations';
+import { findGeneration } from '../../../db/generations/generations';
 import { live, steps } from '../../support/ledger/busyLedger';
 import { type TestDatabase, testDatabase } from '../../support/database';
 import { eventually } from '../../support/processes/engine';

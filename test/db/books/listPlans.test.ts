@@ -1,9 +1,9 @@
 import { listApiKeys } from '../../../db/accounts/apiKeys';
 import { searchAccounts } from '../../../db/accounts/accounts';
 import { readEvents } from '../../../db/books/events';
-import { findGeneration, generationStatuses, listGenerations } from '../../../db/work/generations';
-import { listOpenHolds } from '../../../db/work/holds';
-import { listPurchases, notablePurchases } from '../../../db/work/inbox';
+import { findGeneration, generationStatuses, listGenerations } from '../../../db/generations/generations';
+import { listOpenHolds } from '../../../db/generations/holds';
+import { listPurchases, notablePurchases } from '../../../db/generations/inbox';
 import { readJournal } from '../../../db/books/journal';
 import { listItems } from '../../../db/support/items';
 import { type TestDatabase, testDatabase } from '../../support/database';

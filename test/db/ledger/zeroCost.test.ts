@@ -3,7 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { archiveMonth } from '../../../db/archive/archive';
 import { runAudit } from '../../../db/audit';
-import { findGeneration } from '../../../db/work/generations';
+import { findGeneration } from '../../../db/generations/generations';
 import { milli } from '../../../domain/credits';
 import { type TestDatabase, testDatabase } from '../../support/database';
 import { ledgerOf, reservation, type TestLedger } from '../../support/ledger/ledger';

@@ -1,4 +1,4 @@
-import { heartbeat } from '../../../db/work/generations';
+import { heartbeat } from '../../../db/generations/generations';
 import { raiseItem } from '../../../db/support/items';
 import { countOverdueHolds, raiseOverdueHolds, resolveEndedHolds } from '../../../db/support/overdueHolds';
 import { startApp, type TestApp } from '../../api/app';

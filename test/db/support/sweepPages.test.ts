@@ -1,4 +1,4 @@
-import { lostAmong } from '../../../db/work/lostNamespaces';
+import { lostAmong } from '../../../db/generations/lostNamespaces';
 import { countOverdueHolds, raiseOverdueHolds, resolveEndedHolds } from '../../../db/support/overdueHolds';
 import { overdueAccounts, overLeases, ownedHolds, undrainedAccounts } from '../../../db/support/overdue';
 import { type TestDatabase, testDatabase } from '../../support/database';

@@ -6,7 +6,7 @@ import { createGenerationActivities } from '../../../activities/generation';
 import type { ProviderActivities, Work } from '../../../activities/types';
 import { publishCatalog, readCatalog } from '../../../db/catalogs/catalogs';
 import { createEngine, type Engine } from '../../../db/engine';
-import { findGeneration } from '../../../db/work/generations';
+import { findGeneration } from '../../../db/generations/generations';
 import { generationId } from '../../../domain/ids';
 import { providerTaskQueue, UPDATES, WORKFLOWS } from '../../../domain/contract';
 import { dataConverter } from '../../../activities/temporal/payloads';

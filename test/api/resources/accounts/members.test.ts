@@ -1,8 +1,8 @@
 import path from 'node:path';
 import { accountRoutes } from '../../../../api/resources/accounts/accounts';
-import { holdRoutes } from '../../../../api/resources/work/holds';
+import { holdRoutes } from '../../../../api/resources/generations/holds';
 import { memberRoutes } from '../../../../api/resources/accounts/members';
-import { createQuoting } from '../../../../api/resources/work/quotes';
+import { createQuoting } from '../../../../api/resources/generations/quotes';
 import { runAudit } from '../../../../db/audit';
 import { publishCatalog, readCatalog } from '../../../../db/catalogs/catalogs';
 import { createEngine, type Engine } from '../../../../db/engine';

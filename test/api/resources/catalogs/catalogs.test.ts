@@ -2,7 +2,7 @@ import path from 'node:path';
 import { LIST_TTL_MS, publishCatalog, readCatalog } from '../../../../db/catalogs/catalogs';
 import { createEngine, type Engine } from '../../../../db/engine';
 import { catalogRoutes } from '../../../../api/resources/catalogs/catalogs';
-import { createQuoting, quoteRoutes } from '../../../../api/resources/work/quotes';
+import { createQuoting, quoteRoutes } from '../../../../api/resources/generations/quotes';
 import { type TestDatabase, testDatabase } from '../../../support/database';
 import { type Reply, startApp, type TestApp } from '../../app';
 

@@ -3,7 +3,7 @@ import { publishCatalog, readCatalog } from '../../../../db/catalogs/catalogs';
 import { createEngine, type Engine } from '../../../../db/engine';
 import { estimateRoutes } from '../../../../api/resources/catalogs/estimates';
 import { priceRoutes } from '../../../../api/resources/catalogs/prices';
-import { createQuoting, quoteRoutes } from '../../../../api/resources/work/quotes';
+import { createQuoting, quoteRoutes } from '../../../../api/resources/generations/quotes';
 import { type TestDatabase, testDatabase } from '../../../support/database';
 import { type Reply, startApp, type TestApp } from '../../app';
 

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 import { milli, toCredits } from '../../domain/credits';
-import type { LateCharge } from '../../domain/work/generation';
+import type { LateCharge } from '../../domain/generations/generation';
 import type { ProviderReport } from '../../domain/contract';
 import { type ItemKey, raiseItem, resolveItem } from '../support/items';
 

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
-import { excerptOf, reportProblem } from '../../../domain/work/reports';
+import { excerptOf, reportProblem } from '../../../domain/generations/reports';
 import { isStorable, storable } from '../../../domain/text';
-import { completion, failed } from '../../../api/resources/work/schemas';
+import { completion, failed } from '../../../api/resources/generations/schemas';
 
 const complete = { kind: 'complete', id: 'r1', outputs: [{ url: 'https://cdn.test/a' }], final: true };
 const phase = { ...complete, final: false, phase: 'layout', creditsMilli: 12_000 };

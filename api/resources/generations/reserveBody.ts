@@ -2,7 +2,7 @@ import type { CatalogStore } from '../../../db/catalogs/catalogs';
 import type { FutureFacts, PaywallFacts, StoredAnswer } from '../../../db/reserve/generation';
 import type { Catalog } from '../../../domain/catalog/catalog';
 import { type MilliCredits, milli, toCredits } from '../../../domain/credits';
-import { generationBody } from '../../../domain/work/generation';
+import { generationBody } from '../../../domain/generations/generation';
 import { type Paywall, paywall } from '../../../domain/access/paywall';
 import { paywallV1 } from '../../../domain/access/paywallV1';
 import { problemDocument, problemKind } from '../../problems/problem';

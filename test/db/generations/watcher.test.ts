@@ -1,4 +1,4 @@
-import { createWatcher, TooManyWatchers, type Watching } from '../../../db/work/watcher';
+import { createWatcher, TooManyWatchers, type Watching } from '../../../db/generations/watcher';
 
 /** What is read, as a database would have it; `reads` are the questions that were asked. */
 function world() {

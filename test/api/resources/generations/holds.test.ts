@@ -1,6 +1,6 @@
 import path from 'node:path';
-import { createQuoting } from '../../../../api/resources/work/quotes';
-import { holdRoutes } from '../../../../api/resources/work/holds';
+import { createQuoting } from '../../../../api/resources/generations/quotes';
+import { holdRoutes } from '../../../../api/resources/generations/holds';
 import { publishCatalog, readCatalog } from '../../../../db/catalogs/catalogs';
 import { createEngine, type Engine } from '../../../../db/engine';
 import { runAudit } from '../../../../db/audit';

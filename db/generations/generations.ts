@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 import type { Pool } from 'pg';
-import { type GenerationFacts, type LateReport, UNDECIDED } from '../../domain/work/generation';
+import { type GenerationFacts, type LateReport, UNDECIDED } from '../../domain/generations/generation';
 import { milli } from '../../domain/credits';
 import { accountOf } from '../../domain/ids';
 import { inMs, MS } from '../books/listOrder';

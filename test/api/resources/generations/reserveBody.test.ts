@@ -1,4 +1,4 @@
-import { renderAnswer } from '../../../../api/resources/work/reserveBody';
+import { renderAnswer } from '../../../../api/resources/generations/reserveBody';
 import type { CatalogStore } from '../../../../db/catalogs/catalogs';
 import { parsed, smallest } from '../../../domain/catalogs';
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { releaseOperation } from '../../../db/work/endings';
+import { releaseOperation } from '../../../db/generations/endings';
 import type { Ledger } from '../../../db/ledger/ledger';
 import { holdIdOf } from '../../../domain/ids';
 import type { CancelRequest } from '../../../domain/contract';

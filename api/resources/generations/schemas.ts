@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { REPORT_LIMITS, runsAsScript } from '../../../domain/work/reports';
+import { REPORT_LIMITS, runsAsScript } from '../../../domain/generations/reports';
 import {
   accountId,
   boundedJson,

@@ -1,4 +1,4 @@
-import { mayFree } from '../../../domain/work/sweep';
+import { mayFree } from '../../../domain/generations/sweep';
 
 test.each([
   { orphans: 20, looked: 20, free: true },

@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
 import { type MilliCredits, milli } from '../../domain/credits';
 import { requestHash } from '../../domain/ids';
-import { outputsOf, REPORT_LIMITS } from '../../domain/work/reports';
+import { outputsOf, REPORT_LIMITS } from '../../domain/generations/reports';
 import { storable } from '../../domain/text';
 import type { Output, ProviderReport } from '../../domain/contract';
 import type { Ledger } from '../ledger/ledger';

@@ -1,4 +1,4 @@
-import { workStateProblem } from '../../../domain/work/states';
+import { workStateProblem } from '../../../domain/generations/states';
 
 /** What a provider's adapter or a worker in another language answers is JSON of any form. */
 
