@@ -214,7 +214,7 @@ export const CHECKS: readonly Check[] = [
     invariant: 6,
     wholeHistory: true,
     sql: `WITH kept AS (
-            SELECT o.account_id, count(k.key) AS keys, coalesce(sum(ledger.key_digest(k)) FILTER (WHERE k.key IS NOT NULL), 0) AS digest
+            SELECT o.account_id, count(k.key) AS keys, coalesce(sum(ledger.key_digest(ROW(k.*)::ledger.op_keys)) FILTER (WHERE k.key IS NOT NULL), 0) AS digest
               FROM ledger.openings o LEFT JOIN ledger.op_keys k ON k.account_id = o.account_id AND k.seq <= o.seq
              WHERE {o.account_id} GROUP BY o.account_id)
           SELECT o.account_id, o.keys AS archived, k.keys AS kept FROM ledger.openings o JOIN kept k USING (account_id)

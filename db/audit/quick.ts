@@ -125,7 +125,7 @@ const REMEMBER_LOTS = `
 async function remember(client: PoolClient, accounts: readonly string[]): Promise<void> {
   if (accounts.length === 0) return;
   await client.query(
-    `INSERT INTO ledger.audit_marks SELECT n.* FROM ledger.accounts a CROSS JOIN LATERAL ledger.mark_now(a) n WHERE a.account_id = ANY ($1)
+    `INSERT INTO ledger.audit_marks SELECT n.* FROM ledger.accounts a CROSS JOIN LATERAL ledger.mark_now(ROW(a.*)::ledger.accounts) n WHERE a.account_id = ANY ($1)
      ON CONFLICT (account_id) DO UPDATE SET seq = excluded.seq, at = excluded.at, recorded_at = excluded.recorded_at,
        available = excluded.available, held = excluded.held, debt = excluded.debt, owed = excluded.owed, repaid = excluded.repaid`,
     [accounts],

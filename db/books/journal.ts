@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
 import { type MilliCredits, milli } from '../../domain/credits';
 
-/** Every kind of row there is (db/migrations/functions/1_ledger.sql). */
+/** Every kind of row there is (db/migrations/functions). */
 export const JOURNAL_KINDS = [
   'grant',
   'reserve',

@@ -7,7 +7,7 @@ import type { PlanGrant } from '../../domain/time/planChange';
 import type { Settlement } from '../../domain/time/settle';
 
 /**
- * The ledger's operations and replies, as `ledger.apply` takes and gives them (db/migrations/functions/1_ledger.sql
+ * The ledger's operations and replies, as `ledger.apply` takes and gives them (db/migrations/functions
  * says what each field does). All amounts are millicredits. `req:` keys are callers', `sys:` keys ours.
  */
 

@@ -8,6 +8,7 @@ import {
   importsOf,
   MAX_FILES,
   MAX_LINES,
+  MAX_SQL_LINES,
 } from './architectureChecks';
 
 const ROOT = path.join(__dirname, '..', '..');
@@ -164,6 +165,18 @@ describe('the checker of text', () => {
   it('refuses a file that is too long', () => {
     expect(forbiddenText({ file: 'api/long.ts', source: '\n'.repeat(MAX_LINES) })).toHaveLength(1);
     expect(forbiddenText({ file: 'docs/long.md', source: '\n'.repeat(MAX_LINES) })).toEqual([]);
+  });
+
+  it('refuses a function of the ledger that is too long, and a line of it', () => {
+    const file = 'db/migrations/functions/05_decide.sql';
+    const made = (name: string, lines: number) =>
+      `CREATE FUNCTION ledger.${name}() RETURNS void LANGUAGE plpgsql AS $$\n${'\n'.repeat(lines - 2)}END $$;\n`;
+    const { function: most, apply, column } = MAX_SQL_LINES;
+    expect(forbiddenText({ file, source: made('decide', most) + made('apply_to', apply) })).toEqual([]);
+    expect(forbiddenText({ file, source: made('decide', most + 1) })).toHaveLength(1);
+    expect(forbiddenText({ file, source: made('apply', apply + 1) })).toHaveLength(1);
+    expect(forbiddenText({ file, source: `-- ${'x'.repeat(column)}\n` })).toHaveLength(1);
+    expect(forbiddenText({ file, source: '\n'.repeat(MAX_LINES) })).toHaveLength(1);
   });
 
   it('refuses a registry in the lock file', () => {

@@ -201,14 +201,36 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 /** A file this long has more than one reason to exist. */
 export const MAX_LINES = 400;
 
+/** A function of the ledger fits on a screen or two; the call itself, which is its table of contents, may take a page more. */
+export const MAX_SQL_LINES = { function: 120, apply: 150, column: 130 };
+
+function longSql({ file, source }: { file: string; source: string }): string[] {
+  const lines = source.split('\n');
+  const wide = lines.flatMap((line, index) =>
+    line.length > MAX_SQL_LINES.column
+      ? [`${file}:${index + 1} is longer than ${MAX_SQL_LINES.column} characters`]
+      : [],
+  );
+  const long = [
+    ...source.matchAll(/^CREATE (?:OR REPLACE )?FUNCTION ledger\.(\w+)[\s\S]*?^(?:END )?\$\$;/gm),
+  ].flatMap(([text, name = '']) => {
+    const most = /^apply(_to)?$/.test(name) ? MAX_SQL_LINES.apply : MAX_SQL_LINES.function;
+    const count = text.split('\n').length;
+    return count > most ? [`${file}: ledger.${name} has ${count} lines, more than ${most}`] : [];
+  });
+  return [...wide, ...long];
+}
+
 /** What a file's text must not hold, wherever it stands. */
 export function forbiddenText({ file, source }: { file: string; source: string }): string[] {
   const problems: string[] = [];
   const machinePath = /(?<![\w.-])\/(?:work|root)\/[\w.-]*/.exec(source)?.[0];
   if (machinePath !== undefined) problems.push(`${file} names a path of one machine: ${machinePath}`);
   const lines = source.split('\n').length;
-  if (/\.(?:ts|mjs)$/.test(file) && lines > MAX_LINES)
+  const functions = file.startsWith('db/migrations/functions/') && file.endsWith('.sql');
+  if ((functions || /\.(?:ts|mjs)$/.test(file)) && lines > MAX_LINES)
     problems.push(`${file} has ${lines} lines, more than ${MAX_LINES}`);
+  if (functions) problems.push(...longSql({ file, source }));
   if (path.posix.basename(file) === 'package-lock.json') {
     const host = /"resolved": "(https?:\/\/[^/"]+)/.exec(source)?.[1];
     if (host !== undefined) problems.push(`${file} names a registry: ${host}`);

@@ -6,9 +6,9 @@ export interface Bug {
   name: string;
   /** Which kind of check has to find it. */
   check: 'runs' | 'histories';
-  /** Of ledger.apply, unless another function is named. */
+  /** In whatever function of the ledger has the text; `of` names one where several have it. */
   changes: readonly {
-    of?: 'give_back' | 'in_spend_order' | 'claim_key' | 'free_key';
+    of?: string;
     from: string;
     to: string;
   }[];
@@ -23,21 +23,17 @@ const runs = (name: string, from: string, to: string): Bug => ({
 export const BUGS: readonly Bug[] = [
   runs(
     'a single operation does not write the last lot it moves',
-    'IN ARRAY lots_moved LOOP',
-    'IN ARRAY lots_moved[2:] LOOP',
+    'IN ARRAY p_lots LOOP',
+    'IN ARRAY p_lots[2:] LOOP',
   ),
   runs('a batch leaves out what was frozen', 'frozen = v.frozen, ', ''),
   runs('a known key is treated as new', "x := array_position(keys, op ->> 'key');", 'x := NULL;'),
   runs(
     'an altered request is answered as the first',
-    "CASE WHEN answers[x].request_hash <> op ->> 'hash'",
-    'CASE WHEN false',
+    "coalesce(k.request_hash = op ->> 'hash', false)",
+    'k.key IS NOT NULL',
   ),
-  runs(
-    'a key that is claimed is taken by an operation',
-    'ELSIF cardinality(c.claims) > 0 AND',
-    'ELSIF false AND',
-  ),
+  runs('a key that is claimed is taken by an operation', '(cardinality(c.claims) > 0 AND', '(false AND'),
   {
     name: 'a claim does not look at operations',
     check: 'runs',
@@ -50,13 +46,13 @@ export const BUGS: readonly Bug[] = [
   },
   runs(
     "a replay answers with today's totals",
-    "answers[x].answer::jsonb - 'facts' ||",
-    "answers[x].answer::jsonb - 'facts' || jsonb_build_object('available', a.available) ||",
+    "ledger.replay(answers[x], holds[array_position(hold_ids, op ->> 'holdId')], op);",
+    "ledger.replay(answers[x], holds[array_position(hold_ids, op ->> 'holdId')], op); IF r.reply ? 'available' THEN r.reply := r.reply || jsonb_build_object('available', a.available); END IF;",
   ),
   runs(
     'a run that goes on with a hold does not become its owner',
-    "AND op ->> 'workflowId' IS NOT NULL THEN",
-    'AND false THEN',
+    "AND op ->> 'workflowId' IS NOT NULL;",
+    'AND false;',
   ),
   runs(
     'a hold that has a new owner looks untouched to the sweep',
@@ -75,13 +71,13 @@ export const BUGS: readonly Bug[] = [
   ),
   runs(
     'nothing is ended before an operation',
-    'IF least(a.lots_due_at, a.leases_due_at) <= at AND NOT replay_only THEN',
+    'IF least(a.lots_due_at, a.leases_due_at) <= at AND NOT c.only_replays THEN',
     'IF false THEN',
   ),
   runs(
     'a lot’s end makes the account forget its leases',
-    'timestamptz := a.leases_due_at;',
-    "timestamptz := 'infinity';",
+    'c.next_lease := was.leases_due_at;',
+    "c.next_lease := 'infinity';",
   ),
   runs(
     'a lease ends a microsecond late',
@@ -90,13 +86,13 @@ export const BUGS: readonly Bug[] = [
   ),
   runs(
     'what falls due at this very instant is not settled',
-    'IF t >= a.next_due_at AND',
-    'IF t > a.next_due_at AND',
+    'WHEN c.now >= was.next_due_at AND',
+    'WHEN c.now > was.next_due_at AND',
   ),
   runs(
     'lots are spent by expiry before rank',
-    'ORDER BY o.rank, o.expires_at, o.lot_no) AS lots',
-    'ORDER BY o.expires_at, o.rank, o.lot_no) AS lots',
+    'ORDER BY o.rank, o.expires_at, o.lot_no),',
+    'ORDER BY o.expires_at, o.rank, o.lot_no),',
   ),
   runs(
     'captures take the last lot first',
@@ -105,13 +101,13 @@ export const BUGS: readonly Bug[] = [
   ),
   runs(
     'refunds return the first lot first',
-    'FOR i IN REVERSE cardinality(h.lots)..1 LOOP\n            part := least(wanted, h.lots_captured[i]);',
-    'FOR i IN 1..cardinality(h.lots) LOOP\n            part := least(wanted, h.lots_captured[i]);',
+    'FOR i IN REVERSE cardinality(h.lots)..1 LOOP\n    part := least(wanted, h.lots_captured[i]);',
+    'FOR i IN 1..cardinality(h.lots) LOOP\n    part := least(wanted, h.lots_captured[i]);',
   ),
   runs(
     'a share is rounded and not floored',
-    "div(coalesce((op ->> 'price')::bigint, h.amount)::numeric * (op ->> 'delivered')::int, (op ->> 'ordered')::int)::bigint",
-    "round(coalesce((op ->> 'price')::bigint, h.amount)::numeric * (op ->> 'delivered')::int / (op ->> 'ordered')::int)::bigint",
+    "div(coalesce((op ->> 'price')::bigint, h.amount)::numeric\n                     * (op ->> 'delivered')::int, (op ->> 'ordered')::int)::bigint",
+    "round(coalesce((op ->> 'price')::bigint, h.amount)::numeric\n                     * (op ->> 'delivered')::int / (op ->> 'ordered')::int)::bigint",
   ),
   runs('a share forgets what phases took', '::bigint - h.captured)', '::bigint)'),
   runs('a phase is captured again', "CASE WHEN op ->> 'phase' = ANY (h.phases) THEN", 'CASE WHEN false THEN'),
@@ -127,8 +123,8 @@ export const BUGS: readonly Bug[] = [
   ),
   runs(
     'work that comes to nothing ends at once',
-    "runs := amount > 0 OR coalesce((op ->> 'runs')::boolean, false);",
-    'runs := amount > 0;',
+    "boolean := amount > 0 OR coalesce((op ->> 'runs')::boolean, false);",
+    'boolean := amount > 0;',
   ),
   runs(
     'a phase that took nothing is forgotten',
@@ -154,12 +150,12 @@ export const BUGS: readonly Bug[] = [
   runs('a refund is spendable until an instant that is over', 'WHEN due <= at THEN', 'WHEN false THEN'),
   runs(
     'a refund forgets the instant that was named for it',
-    "due := coalesce((op ->> 'expiresAt')::timestamptz, at + make_interval(secs => (op ->> 'spendableSeconds')::double precision));",
-    "due := at + make_interval(secs => coalesce((op ->> 'spendableSeconds')::double precision, 3600));",
+    "timestamptz := coalesce((op ->> 'expiresAt')::timestamptz,",
+    "timestamptz := coalesce(CASE WHEN op ? 'expiresAt' THEN at + interval '1 hour' END,",
   ),
   runs(
     'a refund with an instant of its own goes to lots that have another',
-    "IF op ? 'expiresAt' AND EXISTS (SELECT FROM unnest(moves) o WHERE o.source = 'spent' AND o.target = 'available') THEN",
+    "IF op ? 'expiresAt' AND EXISTS (SELECT FROM unnest(back.moves) o WHERE o.source = 'spent' AND o.target = 'available') THEN",
     'IF false THEN',
   ),
   runs(
@@ -168,13 +164,13 @@ export const BUGS: readonly Bug[] = [
     "CASE WHEN closed IN ('unknown_hold') THEN closed",
   ),
   runs('credits of yesterday are added to those of today', 'lots[i].ended_at := at;', 'NULL;'),
-  runs('debt is not repaid', 'CASE WHEN a.debt > 0 AND kind', 'CASE WHEN a.debt < 0 AND kind'),
-  runs('the newest debt is repaid first', '(ORDER BY seq ROWS', '(ORDER BY seq DESC ROWS'),
+  runs('debt is not repaid', '(a.debt > 0 AND e.kind', '(a.debt < 0 AND e.kind'),
+  runs('the newest debt is repaid first', '(ORDER BY o.seq ROWS', '(ORDER BY o.seq DESC ROWS'),
   runs('daily credits repay debt', "m.lot)].source LIKE 'daily:%'", "m.lot)].source LIKE 'never:%'"),
   runs(
     'a renewal ends what other buckets have of the schedule',
-    "(lots[i].bucket <> op ->> 'bucket' OR lots[i].expires_at = at)",
-    'lots[i].expires_at = at',
+    "(l.bucket <> op ->> 'bucket' OR l.expires_at = at)",
+    'l.expires_at = at',
   ),
   runs(
     'leases end in the order of their names',
@@ -194,13 +190,13 @@ export const BUGS: readonly Bug[] = [
   ),
   runs(
     'a batch settles although all its keys are known',
-    'AND NOT replay_only THEN\n          results',
-    'THEN\n          results',
+    "AND NOT c.only_replays THEN 'settle_required'",
+    "THEN 'settle_required'",
   ),
   runs(
     'what no limit stops is not counted',
-    "counts := counts || jsonb_build_object('counter', r -> 'counter', 'period', r -> 'period', 'of', r -> 'of', 'units', r -> 'units');",
-    "IF r ->> 'limit' IS NOT NULL THEN counts := counts || jsonb_build_object('counter', r -> 'counter', 'period', r -> 'period', 'of', r -> 'of', 'units', r -> 'units'); END IF;",
+    'counts := counts\n      || jsonb_build_object',
+    "CONTINUE WHEN r ->> 'limit' IS NULL;\n    counts := counts\n      || jsonb_build_object",
   ),
   runs(
     'a refusal tells of credits that may not pay for it',
@@ -214,8 +210,8 @@ export const BUGS: readonly Bug[] = [
   ),
   runs(
     'a use comes back though something was captured',
-    'WHEN final AND NOT delivered THEN',
-    'WHEN final THEN',
+    'WHEN p_closes AND NOT delivered THEN',
+    'WHEN p_closes THEN',
   ),
   {
     name: 'credits return to the wrong lot',
@@ -259,7 +255,7 @@ export const BUGS: readonly Bug[] = [
     check: 'histories',
     changes: [
       {
-        from: 'greatest(coalesce(c.clock_at, clock_timestamp()), a.journal_at)',
+        from: 'greatest(coalesce(c.clock_at, clock_timestamp()), was.journal_at)',
         to: 'coalesce(c.clock_at, now())',
       },
     ],
@@ -269,8 +265,8 @@ export const BUGS: readonly Bug[] = [
     check: 'histories',
     changes: [
       {
-        from: 'greatest(coalesce(c.clock_at, clock_timestamp()), a.journal_at)',
-        to: 'greatest(coalesce(c.clock_at, now()), a.journal_at)',
+        from: 'greatest(coalesce(c.clock_at, clock_timestamp()), was.journal_at)',
+        to: 'greatest(coalesce(c.clock_at, now()), was.journal_at)',
       },
     ],
   },
@@ -278,36 +274,42 @@ export const BUGS: readonly Bug[] = [
     name: 'one statement locks the account and reads its lots as they were before',
     check: 'histories',
     changes: [
-      { from: '    ORDER BY account_id FOR NO KEY UPDATE);', to: '    ORDER BY account_id);' },
-      { from: 'WITH ORDINALITY q LEFT JOIN ledger.accounts', to: 'WITH ORDINALITY q JOIN ledger.accounts' },
-      { from: 'ORDER BY q.ordinality\n', to: 'ORDER BY q.ordinality FOR NO KEY UPDATE OF a\n' },
+      {
+        of: 'lock_accounts',
+        from: 'ORDER BY account_id FOR NO KEY UPDATE);',
+        to: 'ORDER BY account_id);',
+      },
+      { of: 'read_calls', from: ' STABLE', to: ' VOLATILE' },
+      { from: 'q.account_id OFFSET 0) a ON true', to: 'q.account_id OFFSET 0 FOR NO KEY UPDATE) a ON true' },
     ],
   },
   {
     name: 'nothing is locked',
     check: 'histories',
-    changes: [{ from: 'ORDER BY account_id FOR NO KEY UPDATE);', to: 'ORDER BY account_id);' }],
+    changes: [
+      {
+        of: 'lock_accounts',
+        from: 'ORDER BY account_id FOR NO KEY UPDATE);',
+        to: 'ORDER BY account_id);',
+      },
+    ],
   },
 ];
 
-const SIGNATURES = {
-  claim_key: 'ledger.claim_key(text, text, text, boolean, boolean)',
-  free_key: 'ledger.free_key(text, text)',
-  apply: 'ledger.apply(jsonb, boolean)',
-  in_spend_order: 'ledger.in_spend_order(ledger.lot[])',
-  give_back:
-    'ledger.give_back(ledger.lot[],int[],timestamptz,ledger.part,int[],bigint[],text,timestamptz,int)',
-};
-
 /** Changes the functions as the bug wants it. Throws if what is to be changed is not there exactly once. */
 export async function sow({ owner }: TestDatabase, { changes }: Bug): Promise<void> {
-  for (const { of = 'apply', from, to } of changes) {
-    const { rows } = await owner.pool.query<{ source: string }>(
-      'SELECT pg_get_functiondef($1::regprocedure) AS source',
-      [SIGNATURES[of]],
+  for (const { of = null, from, to } of changes) {
+    const { rows } = await owner.pool.query<{ name: string; source: string }>(
+      `SELECT proname AS name, pg_get_functiondef(oid) AS source FROM pg_proc
+        WHERE pronamespace = 'ledger'::regnamespace AND prokind = 'f' AND ($1::text IS NULL OR proname = $1)`,
+      [of],
     );
-    const parts = (rows[0]?.source ?? '').split(from);
-    if (parts.length !== 2) throw new Error(`ledger.${of} has ${parts.length - 1} times: ${from}`);
+    const found = rows.filter(({ source }) => source.includes(from));
+    const [only] = found;
+    if (only === undefined || found.length > 1)
+      throw new Error(`${found.length} functions of the ledger have it: ${from}`);
+    const parts = only.source.split(from);
+    if (parts.length !== 2) throw new Error(`ledger.${only.name} has it ${parts.length - 1} times: ${from}`);
     await owner.pool.query(parts.join(to));
   }
 }

@@ -79,7 +79,7 @@ test('what only one Postgres has, partitions and fill factors, is in the two fil
         readFileSync(path.join(directory, name), 'utf8').replaceAll(/--.*$/gm, ''),
       ),
     );
-  expect(withThem).toEqual(['0001_ledger.sql', 'functions/2_growth.sql']);
+  expect(withThem).toEqual(['0001_ledger.sql', 'functions/12_growth.sql']);
   for (const name of withThem) expect(page).toContain(name);
 });
 

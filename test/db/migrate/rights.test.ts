@@ -113,5 +113,5 @@ test('a reader asks for balances and statements of the past, and for the books',
 
 test('the rights are part of the functions, so that every release that drops some puts their rights back', () => {
   const rights = readFunctions(migrationsDirectory())?.files.at(-1);
-  expect(rights?.name).toBe('4_rights.sql');
+  expect(rights?.name).toBe('14_rights.sql');
 });

@@ -40,7 +40,9 @@ CREATE FUNCTION ledger.months_ahead() RETURNS int LANGUAGE sql STABLE AS $$
     FROM generate_series(0, 121) n
    WHERE NOT EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
                       WHERE i.inhparent = 'ledger.journal'::regclass
-                        AND c.relname = 'journal_' || to_char(date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC') + make_interval(months => n), 'YYYY_MM'))
+                        AND c.relname = 'journal_'
+                          || to_char(date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC') + make_interval(months => n),
+                          'YYYY_MM'))
 $$;
 
 -- 60 bits of a key and all it stands for. Sums of them tell whether any of many was changed, added or lost.
@@ -52,13 +54,17 @@ $$;
 CREATE FUNCTION ledger.opening_moves(o ledger.openings)
 RETURNS TABLE (hold_id text, lot int, source ledger.part, target ledger.part, milli bigint) LANGUAGE sql STABLE AS $$
   SELECT NULL, l.lot, m.source, m.target, m.milli
-    FROM jsonb_to_recordset(o.lots) l (lot int, granted bigint, held bigint, frozen bigint, spent bigint, expired bigint, revoked bigint)
-   CROSS JOIN LATERAL (VALUES ('outside'::ledger.part, 'available'::ledger.part, l.granted), ('available', 'held', l.held), ('available', 'frozen', l.frozen),
-                              ('available', 'spent', l.spent), ('available', 'expired', l.expired), ('available', 'revoked', l.revoked)) m (source, target, milli)
+    FROM jsonb_to_recordset(o.lots) l (lot int, granted bigint, held bigint, frozen bigint, spent bigint, expired bigint,
+      revoked bigint)
+   CROSS JOIN LATERAL (VALUES ('outside'::ledger.part, 'available'::ledger.part, l.granted), ('available', 'held', l.held),
+     ('available', 'frozen', l.frozen),
+                              ('available', 'spent', l.spent), ('available', 'expired', l.expired),
+                                ('available', 'revoked', l.revoked)) m (source, target, milli)
    WHERE m.milli <> 0
 $$;
 
--- The account as it is now, which is what an audit that found nothing may remember of it. Keys are not remembered; lots and counters have
+-- The account as it is now, which is what an audit that found nothing may remember of it. Keys are not remembered; lots and
+-- counters have
 -- rows of their own, in audit_lots and audit_counters.
 CREATE FUNCTION ledger.mark_now(a ledger.accounts) RETURNS ledger.openings LANGUAGE sql STABLE AS $$
   SELECT ROW(a.account_id, a.seq, a.journal_at, clock_timestamp(), a.available, a.held, a.debt,
@@ -69,8 +75,10 @@ $$;
 
 -- A lot as openings have it: its terms and parts.
 CREATE FUNCTION ledger.lot_marked(l ledger.audit_lots) RETURNS jsonb LANGUAGE sql STABLE AS $$
-  SELECT jsonb_build_object('lot', l.lot_no, 'bucket', l.bucket, 'rank', l.rank, 'effectiveAt', l.effective_at, 'expiresAt', l.expires_at,
-    'graceSeconds', extract(epoch FROM l.return_grace), 'parent', l.parent_lot, 'source', l.source, 'ended', l.ended_at, 'granted', l.granted,
+  SELECT jsonb_build_object('lot', l.lot_no, 'bucket', l.bucket, 'rank', l.rank, 'effectiveAt', l.effective_at, 'expiresAt',
+    l.expires_at,
+    'graceSeconds', extract(epoch FROM l.return_grace), 'parent', l.parent_lot, 'source', l.source, 'ended', l.ended_at,
+      'granted', l.granted,
     'available', l.available, 'held', l.held, 'frozen', l.frozen, 'spent', l.spent, 'expired', l.expired, 'revoked', l.revoked)
 $$;
 
@@ -80,12 +88,14 @@ BEGIN
   RETURN QUERY EXECUTE format($q$
     WITH j AS NOT MATERIALIZED (SELECT * FROM %1$s),
     ends AS MATERIALIZED (
-      SELECT DISTINCT ON (account_id) account_id, seq, at, recorded_at, available_after, held_after, debt_after FROM j ORDER BY account_id, seq DESC),
+      SELECT DISTINCT ON (account_id) account_id, seq, at, recorded_at, available_after, held_after, debt_after FROM j
+        ORDER BY account_id, seq DESC),
     before AS MATERIALIZED (SELECT o.* FROM ledger.openings o JOIN ends USING (account_id)),
     moved AS (
       SELECT j.account_id, m.lot, m.source, m.target, m.milli FROM j CROSS JOIN LATERAL unnest(j.moves) m
        UNION ALL
-      SELECT o.account_id, m.lot, m.source, m.target, m.milli FROM before o CROSS JOIN LATERAL ledger.opening_moves(ROW(o.*)::ledger.openings) m),
+      SELECT o.account_id, m.lot, m.source, m.target, m.milli FROM before o CROSS
+        JOIN LATERAL ledger.opening_moves(ROW(o.*)::ledger.openings) m),
     parts AS (
       SELECT m.account_id, m.lot, coalesce(sum(milli) FILTER (WHERE source = 'outside'), 0) AS granted,
              sum(milli * ((target = 'available')::int - (source = 'available')::int)) AS available,
@@ -96,31 +106,41 @@ BEGIN
              sum(milli * ((target = 'revoked')::int - (source = 'revoked')::int)) AS revoked
         FROM moved m GROUP BY m.account_id, m.lot),
     terms AS (
-      SELECT j.account_id, (n.value ->> 'lot')::int AS lot, n.value AS terms FROM j CROSS JOIN LATERAL jsonb_array_elements(j.detail -> 'lots') n WHERE j.detail ? 'lots'
+      SELECT j.account_id, (n.value ->> 'lot')::int AS lot, n.value AS terms FROM j CROSS
+        JOIN LATERAL jsonb_array_elements(j.detail -> 'lots') n WHERE j.detail ? 'lots'
        UNION ALL
       SELECT o.account_id, (n.value ->> 'lot')::int, n.value FROM before o CROSS JOIN LATERAL jsonb_array_elements(o.lots) n),
     ended AS (
-      SELECT j.account_id, e.value::int AS lot, j.at, j.detail ? 'forGood' AS for_good FROM j CROSS JOIN LATERAL jsonb_array_elements(j.detail -> 'ended') e WHERE j.detail ? 'ended'),
+      SELECT j.account_id, e.value::int AS lot, j.at, j.detail ? 'forGood' AS for_good FROM j CROSS
+        JOIN LATERAL jsonb_array_elements(j.detail -> 'ended') e WHERE j.detail ? 'ended'),
     lots AS (
-      SELECT account_id, jsonb_agg(t.terms || jsonb_build_object('granted', p.granted, 'available', p.available, 'held', p.held, 'frozen', p.frozen,
-               'spent', p.spent, 'expired', p.expired, 'revoked', p.revoked) || CASE WHEN e.at IS NULL THEN '{}' ELSE jsonb_build_object('ended', e.at) END
+      SELECT account_id, jsonb_agg(t.terms || jsonb_build_object('granted', p.granted, 'available', p.available, 'held', p.held,
+        'frozen', p.frozen,
+               'spent', p.spent, 'expired', p.expired, 'revoked', p.revoked) || CASE WHEN e.at IS NULL THEN '{}'
+                 ELSE jsonb_build_object('ended', e.at) END
                || CASE WHEN e.for_good THEN '{"graceSeconds": null}'::jsonb ELSE '{}' END
                ORDER BY lot) AS lots
         FROM terms t LEFT JOIN parts p USING (account_id, lot) LEFT JOIN ended e USING (account_id, lot) GROUP BY account_id),
     counters AS (
-      SELECT account_id, jsonb_agg(jsonb_build_object('counter', counter, 'period', period, 'used', used) ORDER BY counter, period) AS counters
+      SELECT account_id, jsonb_agg(jsonb_build_object('counter', counter, 'period', period, 'used', used)
+        ORDER BY counter, period) AS counters
         FROM (SELECT account_id, counter, period, sum(units) AS used FROM (
                 SELECT j.account_id, c.counter, c.period, c.units FROM j
-                 CROSS JOIN LATERAL jsonb_to_recordset(j.detail -> 'counts') c (counter text, period text, units bigint) WHERE j.detail ? 'counts'
+                 CROSS JOIN LATERAL jsonb_to_recordset(j.detail -> 'counts') c (counter text, period text, units bigint)
+                   WHERE j.detail ? 'counts'
                  UNION ALL
                 SELECT o.account_id, c.counter, c.period, c.used FROM before o
-                 CROSS JOIN LATERAL jsonb_to_recordset(o.counters) c (counter text, period text, used bigint)) u GROUP BY account_id, counter, period) u
+                 CROSS JOIN LATERAL jsonb_to_recordset(o.counters) c (counter text, period text, used bigint)) u
+                   GROUP BY account_id, counter, period) u
        GROUP BY account_id),
     debts AS (
-      SELECT account_id, sum(coalesce((detail ->> 'owed')::bigint, 0)) AS owed, sum(coalesce((detail ->> 'repaid')::bigint, 0)) AS repaid
+      SELECT account_id, sum(coalesce((detail ->> 'owed')::bigint, 0)) AS owed,
+        sum(coalesce((detail ->> 'repaid')::bigint, 0)) AS repaid
         FROM j GROUP BY account_id),
     keys AS (
-      SELECT j.account_id, count(*) AS keys, sum(ledger.key_digest(k)) AS digest FROM j JOIN ledger.op_keys k USING (account_id, key) GROUP BY j.account_id)
+      SELECT j.account_id, count(*) AS keys, sum(ledger.key_digest(ROW(k.*)::ledger.op_keys)) AS digest
+        FROM j JOIN ledger.op_keys k
+        USING (account_id, key) GROUP BY j.account_id)
     SELECT e.account_id, e.seq, e.at, e.recorded_at, e.available_after, e.held_after, e.debt_after,
            (coalesce(o.owed, 0) + d.owed)::bigint, (coalesce(o.repaid, 0) + d.repaid)::bigint,
            coalesce(o.keys, 0) + coalesce(k.keys, 0), coalesce(o.keys_digest, 0) + coalesce(k.digest, 0),
@@ -137,10 +157,14 @@ BEGIN
     SELECT j.account_id, j.hold_id,
            coalesce(sum(m.amount), 0)::bigint, coalesce(sum(m.held), 0)::bigint, coalesce(sum(m.captured), 0)::bigint,
            coalesce(sum(m.released), 0)::bigint, coalesce(sum(m.forfeited), 0)::bigint, coalesce(sum(m.refunded), 0)::bigint,
-           coalesce(array_agg(j.detail ->> 'phase' ORDER BY j.seq) FILTER (WHERE j.kind = 'capture' AND j.detail ? 'phase'), '{}'),
-           count(*) FILTER (WHERE j.kind IN ('release', 'charge') OR (j.kind = 'capture' AND (j.detail ->> 'final')::boolean))::int,
-           coalesce(jsonb_agg(jsonb_build_object('at', j.at, 'milli', j.detail -> 'amount', 'reason', j.reason) ORDER BY j.seq) FILTER (WHERE j.kind = 'refund'), '[]'),
-           coalesce(array_agg(coalesce(m.captured, 0)::bigint ORDER BY j.seq) FILTER (WHERE j.kind = 'capture' AND j.detail ? 'phase'), '{}')
+           coalesce(array_agg(j.detail ->> 'phase' ORDER BY j.seq)
+             FILTER (WHERE j.kind = 'capture' AND j.detail ? 'phase'), '{}'),
+           count(*) FILTER (WHERE j.kind IN ('release', 'charge')
+             OR (j.kind = 'capture' AND (j.detail ->> 'final')::boolean))::int,
+           coalesce(jsonb_agg(jsonb_build_object('at', j.at, 'milli', j.detail -> 'amount', 'reason', j.reason) ORDER BY j.seq)
+             FILTER (WHERE j.kind = 'refund'), '[]'),
+           coalesce(array_agg(coalesce(m.captured, 0)::bigint ORDER BY j.seq)
+             FILTER (WHERE j.kind = 'capture' AND j.detail ? 'phase'), '{}')
       FROM %1$s j
      CROSS JOIN LATERAL (
        SELECT sum(milli) FILTER (WHERE source = 'available' AND target IN ('held', 'spent')) AS amount,
@@ -160,7 +184,8 @@ END $$;
 --   p_attempts  how often to try for the lock, two seconds apart. Detaching takes ACCESS EXCLUSIVE on the journal; whoever waits
 --               for it makes every writer wait too, so each try is short, and the lock is the last thing taken, for a
 --               moment. DETACH CONCURRENTLY would take less, but cannot be in one transaction with the rest.
-CREATE FUNCTION ledger.archive_month(p_month date, p_rows bigint, p_sha256 text, p_file text, p_attempts int) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION ledger.archive_month(p_month date, p_rows bigint, p_sha256 text, p_file text, p_attempts int) RETURNS void
+  LANGUAGE plpgsql AS $$
 DECLARE
   name    text := 'ledger.journal_' || to_char(p_month, 'YYYY_MM');
   found   bigint;
@@ -180,18 +205,24 @@ BEGIN
       LEFT JOIN ledger.openings o USING (account_id)
      WHERE m.first <> coalesce(o.seq, 0) + 1 OR m.last - m.first + 1 <> m.n LIMIT 1 $q$, name) INTO account;
   IF account IS NOT NULL THEN
-    RAISE EXCEPTION 'the rows of account % in % do not follow each other, or not what was archived before', account, to_char(p_month, 'YYYY-MM')
-      USING ERRCODE = 'data_corrupted', HINT = 'npm run audit -- --account tells more. The database''s clock may have gone back over the end of a month.';
+    RAISE EXCEPTION 'the rows of account % in % do not follow each other, or not what was archived before', account,
+      to_char(p_month, 'YYYY-MM')
+      USING ERRCODE = 'data_corrupted',
+        HINT = 'npm run audit -- --account tells more. The database''s clock may have gone back over the end of a month.';
   END IF;
   INSERT INTO ledger.openings SELECT * FROM ledger.openings_after(name::regclass)
-  ON CONFLICT (account_id) DO UPDATE SET seq = excluded.seq, at = excluded.at, recorded_at = excluded.recorded_at, available = excluded.available,
+  ON CONFLICT (account_id) DO UPDATE SET seq = excluded.seq, at = excluded.at, recorded_at = excluded.recorded_at,
+    available = excluded.available,
     held = excluded.held, debt = excluded.debt, owed = excluded.owed, repaid = excluded.repaid, keys = excluded.keys,
     keys_digest = excluded.keys_digest, lots = excluded.lots, counters = excluded.counters;
   INSERT INTO ledger.opening_holds AS o SELECT * FROM ledger.opening_holds_of(name::regclass)
-  ON CONFLICT (account_id, hold_id) DO UPDATE SET amount = o.amount + excluded.amount, held = o.held + excluded.held, captured = o.captured + excluded.captured,
-    released = o.released + excluded.released, forfeited = o.forfeited + excluded.forfeited, refunded = o.refunded + excluded.refunded,
+  ON CONFLICT (account_id, hold_id) DO UPDATE SET amount = o.amount + excluded.amount, held = o.held + excluded.held,
+    captured = o.captured + excluded.captured,
+    released = o.released + excluded.released, forfeited = o.forfeited + excluded.forfeited,
+      refunded = o.refunded + excluded.refunded,
     phases = o.phases || excluded.phases,
-    phases_milli = o.phases_milli || array_fill(NULL::bigint, ARRAY[cardinality(o.phases) - cardinality(o.phases_milli)]) || excluded.phases_milli, closings = o.closings + excluded.closings, refunds = o.refunds || excluded.refunds;
+    phases_milli = o.phases_milli || array_fill(NULL::bigint, ARRAY[cardinality(o.phases) - cardinality(o.phases_milli)])
+      || excluded.phases_milli, closings = o.closings + excluded.closings, refunds = o.refunds || excluded.refunds;
   INSERT INTO ledger.archives (month, rows, sha256, file) VALUES (p_month, p_rows, p_sha256, p_file);
   FOR attempt IN 1..p_attempts LOOP
     BEGIN

@@ -37,16 +37,20 @@ CREATE OR REPLACE VIEW ledger.events AS
   SELECT j.account_id, j.seq, j.at, j.recorded_at, e.type, e.milli, e.detail
     FROM ledger.journal j
    CROSS JOIN LATERAL (
-     SELECT 'credits.granted' AS type, sum(m.milli)::bigint AS milli, jsonb_build_object('lots', jsonb_agg(jsonb_build_object('lot', m.lot, 'milli', m.milli))) AS detail
+     SELECT 'credits.granted' AS type, sum(m.milli)::bigint AS milli,
+       jsonb_build_object('lots', jsonb_agg(jsonb_build_object('lot', m.lot, 'milli', m.milli))) AS detail
        FROM unnest(j.moves) m WHERE m.source = 'outside' AND j.kind IN ('grant', 'adjust', 'plan') HAVING count(*) > 0
       UNION ALL
-     SELECT 'credits.expired', sum(m.milli)::bigint, jsonb_build_object('lots', jsonb_agg(jsonb_build_object('lot', m.lot, 'milli', m.milli)))
+     SELECT 'credits.expired', sum(m.milli)::bigint,
+       jsonb_build_object('lots', jsonb_agg(jsonb_build_object('lot', m.lot, 'milli', m.milli)))
        FROM unnest(j.moves) m WHERE m.target = 'expired' AND m.source = 'available' HAVING count(*) > 0
       UNION ALL
-     SELECT 'credits.revoked', sum(m.milli)::bigint, jsonb_build_object('lots', jsonb_agg(jsonb_build_object('lot', m.lot, 'milli', m.milli)))
+     SELECT 'credits.revoked', sum(m.milli)::bigint,
+       jsonb_build_object('lots', jsonb_agg(jsonb_build_object('lot', m.lot, 'milli', m.milli)))
        FROM unnest(j.moves) m WHERE m.target = 'revoked' HAVING count(*) > 0
       UNION ALL
-     SELECT j.detail ->> 'notice', coalesce((j.detail ->> 'milli')::bigint, j.available_after), j.detail - 'notice' - 'milli' - 'lots' - 'counts'
+     SELECT j.detail ->> 'notice', coalesce((j.detail ->> 'milli')::bigint, j.available_after),
+       j.detail - 'notice' - 'milli' - 'lots' - 'counts'
       WHERE j.detail ? 'notice'
       UNION ALL
      SELECT 'subscription.updated', NULL, j.detail - 'lots' - 'ended' - 'forGood' WHERE j.kind = 'plan') e
@@ -61,20 +65,23 @@ LANGUAGE sql STABLE AS $$
   WITH back AS (
     SELECT h.hold_id, h.expires_at AS at, u.lot, u.milli, l.expires_at AS lot_ends,
            l.ended_at IS NULL AND l.expires_at > h.expires_at AS alive,
-           CASE WHEN l.ended_at IS NULL AND l.expires_at > h.expires_at AND l.source NOT LIKE 'daily:%' THEN u.milli ELSE 0 END AS repays,
+           CASE WHEN l.ended_at IS NULL AND l.expires_at > h.expires_at AND l.source NOT LIKE 'daily:%' THEN u.milli
+             ELSE 0 END AS repays,
            row_number() OVER (ORDER BY h.expires_at, h.hold_id, u.n) AS n
       FROM ledger.holds h
      CROSS JOIN LATERAL unnest(h.lots, h.lots_held) WITH ORDINALITY u (lot, milli, n)
       JOIN ledger.lots l ON l.account_id = h.account_id AND l.lot_no = u.lot
      WHERE h.account_id = p_account AND h.open AND h.expires_at IS NOT NULL AND u.milli > 0),
   returned AS (
-    SELECT b.*, greatest(0, least(b.repays, a.debt - coalesce(sum(b.repays) OVER (ORDER BY b.n ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)))::bigint AS repaid
+    SELECT b.*, greatest(0, least(b.repays, a.debt - coalesce(sum(b.repays) OVER (ORDER BY b.n ROWS BETWEEN UNBOUNDED PRECEDING
+      AND 1 PRECEDING), 0)))::bigint AS repaid
       FROM back b CROSS JOIN ledger.accounts a WHERE a.account_id = p_account),
   stays AS (
     SELECT l.lot_no AS lot, l.expires_at AS at, l.available AS milli FROM ledger.lots l WHERE l.account_id = p_account AND l.open
      UNION ALL
     SELECT r.lot, r.lot_ends, r.milli - r.repaid FROM returned r WHERE r.alive)
-  SELECT r.at, 'release', r.hold_id, r.lot, 'held'::ledger.part, (CASE WHEN r.alive THEN 'available' ELSE 'expired' END)::ledger.part, r.milli
+  SELECT r.at, 'release', r.hold_id, r.lot, 'held'::ledger.part,
+    (CASE WHEN r.alive THEN 'available' ELSE 'expired' END)::ledger.part, r.milli
     FROM returned r
    UNION ALL
   SELECT r.at, 'release', r.hold_id, r.lot, 'available', 'revoked', r.repaid FROM returned r WHERE r.repaid > 0
@@ -96,7 +103,8 @@ BEGIN
   SELECT seq, at INTO o FROM ledger.openings WHERE account_id = p_account;
   IF p_before <= o.at THEN
     RAISE EXCEPTION 'what account % had before % is in an archive', p_account, p_before
-      USING ERRCODE = 'HF001', DETAIL = to_jsonb(o.at) #>> '{}', HINT = 'Ask for an instant after the last archived row, or load the archive.';
+      USING ERRCODE = 'HF001', DETAIL = to_jsonb(o.at) #>> '{}',
+        HINT = 'Ask for an instant after the last archived row, or load the archive.';
   END IF;
   low := coalesce(o.seq, 0);
   high := coalesce((SELECT j.seq FROM ledger.journal j WHERE j.account_id = p_account ORDER BY j.seq DESC LIMIT 1), 0) + 1;
@@ -118,7 +126,8 @@ RETURNS TABLE (lot int, bucket text, rank smallint, effective_at timestamptz, ex
                granted bigint, available bigint, held bigint, frozen bigint, spent bigint, expired bigint, revoked bigint)
 LANGUAGE sql STABLE AS $$
   WITH moved AS (
-    SELECT m.lot, m.source, m.target, m.milli FROM ledger.openings o CROSS JOIN LATERAL ledger.opening_moves(o) m
+    SELECT m.lot, m.source, m.target, m.milli
+      FROM ledger.openings o CROSS JOIN LATERAL ledger.opening_moves(ROW(o.*)::ledger.openings) m
      WHERE o.account_id = p_account
      UNION ALL
     SELECT m.lot, m.source, m.target, m.milli FROM ledger.journal j CROSS JOIN LATERAL unnest(j.moves) m
@@ -141,9 +150,11 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- The account's totals before an instant: those of its last row until then, and what was due by then.
-CREATE OR REPLACE FUNCTION ledger.totals_before(p_account text, p_before timestamptz, OUT available bigint, OUT held bigint, OUT debt bigint)
+CREATE OR REPLACE FUNCTION ledger.totals_before(p_account text, p_before timestamptz, OUT available bigint, OUT held bigint,
+  OUT debt bigint)
 LANGUAGE sql STABLE AS $$
-  SELECT coalesce(j.available_after, o.available, 0) + d.available, coalesce(j.held_after, o.held, 0) + d.held, coalesce(j.debt_after, o.debt, 0) - d.repaid
+  SELECT coalesce(j.available_after, o.available, 0) + d.available, coalesce(j.held_after, o.held, 0) + d.held,
+    coalesce(j.debt_after, o.debt, 0) - d.repaid
     FROM (SELECT coalesce(sum(m.milli * ((m.target = 'available')::int - (m.source = 'available')::int)), 0)::bigint AS available,
                  coalesce(sum(m.milli * ((m.target = 'held')::int - (m.source = 'held')::int)), 0)::bigint AS held,
                  coalesce(sum(m.milli) FILTER (WHERE m.target = 'revoked'), 0)::bigint AS repaid
@@ -167,10 +178,12 @@ LANGUAGE sql STABLE AS $$
       FROM ledger.journal j CROSS JOIN LATERAL unnest(j.moves) m
      WHERE j.account_id = p_account AND j.seq > ledger.seq_before(p_account, p_from) AND j.at < p_before
      UNION ALL
-    SELECT NULL, d.at, d.kind, NULL, CASE d.kind WHEN 'release' THEN 'lease_over' END, d.hold_id, true, d.lot, d.source, d.target, d.milli
+    SELECT NULL, d.at, d.kind, NULL, CASE d.kind WHEN 'release'
+      THEN 'lease_over' END, d.hold_id, true, d.lot, d.source, d.target, d.milli
       FROM ledger.due_moves(p_account) d WHERE d.at >= p_from AND d.at < p_before),
   told AS (
-    SELECT m.*, l.bucket, h.generation_id, coalesce(g.action, h.work ->> 'action') AS action, coalesce(g.model, h.work ->> 'model') AS model,
+    SELECT m.*, l.bucket, h.generation_id, coalesce(g.action, h.work ->> 'action') AS action,
+      coalesce(g.model, h.work ->> 'model') AS model,
            coalesce(g.member, h.work ->> 'member') AS member,
            m.milli * ((m.target = 'available')::int - (m.source = 'available')::int) AS credits,
            m.milli * ((m.target = 'held')::int - (m.source = 'held')::int) AS held,
@@ -190,15 +203,20 @@ LANGUAGE sql STABLE AS $$
       LEFT JOIN ledger.generations g ON g.account_id = p_account AND g.generation_id = h.generation_id),
   -- What belongs into one line: all of a hold; else of a row; of what is only due, what ends.
   named AS (
-    SELECT t.*, CASE WHEN t.line IN ('generation', 'hold', 'charge') THEN t.hold_id ELSE coalesce(t.seq::text, 'due ' || coalesce(t.hold_id, t.lot::text)) END AS subject
+    SELECT t.*, CASE WHEN t.line IN ('generation', 'hold', 'charge') THEN t.hold_id
+      ELSE coalesce(t.seq::text, 'due ' || coalesce(t.hold_id, t.lot::text)) END AS subject
       FROM told t WHERE t.credits <> 0 OR t.hold_id IS NOT NULL),
   by_lot AS (
-    SELECT n.line, n.subject, n.lot, n.bucket, min(n.at) AS at, min(n.seq) AS seq, sum(n.credits)::bigint AS credits, sum(n.held)::bigint AS held,
-           min(n.generation_id) AS generation_id, min(n.hold_id) AS hold_id, min(n.action) AS action, min(n.model) AS model, min(n.member) AS member,
+    SELECT n.line, n.subject, n.lot, n.bucket, min(n.at) AS at, min(n.seq) AS seq, sum(n.credits)::bigint AS credits,
+      sum(n.held)::bigint AS held,
+           min(n.generation_id) AS generation_id, min(n.hold_id) AS hold_id, min(n.action) AS action, min(n.model) AS model,
+             min(n.member) AS member,
            min(n.key) FILTER (WHERE n.hold_id IS NULL OR n.kind IN ('reserve', 'charge')) AS key, max(n.reason) AS reason
       FROM named n GROUP BY n.line, n.subject, n.lot, n.bucket)
-  SELECT min(b.at), b.line, sum(b.credits)::bigint, sum(b.held)::bigint, min(b.generation_id), min(b.hold_id), min(b.action), min(b.model), min(b.member),
-         jsonb_agg(jsonb_build_object('lot', b.lot, 'bucket', b.bucket, 'milli', b.credits) ORDER BY b.lot), min(b.key), max(b.reason)
+  SELECT min(b.at), b.line, sum(b.credits)::bigint, sum(b.held)::bigint, min(b.generation_id), min(b.hold_id), min(b.action),
+    min(b.model), min(b.member),
+         jsonb_agg(jsonb_build_object('lot', b.lot, 'bucket', b.bucket, 'milli', b.credits) ORDER BY b.lot), min(b.key),
+           max(b.reason)
     FROM by_lot b GROUP BY b.line, b.subject
    ORDER BY min(b.at), min(b.seq) NULLS LAST, b.line, b.subject
 $$;
