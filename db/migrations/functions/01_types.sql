@@ -85,6 +85,7 @@ CREATE TYPE ledger.effect AS (
   reply jsonb,
   detail jsonb,
   counts jsonb,             -- what is counted, or uncounted: [{counter, period, of, units}]
+  used jsonb,               -- how much of those counters is used then, where the decision has looked
   owed bigint,              -- debt that arises, less what is repaid
   facts jsonb,              -- for the answer, where they are not the operation's
   generation jsonb,         -- a generation that begins

@@ -8,13 +8,13 @@
 
 -- An operation that is applied, and does nothing yet.
 CREATE FUNCTION ledger.begun(p_kind text) RETURNS ledger.effect LANGUAGE sql IMMUTABLE AS $$
-  SELECT ROW(p_kind, 'applied', true, '{}', NULL, NULL, false, '{}', NULL, NULL, 0,
+  SELECT ROW(p_kind, 'applied', true, '{}', NULL, NULL, false, '{}', NULL, NULL, NULL, 0,
              NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)::ledger.effect
 $$;
 
 -- An operation that is not applied, and leaves its key free (rule 2).
 CREATE FUNCTION ledger.not_done(p_kind text, p_status text, h ledger.hold) RETURNS ledger.effect LANGUAGE sql IMMUTABLE AS $$
-  SELECT ROW(p_kind, p_status, false, '{}', NULL, h, false, '{}', NULL, NULL, 0,
+  SELECT ROW(p_kind, p_status, false, '{}', NULL, h, false, '{}', NULL, NULL, NULL, 0,
              NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)::ledger.effect
 $$;
 
@@ -60,6 +60,7 @@ BEGIN
     counted := ledger.count_up(a.account_id, op -> 'counts', p_used);
     limited := counted.limited;
     e.counts := counted.counts;
+    e.used := counted.used;
   END IF;
   taken := ledger.take(lots, CASE WHEN op ? 'refusal' OR limited IS NOT NULL THEN 9007199254740991 ELSE amount END,
     CASE e.kind WHEN 'charge' THEN 'spent'::ledger.part ELSE 'held' END, NULL, op -> 'excluded');

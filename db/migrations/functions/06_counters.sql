@@ -1,21 +1,27 @@
 -- Counters of quotas and limits (rules 9, 22): what an operation counts in them, and what it uncounts.
 
--- What a reserve counts, and the first counter that would be too full for it. p_used: as this call has changed them.
-CREATE FUNCTION ledger.count_up(p_account text, p_counts jsonb, p_used jsonb, OUT counts jsonb, OUT limited jsonb)
-LANGUAGE plpgsql STABLE AS $$
+-- What a reserve counts, how much is used then, and the first counter that would be too full for it.
+--   p_used   counters as this call has changed them: {"[counter, period]": units}
+CREATE FUNCTION ledger.count_up(
+  p_account text, p_counts jsonb, p_used jsonb, OUT counts jsonb, OUT used jsonb, OUT limited jsonb
+) LANGUAGE plpgsql STABLE AS $$
 DECLARE
-  r    jsonb;
-  used bigint;
+  r      jsonb;
+  so_far bigint;
+  name   text;
 BEGIN
   counts := '[]';
+  used := p_used;
   FOR i IN 0..jsonb_array_length(p_counts) - 1 LOOP
     r := p_counts -> i;
     counts := counts
       || jsonb_build_object('counter', r -> 'counter', 'period', r -> 'period', 'of', r -> 'of', 'units', r -> 'units');
-    used := ledger.used_of(p_account, r, p_used);
-    IF limited IS NULL AND used + (r ->> 'units')::bigint > (r ->> 'limit')::bigint THEN
-      limited := r || jsonb_build_object('used', used);
+    so_far := ledger.used_of(p_account, r, p_used);
+    IF limited IS NULL AND so_far + (r ->> 'units')::bigint > (r ->> 'limit')::bigint THEN
+      limited := r || jsonb_build_object('used', so_far);
     END IF;
+    name := jsonb_build_array(r -> 'counter', r -> 'period')::text;
+    used := used || jsonb_build_object(name, coalesce((used ->> name)::bigint, so_far) + (r ->> 'units')::bigint);
   END LOOP;
 END $$;
 
@@ -52,7 +58,7 @@ BEGIN
   RETURN coalesce(used, 0);
 END $$;
 
--- The counters as this call leaves them, with an operation's counts: {"[counter, period]": units}.
+-- The counters as this call leaves them, with what an operation uncounts.
 CREATE FUNCTION ledger.counters_after(p_account text, p_counts jsonb, p_used jsonb) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 DECLARE
   r jsonb;

@@ -223,7 +223,7 @@ BEGIN
 
     IF e.recorded THEN
       IF e.counts IS NOT NULL THEN
-        used := ledger.counters_after(a.account_id, e.counts, used);
+        used := CASE WHEN e.used IS NULL THEN ledger.counters_after(a.account_id, e.counts, used) ELSE e.used END;
         e.detail := coalesce(e.detail, '{}') || jsonb_build_object('counts', e.counts);
       END IF;
       IF e.schedule IS NOT NULL OR e.new_lots IS NOT NULL OR e.unread IS NOT NULL OR (a.debt > 0 AND e.kind <> 'revoke') THEN

@@ -106,7 +106,7 @@ BEGIN
            error = coalesce(nullif(v.error, 'null'), g.error),
            provider_cost = coalesce(nullif(v."providerCost", 'null'), g.provider_cost),
            finished_at = CASE WHEN v.status IS NULL THEN g.finished_at ELSE v.at END
-      FROM jsonb_each(p_ended) e CROSS JOIN LATERAL jsonb_to_record(e.value) v (
+      FROM jsonb_to_recordset(jsonb_path_query_array(p_ended, '$.*')) v (
         account text, id text, at timestamptz, status text, outputs jsonb, error jsonb, "providerCost" jsonb)
      WHERE g.account_id = v.account AND g.generation_id = v.id AND g.status = 'running';
   END IF;
