@@ -3,7 +3,13 @@ import { ApplicationFailure } from '@temporalio/common';
 import type { Knex } from 'knex';
 import type { Pool } from 'pg';
 import { REFUSED_TOO_OFTEN, TooManyRefused } from '../db/ledger/accountQueue';
-import { capture, release, releaseOperation, type WorkTerms } from '../db/generations/endings';
+import {
+  captureWork,
+  type EndedGeneration,
+  release,
+  releaseOperation,
+  type WorkTerms,
+} from '../db/generations/endings';
 import { findGeneration, untilDeadlineMs } from '../db/generations/generations';
 import { holdNow, wasCutWithin } from '../db/generations/holds';
 import type { Ledger } from '../db/ledger/ledger';
@@ -38,9 +44,9 @@ export function createGenerationActivities(deps: GenerationDeps): LedgerActiviti
     reserve,
 
     async captureGeneration({ work, ...what }) {
-      const captured = await capture(deps, termsOf(work), what);
+      const { captured, ended } = await captureWork(deps, termsOf(work), what);
       if (captured === 'applied' || captured === 'closed')
-        return { kind: captured, ended: await endOf(work) };
+        return { kind: captured, ended: ended === null ? await endOf(work) : shownEnd(ended) };
       return { kind: captured };
     },
 
@@ -111,10 +117,10 @@ export function createGenerationActivities(deps: GenerationDeps): LedgerActiviti
       return { kind: 'refused', code, detail, ...(path === undefined ? {} : { path }) };
     }
     if (outcome.kind !== 'answered') return { kind: 'too_late' };
-    const { answer, text, replayed, holdOpen } = outcome;
+    const { answer, text, hash, replayed, holdOpen } = outcome;
     const work = holdOpen ? workOf(answer, input) : null;
     const status = work === null ? await statusOf(answer, generation) : 'running';
-    return { kind: 'answered', generation, answer: text, replayed, status, work };
+    return { kind: 'answered', generation, answer: text, hash, replayed, status, work };
   }
 
   /** Gives back what a reservation that nobody waits for may have taken after all; with `epoch` only if nobody heard of it since. */
@@ -144,19 +150,24 @@ export function createGenerationActivities(deps: GenerationDeps): LedgerActiviti
   async function endOf(work: Pick<Work, 'account' | 'generation'>): Promise<Ended> {
     const found = await findGeneration(pool, { account: work.account, id: work.generation });
     if (found === undefined) throw new Error(`generation ${work.generation} has no row`);
-    return {
-      status: found.status,
-      error: found.error,
-      captured: toCredits(found.captured),
-      refunded: toCredits(found.refunded),
-      forfeited: toCredits(found.forfeited),
-    };
+    return shownEnd(found);
   }
 
   async function statusOf(answer: StoredAnswer, generation: string): Promise<GenerationStatus | 'refused'> {
     if (answer.status !== 'applied') return 'refused';
     return (await endOf({ account: answer.facts.generation.account, generation })).status;
   }
+}
+
+/** Credits, for people to read. */
+function shownEnd({ status, error, captured, refunded, forfeited }: EndedGeneration): Ended {
+  return {
+    status,
+    error,
+    captured: toCredits(captured),
+    refunded: toCredits(refunded),
+    forfeited: toCredits(forfeited),
+  };
 }
 
 /**

@@ -47,6 +47,8 @@ export type Reserved =
       kind: 'answered';
       generation: string;
       answer: string;
+      /** Absent from histories of binaries that did not say. */
+      hash?: string;
       replayed: boolean;
       status: GenerationStatus | 'refused';
       work: Work | null;

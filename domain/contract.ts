@@ -117,6 +117,10 @@ export interface GenerationResult {
 export interface ReserveReply {
   answer: string;
   replayed: boolean;
+  /** Of the request that was answered. Absent from runs of binaries that did not say. */
+  hash?: string;
+  /** That request's own `receivedAt`: who finds another one here has joined a run that was there before. */
+  receivedAt?: string;
 }
 
 export interface CancelRequest {

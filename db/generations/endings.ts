@@ -4,6 +4,7 @@ import { requestHash } from '../../domain/ids';
 import { outputsOf, REPORT_LIMITS } from '../../domain/generations/reports';
 import { storable } from '../../domain/text';
 import type { Output, ProviderReport } from '../../domain/contract';
+import type { GenerationFacts } from '../../domain/generations/generation';
 import type { Ledger } from '../ledger/ledger';
 import type { CaptureOperation, Cause, GenerationEnd, ReleaseOperation, Reply } from '../ledger/operations';
 import { raiseItem } from '../support/items';
@@ -85,11 +86,28 @@ export async function findTerms(
   };
 }
 
+/** How a generation ended, in millicredits. */
+export interface EndedGeneration extends Pick<GenerationFacts, 'status' | 'error'> {
+  captured: MilliCredits;
+  refunded: MilliCredits;
+  forfeited: MilliCredits;
+}
+
 /** Captures what was delivered; the last capture closes the hold and gives back the rest. */
 export async function capture(deps: EndingDeps, terms: WorkTerms, what: Capture): Promise<Captured> {
+  return (await captureWork(deps, terms, what)).captured;
+}
+
+/** The same, with how the generation ended where the ledger's reply says all of it. */
+export async function captureWork(
+  deps: EndingDeps,
+  terms: WorkTerms,
+  what: Capture,
+): Promise<{ captured: Captured; ended: EndedGeneration | null }> {
   const { ledger, knex } = deps;
   const outputs = what.outputs.map(keepableOutput);
-  const reply = await ledger.run(terms.account, captureOperation(terms, { ...what, outputs }));
+  const operation = captureOperation(terms, { ...what, outputs });
+  const reply = await ledger.run(terms.account, operation);
   const captured = capturedBy(reply);
   if (captured === 'applied' && reply?.clamped === true) {
     const { creditsMilli: askedMilli, reportId } = what;
@@ -113,7 +131,22 @@ export async function capture(deps: EndingDeps, terms: WorkTerms, what: Capture)
       detail: { holdId: terms.holdId, ledger: reply?.status ?? 'unknown_account' },
     });
   }
-  return captured;
+  return { captured, ended: endedBy(operation, reply) };
+}
+
+/** Null where the row knows more: of a replay, and of what failed, which counts as delivered in part after an earlier phase. */
+function endedBy({ generation, final }: CaptureOperation, reply: Reply | null): EndedGeneration | null {
+  const hold = reply?.hold;
+  const status = generation?.status;
+  if (reply?.status !== 'applied' || reply.replayed || !final || hold == null) return null;
+  if (status === undefined || status === 'failed') return null;
+  return {
+    status,
+    error: generation?.error ?? null,
+    captured: milli(hold.captured - hold.refunded),
+    refunded: milli(hold.released - hold.forfeited + hold.refunded),
+    forfeited: milli(hold.forfeited),
+  };
 }
 
 /** There is one way to release a generation's hold, whoever asks for it first: the others find it done. */

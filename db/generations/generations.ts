@@ -1,5 +1,6 @@
 import type { Knex } from 'knex';
 import type { Pool } from 'pg';
+import { ask } from '../connection/prepared';
 import { type GenerationFacts, type LateReport, UNDECIDED } from '../../domain/generations/generation';
 import { milli } from '../../domain/credits';
 import { accountOf } from '../../domain/ids';
@@ -120,9 +121,9 @@ export async function findGeneration(
   pool: Queryable,
   { account, id }: { account: string; id: string },
 ): Promise<GenerationFacts | undefined> {
-  const { rows } = await pool.query<GenerationRow>({ ...FIND, values: [account, id] });
+  const { rows } = await ask<GenerationRow>(pool, { ...FIND, values: [account, id] });
   const [found] = await withHistory(rows, async (accounts, holds) => {
-    const history = await pool.query<HistoryRow>({ ...HISTORY, values: [accounts, holds] });
+    const history = await ask<HistoryRow>(pool, { ...HISTORY, values: [accounts, holds] });
     return history.rows;
   });
   return found;
@@ -135,7 +136,7 @@ export async function generationStatuses(
 ): Promise<Map<string, GenerationFacts['status']>> {
   const accounts = ids.map((id) => accountOf(id) ?? '');
   const values = [accounts, ids];
-  const { rows } = await pool.query<{ id: string; status: GenerationFacts['status'] }>({
+  const { rows } = await ask<{ id: string; status: GenerationFacts['status'] }>(pool, {
     ...STATUSES,
     values,
   });

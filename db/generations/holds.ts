@@ -1,7 +1,10 @@
 import type { Knex } from 'knex';
+import type { Instant } from '../../domain/account';
 import { type MilliCredits, milli } from '../../domain/credits';
 import { accountOf, holdIdOf } from '../../domain/ids';
 import { inMs, MS } from '../books/listOrder';
+import { prepared } from '../connection/prepared';
+import type { Draw, HeldWork } from '../ledger/operations';
 
 /** Holds that are still open, oldest first: what operations look through when something is stuck. */
 export interface OpenHold {
@@ -38,9 +41,12 @@ export async function holdNow(
   knex: Knex,
   { account, holdId }: { account: string; holdId: string },
 ): Promise<{ open: boolean; epoch: number } | undefined> {
-  return knex('ledger.holds')
-    .where({ account_id: account, hold_id: holdId })
-    .first<{ open: boolean; epoch: number } | undefined>('open', 'epoch');
+  return prepared('hold_now', (name) =>
+    knex('ledger.holds')
+      .where({ account_id: account, hold_id: holdId })
+      .first<{ open: boolean; epoch: number } | undefined>('open', 'epoch')
+      .options({ name }),
+  );
 }
 
 /** Whether its credits were taken so recently, in real time, also where the account is on a test clock. */
@@ -107,4 +113,49 @@ export async function listOpenHolds(
     overdueAt: row.overdue_at,
     expiresAt: row.expires_at,
   }));
+}
+
+/** One hold without a workflow, as the row has it; undefined: there is none. */
+export interface StoredHold {
+  id: string;
+  generation: string | null;
+  work: (HeldWork & { draws: Draw[] }) | null;
+  held: MilliCredits;
+  captured: MilliCredits;
+  released: MilliCredits;
+  forfeited: MilliCredits;
+  refunded: MilliCredits;
+  expiresAt: Instant | null;
+}
+
+export async function findHold(
+  knex: Knex,
+  { account, id }: { account: string; id: string },
+): Promise<StoredHold | undefined> {
+  const row = await knex('ledger.holds').where({ account_id: account, hold_id: id }).first<
+    | {
+        hold_id: string;
+        generation_id: string | null;
+        work: StoredHold['work'];
+        held: number;
+        captured: number;
+        released: number;
+        forfeited: number;
+        refunded: number;
+        expires_at: Date | null;
+      }
+    | undefined
+  >();
+  if (row === undefined) return undefined;
+  return {
+    id: row.hold_id,
+    generation: row.generation_id,
+    work: row.work,
+    held: milli(row.held),
+    captured: milli(row.captured),
+    released: milli(row.released),
+    forfeited: milli(row.forfeited),
+    refunded: milli(row.refunded),
+    expiresAt: row.expires_at?.toISOString() ?? null,
+  };
 }

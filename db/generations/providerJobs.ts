@@ -1,4 +1,5 @@
 import type { Knex } from 'knex';
+import { prepared } from '../connection/prepared';
 
 /** A submission to a provider, claimed before it is made, so that no run pays for it twice (rule 5). */
 export interface ProviderJob {
@@ -15,11 +16,14 @@ interface JobKey {
 }
 
 export async function claimJob(knex: Knex, key: JobKey & { provider: string }): Promise<ProviderJob> {
-  const inserted = await knex('holdfast.provider_jobs')
-    .insert({ ...columns(key), provider: key.provider })
-    .onConflict(['account_id', 'hold_id', 'phase'])
-    .ignore()
-    .returning<StoredJob[]>(['state', 'claimed_at']);
+  const inserted = await prepared('claim_job', (name) =>
+    knex('holdfast.provider_jobs')
+      .insert({ ...columns(key), provider: key.provider })
+      .onConflict(['account_id', 'hold_id', 'phase'])
+      .ignore()
+      .returning<StoredJob[]>(['state', 'claimed_at'])
+      .options({ name }),
+  );
   const [own] = inserted;
   if (own !== undefined) return { state: own.state, claimedAt: own.claimed_at, fresh: true };
   const found = await findJob(knex, key);
@@ -28,7 +32,12 @@ export async function claimJob(knex: Knex, key: JobKey & { provider: string }): 
 }
 
 export async function findJob(knex: Knex, key: JobKey): Promise<ProviderJob | undefined> {
-  const row = await knex('holdfast.provider_jobs').where(columns(key)).first<StoredJob | undefined>();
+  const row = await prepared('find_job', (name) =>
+    knex('holdfast.provider_jobs')
+      .where(columns(key))
+      .first<StoredJob | undefined>('state', 'claimed_at')
+      .options({ name }),
+  );
   return row === undefined ? undefined : { state: row.state, claimedAt: row.claimed_at, fresh: false };
 }
 

@@ -1,6 +1,7 @@
 import type { Knex } from 'knex';
 import { LedgerOverloaded } from '../ledger/accountQueue';
 import { BUSY, createLockWaits } from '../ledger/lockWaits';
+import { prepared } from '../connection/prepared';
 import { throughReplacement } from '../migrate/replacedFunctions';
 import type { KeptText } from './requestKeys';
 
@@ -59,6 +60,10 @@ interface ClaimRow extends AnswerRow {
   known: Claim['known'] | 'busy';
 }
 
+const KNOWN = `SELECT request_hash AS hash, false AS applied, status, answer FROM ledger.kept_answers WHERE account_id = :account AND key = :key
+                UNION ALL
+               SELECT request_hash, true, NULL, NULL FROM ledger.op_keys WHERE account_id = :account AND key = :key`;
+
 /** Claims that may wait behind the one of their account that waits for its lock. */
 const MAX_WAITING = 2_048;
 
@@ -84,11 +89,10 @@ export function createAccountKeys(knex: Knex, { maxWaiting = MAX_WAITING } = {})
 
   return {
     async find(id) {
-      const { rows } = await knex.raw<{ rows: (AnswerRow & { hash: string; applied: boolean })[] }>(
-        `SELECT request_hash AS hash, false AS applied, status, answer FROM ledger.kept_answers WHERE account_id = :account AND key = :key
-          UNION ALL
-         SELECT request_hash, true, NULL, NULL FROM ledger.op_keys WHERE account_id = :account AND key = :key`,
-        inLedger(id),
+      const { rows } = await prepared('account_key', (name) =>
+        knex
+          .raw<{ rows: (AnswerRow & { hash: string; applied: boolean })[] }>(KNOWN, inLedger(id))
+          .options({ name }),
       );
       const [first] = rows; // where it is in both, an answer was kept of what the ledger did
       const full = rows.find(({ answer }) => answer !== null);

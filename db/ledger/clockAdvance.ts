@@ -4,6 +4,7 @@ import type { Settlement } from '../../domain/time/settle';
 import { type Lanes, mayBeOneRequests } from './groupCommit';
 import { BUSY, type LockWaits } from './lockWaits';
 import type { ApplyResult } from './operations';
+import { ask } from '../connection/prepared';
 import { throughReplacement } from '../migrate/replacedFunctions';
 
 /**
@@ -37,7 +38,7 @@ export function createCarrier({
   /** A clock that is further already stays there: another process carries this account, too. */
   async function moveClocks(stops: readonly Stop[], { wait }: { wait: boolean }): Promise<Snapshot[]> {
     const move = () =>
-      pool.query<{ value: Snapshot[] }>({
+      ask<{ value: Snapshot[] }>(pool, {
         name: 'ledger_move_clocks',
         text: 'SELECT ledger.move_clocks($1, $2) AS value',
         values: [JSON.stringify(stops), wait],

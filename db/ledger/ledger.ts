@@ -12,6 +12,7 @@ import {
 import { type Carried, createCarrier, type Stop } from './clockAdvance';
 import type { CatalogStore, CatalogVersion } from '../catalogs/catalogs';
 import { type ClockReading, onDatabaseClock } from '../connection/databaseClock';
+import { ask } from '../connection/prepared';
 import { type Carried as LaneResult, createLanes, type LanesOptions } from './groupCommit';
 import { BUSY, createLockWaits } from './lockWaits';
 import type { ApplyRequest, Operation, Reply, TimedSnapshot } from './operations';
@@ -20,6 +21,8 @@ import { throughReplacement } from '../migrate/replacedFunctions';
 
 /** How to make an operation from the account as it is, for those that gates and prices decide; null withdraws. */
 export type Build = (context: BuildContext) => Operation | null;
+/** The same, with what was decided on the way. */
+export type Decide<D> = (context: BuildContext) => { operation: Operation | null; decided: D };
 
 /** An account as it was read, and what time it was then. */
 export interface Known {
@@ -40,6 +43,8 @@ export interface Ledger {
   open(account: NewAccount): Promise<boolean>;
   /** One operation on one account. Null: there is no such account. Refusals are replies, never exceptions. */
   run(account: string, operation: Operation | Build): Promise<Reply | null>;
+  /** The same, answered with what the last decision was: the one that the reply is to. */
+  decide<D>(account: string, decide: Decide<D>): Promise<{ reply: Reply; decided: D } | null>;
   /** Brings the account up to its clock. Null: there is no such account. */
   settle(
     account: string,
@@ -184,22 +189,30 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
   });
 
   async function one<T>(name: string, text: string, values: unknown[]): Promise<T | null> {
-    const ask = () => pool.query<{ value: T | null }>({ name, text, values });
-    const { rows } = await throughReplacement(ask);
+    const { rows } = await throughReplacement(() => ask<{ value: T | null }>(pool, { name, text, values }));
     return rows[0]?.value ?? null; // the shape is what 0005 builds; its tests hold both ends together
   }
 
   async function run(account: string, operation: Operation | Build): Promise<Reply | null> {
     if (typeof operation !== 'function') return submit(account, operation);
+    const made = await decide(account, (context) => ({ operation: operation(context), decided: null }));
+    return made === null ? null : made.reply;
+  }
+
+  async function decide<D>(
+    account: string,
+    decision: Decide<D>,
+  ): Promise<{ reply: Reply; decided: D } | null> {
     let known = await recent(account);
     let fresh = false;
     for (let attempt = 0; attempt < MAX_ATTEMPTS && known !== null; attempt += 1) {
-      const next = operation(await contextOf(known));
-      if (next !== null) {
-        const reply = await submit(account, next);
-        if (reply?.status !== 'stale') return reply;
+      const { operation, decided } = decision(await contextOf(known));
+      if (operation !== null) {
+        const reply = await submit(account, operation);
+        if (reply === null) return null;
+        if (reply.status !== 'stale') return { reply, decided };
       } else if (fresh) {
-        return { status: 'withdrawn', replayed: false, answer: null };
+        return { reply: { status: 'withdrawn', replayed: false, answer: null }, decided };
       }
       // Rules moved meanwhile; or it was withdrawn, and no check of the database's stands behind that decision,
       // so it is made again on what is true now.
@@ -309,6 +322,7 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
     read,
     current,
     run,
+    decide,
     balance,
     settle: settleAccount,
     carry: createCarrier({ pool, lanes, locks, due: (known) => due(known, false) }),
@@ -323,11 +337,8 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
     async answerTo(account, key) {
       const text =
         'SELECT request_hash AS hash, answer FROM ledger.op_keys WHERE account_id = $1 AND key = $2';
-      const { rows } = await pool.query<{ hash: string; answer: string }>({
-        name: 'ledger_key',
-        text,
-        values: [account, key],
-      });
+      const statement = { name: 'ledger_key', text, values: [account, key] };
+      const { rows } = await ask<{ hash: string; answer: string }>(pool, statement);
       return rows[0] ?? null;
     },
     async nothingHeld({ account, key, reserveBefore }) {

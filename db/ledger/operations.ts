@@ -40,7 +40,7 @@ export type KeptRefusal =
   | 'account_limit_reached';
 
 /** What reserving and charging have in common: both take credits in spend order, or refuse. */
-interface TakeOperation extends Keyed {
+export interface TakeOperation extends Keyed {
   rulesVersion: number;
   amount: MilliCredits;
   holdId: string;

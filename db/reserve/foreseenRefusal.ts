@@ -3,6 +3,7 @@ import { type Snapshot, toMs } from '../../domain/account';
 import type { Catalog } from '../../domain/catalog/catalog';
 import { countsOf, firstExceeded } from '../../domain/access/limits';
 import type { Decision } from '../../domain/access/decide';
+import { prepared } from '../connection/prepared';
 
 /**
  * Rule 10: whether the ledger would refuse, as far as one read can tell, so that a loop of refused calls starts no workflows.
@@ -32,28 +33,31 @@ export async function foreseesRefusal(
   return firstExceeded(limited, used) !== null || spendable < amount;
 }
 
+const STANDING = `
+  SELECT (SELECT coalesce(json_agg(json_build_array(c.counter, c.used)), '[]')
+            FROM ledger.counters c JOIN unnest(:counters::text[], :periods::text[]) p (counter, period)
+              ON p.counter = c.counter AND p.period = c.period
+           WHERE c.account_id = :account) AS used,
+         (SELECT coalesce(sum(l.available), 0)::bigint
+            FROM ledger.lots l
+           WHERE l.account_id = :account AND l.open AND l.expires_at > :now::timestamptz
+             AND l.bucket <> ALL (:excluded::text[])) AS spendable`;
+
 /** What is used of the counters, and what unexpired lots of buckets that may pay have available. */
 async function readStanding(
   knex: Knex,
   { account, now }: Snapshot,
   { counts, excluded }: { counts: readonly { counter: string; period: string }[]; excluded: string[] },
 ): Promise<{ used: Map<string, number>; spendable: number }> {
-  const { rows } = await knex.raw<{ rows: { used: [string, number][]; spendable: number }[] }>(
-    `SELECT (SELECT coalesce(json_agg(json_build_array(c.counter, c.used)), '[]')
-               FROM ledger.counters c JOIN unnest(:counters::text[], :periods::text[]) p (counter, period)
-                 ON p.counter = c.counter AND p.period = c.period
-              WHERE c.account_id = :account) AS used,
-            (SELECT coalesce(sum(l.available), 0)::bigint
-               FROM ledger.lots l
-              WHERE l.account_id = :account AND l.open AND l.expires_at > :now::timestamptz
-                AND l.bucket <> ALL (:excluded::text[])) AS spendable`,
-    {
-      account,
-      now,
-      excluded,
-      counters: counts.map(({ counter }) => counter),
-      periods: counts.map(({ period }) => period),
-    },
+  const asked = {
+    account,
+    now,
+    excluded,
+    counters: counts.map(({ counter }) => counter),
+    periods: counts.map(({ period }) => period),
+  };
+  const { rows } = await prepared('standing', (name) =>
+    knex.raw<{ rows: { used: [string, number][]; spendable: number }[] }>(STANDING, asked).options({ name }),
   );
   const [row] = rows;
   if (row === undefined) throw new Error('a row without a table always comes back');

@@ -1,24 +1,31 @@
-import type { Knex } from 'knex';
-import { type Snapshot, toMs } from '../../domain/account';
-import type { Catalog } from '../../domain/catalog/catalog';
-import { type MilliCredits, milli } from '../../domain/credits';
+import { type Instant, type Snapshot, toMs } from '../../domain/account';
 import type { OrderedGeneration } from '../../domain/generations/generation';
 import { generationId, holdIdOf, requestHash } from '../../domain/ids';
 import type { Priced } from '../../domain/prices/line';
-import { type Count, countsOf, countsUntil, roleOf } from '../../domain/access/limits';
-import { type Coming, type Spendable, standingsOf } from '../../domain/time/outlook';
-import { upgradeTerms, type UpgradeTerms } from '../../domain/time/planChange';
+import { type Count, countsOf } from '../../domain/access/limits';
+import type { Spendable } from '../../domain/time/outlook';
 import type { Refusal } from '../../domain/refusals';
 import { type Decision, decide, type QuoteTerms } from '../../domain/access/decide';
-import { hasSubscription } from '../../domain/time/settle';
 import type { GenerationInput } from '../../domain/contract';
-import type { CatalogStore, CatalogVersion } from '../catalogs/catalogs';
-import { type Arrival, reserveBefore } from '../connection/databaseClock';
+import type { CatalogVersion } from '../catalogs/catalogs';
+import { reserveBefore } from '../connection/databaseClock';
 import { foreseesRefusal } from './foreseenRefusal';
 import { holdNow } from '../generations/holds';
-import type { BuildContext, Known, Ledger } from '../ledger/ledger';
+import type { Known } from '../ledger/ledger';
 import type { KeptRefusal, ReserveOperation } from '../ledger/operations';
-import { findQuote } from './quotes';
+import {
+  type FutureFacts,
+  futureFacts,
+  type PaywallFacts,
+  paywallFacts,
+  quotedTerms,
+  reserveCredits,
+  type ReserveDeps,
+  type Reserving,
+  takeOperation,
+  type UnderLock,
+  unknownQuote,
+} from './terms';
 
 /** From a request to held credits: what the reserve activity does, and the API for free actions and plain refusals. */
 
@@ -40,11 +47,20 @@ export interface ReserveOptions {
   arrivedMs: number;
   /** The workflow that will own the hold. Null: nothing may be held, so only refusals and free actions come of it. */
   workflowId: string | null;
+  /** `generationHash` of the input, where the caller knows it. */
+  hash?: string;
 }
 
 export type ReserveOutcome =
   /** What the key answers from now on: held, free, or refused for good. */
-  | { kind: 'answered'; answer: StoredAnswer; text: string; replayed: boolean; holdOpen: boolean }
+  | {
+      kind: 'answered';
+      answer: StoredAnswer;
+      text: string;
+      hash: string;
+      replayed: boolean;
+      holdOpen: boolean;
+    }
   /** Refused in a way that does not use the key up. */
   | { kind: 'refused'; refusal: Refusal; priced: Priced | null }
   /** `would_hold`: without a workflow, but not refused after all. */
@@ -81,38 +97,12 @@ export interface ReserveFacts extends PaywallFacts, FutureFacts {
   planned?: number;
 }
 
-/** What a paywall is made of, should it come to one. */
-export interface PaywallFacts {
-  catalog: string;
-  plan: string;
-  subscribed: boolean;
-  /** Of the member who asked; absent or null: nobody in particular. */
-  role?: 'owner' | 'member' | null;
-  requiredPlan: string | null;
-  excluded: string[];
-  /** For answers without `coming`, and for processes that read no other. */
-  nextRefresh: { at: string; amountMilli: number } | null;
-  required: number;
-  refusalDetail: string | null;
-  /** Absent from answers that were given before paywalls looked at it. */
-  debt?: number;
-}
-
-/** What a paywall tells of the future; absent from answers that were given before settle was asked for it. */
-export interface FutureFacts {
-  coming?: Coming[];
-  upgrade?: UpgradeTerms;
-}
-
 /** The route whose body a generation's request is: part of the identity of its key (rule 1). */
 export function generationHash({ account, request }: Pick<GenerationInput, 'account' | 'request'>): string {
   return requestHash({ method: 'POST', route: '/v1/generations', body: { account, ...request } });
 }
 
-export interface ReservationDeps {
-  ledger: Ledger;
-  catalogs: CatalogStore;
-  knex: Knex;
+export interface ReservationDeps extends ReserveDeps {
   /** The id, not the name, of the Temporal namespace that owns the holds (rule 17). Null: this process holds nothing for a workflow. */
   namespaceId: string | null;
   /** Where an operator sees the workflow; null without a Temporal UI. */
@@ -122,20 +112,13 @@ export interface ReservationDeps {
 export function createReservations(deps: ReservationDeps): Reservations {
   const { ledger, catalogs, knex } = deps;
 
-  async function quoted({ account, request }: GenerationInput): Promise<Quoted | null> {
-    if (request.quote === undefined) return null;
-    const quote = await findQuote(knex, { account, quote: request.quote });
-    const catalog = quote === null ? undefined : await catalogs.version(quote.catalog, quote.catalogVersion);
-    return quote === null || catalog === undefined ? null : { quote, catalog };
-  }
-
   async function preview(input: GenerationInput): Promise<Preview | null> {
-    const found = await quoted(input);
+    const quoted = await quotedTerms(deps, { account: input.account, quote: input.request.quote });
     const known = await ledger.read(input.account);
     if (known === null) return null;
     const { snapshot } = known;
-    const terms = found?.catalog ?? (await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now)));
-    const decision = decideOn({ input, snapshot, terms, quote: found?.quote ?? null });
+    const terms = quoted?.terms ?? (await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now)));
+    const decision = decideOn({ input, snapshot, terms, quote: quoted?.quote ?? null });
     const member = input.request.member ?? null;
     const holdsNothing =
       decision.kind === 'refused' ||
@@ -144,50 +127,38 @@ export function createReservations(deps: ReservationDeps): Reservations {
     return { ...known, decision, holdsNothing };
   }
 
-  async function reserve({ input, arrivedMs, workflowId }: ReserveOptions): Promise<ReserveOutcome> {
-    const { account, key, receivedAt } = input;
-    const arrival: Arrival = { arrivedMs, receivedAt };
-    const found = await quoted(input);
-    const hash = generationHash(input);
+  async function reserve(options: ReserveOptions): Promise<ReserveOutcome> {
+    const { input, arrivedMs, workflowId } = options;
+    const { account, key, request, receivedAt } = input;
+    const hash = options.hash ?? generationHash(input);
+    const owner = { workflowId, namespaceId: deps.namespaceId };
     const temporalUrl = workflowId === null ? null : deps.temporalUrl(workflowId);
-    const decisions: Decision[] = [];
-
-    const reply = await ledger.run(account, ({ snapshot, reading, catalog, coming }) => {
-      const terms = found?.catalog ?? catalog;
-      const decision = decideOn({ input, snapshot, terms, quote: found?.quote ?? null });
-      decisions.push(decision);
-      if (decision.kind === 'refused') return null;
-      const amount = decision.priced.ceilingMilli;
-      const member = input.request.member ?? null;
-      const counts = countsOf({
-        ...{ snapshot, catalog: terms.catalog, priced: decision.priced, member, amount },
-      });
-      const future = futureFacts({ snapshot, catalog: terms.catalog, counts, coming });
-      const facts = factsOf({ input, snapshot, terms, decision, future, workflowId, temporalUrl });
-      const { namespaceId } = deps;
-      return reserveOperation({
-        ...{ key, hash, facts, future, decision, counts },
-        ...{ snapshot, reserveBefore: reserveBefore(reading, arrival), workflowId, namespaceId },
-      });
+    const made = await reserveCredits<Decision>(deps, { account, quote: request.quote }, (reserving) => {
+      const { snapshot, reading, terms, quote } = reserving;
+      const decided = decideOn({ input, snapshot, terms, quote });
+      if (decided.kind === 'refused') return { operation: null, decided };
+      const before = reserveBefore(reading, { arrivedMs, receivedAt });
+      const operation = reserveOperation({ input, hash, reserving, decided, owner, temporalUrl, before });
+      return { operation, decided };
     });
-    if (reply === null) return { kind: 'unknown_account' };
+    if (made === null) return { kind: 'unknown_account' };
+    const { reply, decided } = made;
 
     const stored = reply.status === 'withdrawn' ? await ledger.answerTo(account, `req:${key}`) : null;
     if (reply.status === 'idempotency_conflict' || (stored !== null && stored.hash !== hash))
       return { kind: 'conflict' };
     const text = reply.answer ?? stored?.answer ?? null;
     if (text !== null) {
-      const answer = JSON.parse(text) as StoredAnswer; // ledger.reserve wrote it, around the facts below
+      const answer = JSON.parse(text) as StoredAnswer; // ledger.apply wrote it, around the facts below
       const replayed = reply.replayed || stored !== null;
       const holdId = holdIdOf(answer.facts.generation.id);
       // An answer that was found without the lock says nothing of its hold: the row does.
       const holdOpen =
         stored === null ? reply.hold?.open === true : await goneOnWith({ account, holdId, workflowId });
-      return { kind: 'answered', answer, text, replayed, holdOpen };
+      return { kind: 'answered', answer, text, hash, replayed, holdOpen };
     }
-    const decision = decisions.at(-1);
-    if (decision?.kind === 'refused')
-      return { kind: 'refused', refusal: decision.refusal, priced: decision.priced ?? null };
+    if (decided.kind === 'refused')
+      return { kind: 'refused', refusal: decided.refusal, priced: decided.priced ?? null };
     if (reply.status === 'too_many_open_generations')
       return { kind: 'refused', refusal: TOO_MANY_OPEN, priced: null };
     return { kind: reply.status === 'would_hold' ? 'would_hold' : 'too_late' };
@@ -205,11 +176,6 @@ export function createReservations(deps: ReservationDeps): Reservations {
   return { preview, reserve };
 }
 
-interface Quoted {
-  quote: QuoteTerms;
-  catalog: CatalogVersion;
-}
-
 const TOO_MANY_OPEN: Refusal = {
   code: 'too_many_open_generations',
   detail: 'This account has as many open generations as it may; wait for one to end.',
@@ -224,8 +190,7 @@ function decideOn(options: {
   const { input, snapshot, terms, quote } = options;
   const { request } = input;
   if (request.quote !== undefined && quote === null) {
-    const detail = `There is no quote ${request.quote} for this account; ask for one, or leave \`quote\` out.`;
-    return { kind: 'refused', refusal: { code: 'unknown_quote', path: 'quote', detail } };
+    return { kind: 'refused', refusal: unknownQuote(request.quote, 'leave `quote` out') };
   }
   return decide({
     snapshot,
@@ -237,140 +202,89 @@ function decideOn(options: {
   });
 }
 
-type UnderLock = Extract<Decision, { kind: 'decided-under-lock' }>;
-
-function factsOf(options: {
+function reserveOperation(options: {
   input: GenerationInput;
-  snapshot: Snapshot;
-  terms: CatalogVersion;
-  decision: UnderLock;
-  future: Required<FutureFacts>;
-  workflowId: string | null;
+  hash: string;
+  reserving: Reserving;
+  decided: UnderLock;
+  owner: { workflowId: string | null; namespaceId: string | null };
   temporalUrl: string | null;
-}): ReserveFacts {
-  const { input, snapshot, terms, decision, future, workflowId, temporalUrl } = options;
-  const { account, key, request } = input;
-  const { priced, provider } = decision;
-  return {
+  before: Instant;
+}): ReserveOperation {
+  const { input, hash, reserving, decided, owner, temporalUrl, before } = options;
+  const { snapshot, terms, coming } = reserving;
+  const { priced, excluded, gate, maxOpen } = decided;
+  const { catalog } = terms;
+  const member = input.request.member ?? null;
+  const amount = priced.ceilingMilli;
+  const counts = countsOf({ snapshot, catalog, priced, member, amount });
+  const future = futureFacts({ snapshot, catalog, counts, coming });
+  const generation = orderedGeneration({ input, decided, workflowId: owner.workflowId, temporalUrl });
+  const facts: ReserveFacts = {
     v: 1,
-    ...paywallFacts({
-      snapshot,
-      catalog: terms.catalog,
-      decision,
-      future,
-      member: request.member ?? null,
-      required: priced.ceilingMilli,
-    }),
-    generation: {
-      id: generationId(account, key),
-      account,
-      member: request.member ?? null,
-      project: request.project ?? null,
-      feature: request.feature ?? null,
-      parent: request.parent ?? null,
-      action: priced.action,
-      model: priced.model,
-      params: priced.params,
-      ordered: priced.outputs,
-      metadata: request.metadata ?? null,
-      provider,
-      deadlineAt: null, // made with the decision, from `deadlineSeconds`
-      workflowId,
-      temporalUrl,
-      catalogVersion: decision.catalogVersion,
-    },
+    ...paywallFacts({ snapshot, catalog, decision: decided, future, member, required: amount }),
+    generation,
     maxDurationSeconds: priced.maxDurationSeconds,
     free: priced.free,
-    ...(priced.creditsMilli < priced.ceilingMilli ? { planned: priced.creditsMilli } : {}),
+    ...(priced.creditsMilli < amount ? { planned: priced.creditsMilli } : {}),
   };
-}
-
-/** What a refusal of this decision would be told with. */
-export function paywallFacts(options: {
-  snapshot: Snapshot;
-  catalog: Catalog;
-  decision: Pick<UnderLock, 'gate' | 'excluded'> & { priced: Pick<Priced, 'requiredPlan'> };
-  future: Required<FutureFacts>;
-  member: string | null;
-  required: MilliCredits;
-}): PaywallFacts {
-  const { snapshot, catalog, decision, future, member, required } = options;
-  const { excluded, gate, priced } = decision;
-  const { debt } = snapshot;
-  const standings = standingsOf({ coming: future.coming, left: [], debtMilli: debt, excluded });
-  const next =
-    standings.find(({ amountMilli }) => amountMilli >= required) ??
-    standings.find(({ refreshed }) => refreshed);
-  return {
-    catalog: catalog.catalog,
-    plan: snapshot.rules.plan,
-    subscribed: hasSubscription(catalog, snapshot.rules),
-    role: roleOf(snapshot, member),
-    requiredPlan: priced.requiredPlan,
+  const taking = takeOperation({
+    key: input.key,
+    hash,
+    snapshot,
+    holdId: holdIdOf(generation.id),
+    amount,
     excluded,
-    nextRefresh: next === undefined ? null : { at: next.at, amountMilli: next.amountMilli },
-    required,
-    refusalDetail: gate?.detail ?? null,
-    debt,
+    gated: gate !== null,
+    counts,
+    reserveBefore: before,
+    facts: { ...facts },
+    ifRefused: { ...future },
+  });
+  return {
+    op: 'reserve',
+    ...taking,
+    maxOpen,
+    refuseOnly: owner.workflowId === null,
+    runs: !priced.free,
+    overdueSeconds: priced.maxDurationSeconds,
+    ...deadlineOf(generation.provider),
+    ...owner,
+    generation,
   };
 }
 
-/** What a refusal would be told of the future: what settle will do, also when the limits of these counts start anew. */
-export function futureFacts(options: {
-  snapshot: Snapshot;
-  catalog: Catalog;
-  counts: readonly Count[];
-  coming: BuildContext['coming'];
-}): Required<FutureFacts> {
-  const { snapshot, catalog, counts, coming } = options;
-  const resets = counts.flatMap(({ limit, resetsAt }) =>
-    limit === null || resetsAt === null ? [] : [resetsAt],
-  );
-  return { coming: coming([...new Set(resets)]), upgrade: upgradeTerms({ snapshot, catalog }) };
+function orderedGeneration(options: {
+  input: GenerationInput;
+  decided: UnderLock;
+  workflowId: string | null;
+  temporalUrl: string | null;
+}): OrderedGeneration {
+  const { input, decided, workflowId, temporalUrl } = options;
+  const { account, key, request } = input;
+  const { priced, provider, catalogVersion } = decided;
+  return {
+    id: generationId(account, key),
+    account,
+    member: request.member ?? null,
+    project: request.project ?? null,
+    feature: request.feature ?? null,
+    parent: request.parent ?? null,
+    action: priced.action,
+    model: priced.model,
+    params: priced.params,
+    ordered: priced.outputs,
+    metadata: request.metadata ?? null,
+    provider,
+    deadlineAt: null, // made with the decision, from `deadlineSeconds`
+    workflowId,
+    temporalUrl,
+    catalogVersion,
+  };
 }
 
 /** Work done by the pipeline itself has a deadline; the database makes an instant of it, as it makes those that heartbeats move it to. */
 function deadlineOf(provider: Record<string, unknown>): { deadlineSeconds: number } | null {
   const { type, deadlineSeconds } = provider;
   return type === 'external' && typeof deadlineSeconds === 'number' ? { deadlineSeconds } : null;
-}
-
-function reserveOperation(options: {
-  key: string;
-  hash: string;
-  facts: ReserveFacts;
-  future: Required<FutureFacts>;
-  decision: UnderLock;
-  counts: Count[];
-  snapshot: Snapshot;
-  reserveBefore: string;
-  workflowId: string | null;
-  namespaceId: string | null;
-}): ReserveOperation {
-  const { key, hash, facts, future, decision, counts } = options;
-  const { snapshot, reserveBefore, workflowId, namespaceId } = options;
-  const until = countsUntil(counts);
-  return {
-    op: 'reserve',
-    key: `req:${key}`,
-    hash,
-    facts: { ...facts },
-    ifRefused: { ...future },
-    rulesVersion: snapshot.rulesVersion,
-    amount: milli(decision.priced.ceilingMilli),
-    ...(counts.length === 0 ? {} : { counts }),
-    ...(until === null ? {} : { countsUntil: until }),
-    holdId: holdIdOf(facts.generation.id),
-    excluded: decision.excluded,
-    ...(decision.gate === null ? {} : { refusal: 'plan_required' }),
-    maxOpen: decision.maxOpen,
-    reserveBefore,
-    refuseOnly: workflowId === null,
-    runs: !decision.priced.free,
-    overdueSeconds: facts.maxDurationSeconds,
-    ...deadlineOf(facts.generation.provider),
-    workflowId,
-    namespaceId,
-    generation: facts.generation,
-  };
 }

@@ -1,15 +1,12 @@
-import type { Knex } from 'knex';
-import { DEFAULT_MAX_OPEN_GENERATIONS, type Instant, type Snapshot } from '../../domain/account';
+import { DEFAULT_MAX_OPEN_GENERATIONS, type Instant } from '../../domain/account';
 import { type MilliCredits, milli } from '../../domain/credits';
 import { generationId, holdIdOf } from '../../domain/ids';
-import { type Count, countsOf, countsUntil } from '../../domain/access/limits';
+import { type Count, countsOf } from '../../domain/access/limits';
 import type { Spendable } from '../../domain/time/outlook';
 import type { Priced } from '../../domain/prices/line';
 import type { Refusal } from '../../domain/refusals';
-import { decide, type QuoteTerms, type ReservationRequest } from '../../domain/access/decide';
-import type { CatalogStore, CatalogVersion } from '../catalogs/catalogs';
-import { type ClockReading, reserveBefore } from '../connection/databaseClock';
-import type { BuildContext, Ledger } from '../ledger/ledger';
+import { decide, type ReservationRequest } from '../../domain/access/decide';
+import { reserveBefore } from '../connection/databaseClock';
 import type {
   ChargeOperation,
   Draw,
@@ -19,8 +16,17 @@ import type {
   LeaseOperation,
   Reply,
 } from '../ledger/operations';
-import { findQuote } from './quotes';
-import { type FutureFacts, futureFacts, type PaywallFacts, paywallFacts } from './generation';
+import {
+  type FutureFacts,
+  futureFacts,
+  type PaywallFacts,
+  paywallFacts,
+  reserveCredits,
+  type ReserveDeps,
+  type Reserving,
+  takeOperation,
+  unknownQuote,
+} from './terms';
 
 /** Holds and charges without a workflow: straight from a request to the ledger, in one call. */
 
@@ -79,43 +85,21 @@ export interface StoredTake {
   >;
 }
 
-export function createLeases({
-  ledger,
-  catalogs,
-  knex,
-}: {
-  ledger: Ledger;
-  catalogs: CatalogStore;
-  knex: Knex;
-}): Leases {
-  async function quoted({ account, what }: TakeRequest): Promise<Quoted | null> {
-    if (!('quote' in what)) return null;
-    const quote = await findQuote(knex, { account, quote: what.quote });
-    const catalog = quote === null ? undefined : await catalogs.version(quote.catalog, quote.catalogVersion);
-    return quote === null || catalog === undefined ? null : { quote, catalog };
-  }
-
+export function createLeases({ ledger, catalogs, knex }: ReserveDeps): Leases {
   return {
     async take(request) {
-      const { account } = request;
-      const found = await quoted(request);
-      let taking: Taking | null = null;
-      const reply = await ledger.run(account, ({ snapshot, reading, catalog, coming }) => {
-        taking = takingOf({
-          ...{ request, snapshot, coming },
-          terms: found?.catalog ?? catalog,
-          quote: found?.quote ?? null,
-        });
-        return taking.kind === 'takes' ? operationOf(request, { snapshot, reading, taking }) : null;
+      const { account, what } = request;
+      const quote = 'quote' in what ? what.quote : undefined;
+      const made = await reserveCredits({ ledger, catalogs, knex }, { account, quote }, (reserving) => {
+        const decided = takingOf(request, reserving);
+        return {
+          operation: decided.kind === 'takes' ? operationOf(request, reserving, decided) : null,
+          decided,
+        };
       });
-      return outcomeOf(reply, taking);
+      return made === null ? { kind: 'unknown_account' } : outcomeOf(made.reply, made.decided);
     },
   };
-}
-
-interface Quoted {
-  quote: QuoteTerms;
-  catalog: CatalogVersion;
 }
 
 /** What is to be taken and on which terms, before the lock decides. */
@@ -135,21 +119,13 @@ type Taking =
   /** A hold of nothing. */
   | { kind: 'free' };
 
-function takingOf(options: {
-  request: TakeRequest;
-  snapshot: Snapshot;
-  terms: CatalogVersion;
-  quote: QuoteTerms | null;
-  coming: BuildContext['coming'];
-}): Taking {
-  const { request, snapshot, terms, quote, coming } = options;
+function takingOf(request: TakeRequest, reserving: Reserving): Taking {
   const { what, kind } = request;
+  const { snapshot, terms, quote, coming } = reserving;
   const member = request.member ?? null;
-  if ('credits' in what) return ofAmount(what.credits, { snapshot, terms, request, coming });
-  if ('quote' in what && quote === null) {
-    const detail = `There is no quote ${what.quote} for this account; ask for one, or name an action.`;
-    return { kind: 'refused', refusal: { code: 'unknown_quote', path: 'quote', detail }, priced: null };
-  }
+  if ('credits' in what) return ofAmount(what.credits, request, reserving);
+  if ('quote' in what && quote === null)
+    return { kind: 'refused', refusal: unknownQuote(what.quote, 'name an action'), priced: null };
   const decision = decide({
     snapshot,
     catalog: terms.catalog,
@@ -193,16 +169,8 @@ function takingOf(options: {
 }
 
 /** A bare amount has no price, no gate and no excluded bucket; the account must be in good standing all the same. */
-function ofAmount(
-  amount: MilliCredits,
-  options: {
-    snapshot: Snapshot;
-    terms: CatalogVersion;
-    request: TakeRequest;
-    coming: BuildContext['coming'];
-  },
-): Taking {
-  const { snapshot, terms, request, coming } = options;
+function ofAmount(amount: MilliCredits, request: TakeRequest, reserving: Reserving): Taking {
+  const { snapshot, terms, coming } = reserving;
   const { rules } = snapshot;
   const { lateWork } = request;
   if (rules.suspended && lateWork === undefined) {
@@ -242,26 +210,26 @@ function namesOf({ member, project, feature, metadata }: TakeRequest): HeldWork 
 
 function operationOf(
   request: TakeRequest,
-  known: { snapshot: Snapshot; reading: ClockReading; taking: Extract<Taking, { kind: 'takes' }> },
+  { snapshot, reading }: Reserving,
+  taking: Extract<Taking, { kind: 'takes' }>,
 ): LeaseOperation | ChargeOperation {
   const { account, key, hash, kind, arrivedMs, ttlSeconds, lateWork } = request;
-  const { snapshot, reading, taking } = known;
   const { amount, excluded, catalogVersion, maxOpen, paywall, work, gated, counts } = taking;
-  const until = countsUntil(counts);
   const holdId = lateWork?.holdId ?? holdIdOf(generationId(account, key));
   const common = {
-    key: `req:${key}`,
-    hash,
-    facts: { v: 1, id: holdId, excluded },
-    ifRefused: { ...paywall, catalogVersion },
-    rulesVersion: snapshot.rulesVersion,
-    amount,
-    holdId,
-    excluded,
-    ...(gated ? { refusal: 'plan_required' as const } : {}),
-    ...(counts.length === 0 ? {} : { counts }),
-    ...(until === null ? {} : { countsUntil: until }),
-    reserveBefore: arrivedMs === null ? 'infinity' : reserveBefore(reading, { arrivedMs }),
+    ...takeOperation({
+      key,
+      hash,
+      snapshot,
+      holdId,
+      amount,
+      excluded,
+      gated,
+      counts,
+      reserveBefore: arrivedMs === null ? 'infinity' : reserveBefore(reading, { arrivedMs }),
+      facts: { v: 1, id: holdId, excluded },
+      ifRefused: { ...paywall, catalogVersion },
+    }),
     work,
     ...(lateWork === undefined ? {} : { actor: lateWork.actor, reason: lateWork.reason }),
   };
@@ -270,8 +238,7 @@ function operationOf(
   return { op: 'reserve', ...common, maxOpen, ttlSeconds };
 }
 
-function outcomeOf(reply: Reply | null, taking: Taking | null): TakeOutcome {
-  if (reply === null) return { kind: 'unknown_account' };
+function outcomeOf(reply: Reply, taking: Taking): TakeOutcome {
   if (reply.answer !== null) return { kind: 'answered', text: reply.answer, replayed: reply.replayed };
   switch (reply.status) {
     case 'idempotency_conflict':
@@ -279,53 +246,8 @@ function outcomeOf(reply: Reply | null, taking: Taking | null): TakeOutcome {
     case 'too_many_open_generations':
       return { kind: 'too_many_open' };
     case 'withdrawn':
-      return taking?.kind === 'refused' ? taking : { kind: 'free' };
+      return taking.kind === 'refused' ? taking : { kind: 'free' };
     default:
       return { kind: 'too_late' };
   }
-}
-
-/** One hold without a workflow, as the row has it; undefined: there is none. */
-export interface StoredHold {
-  id: string;
-  generation: string | null;
-  work: (HeldWork & { draws: Draw[] }) | null;
-  held: MilliCredits;
-  captured: MilliCredits;
-  released: MilliCredits;
-  forfeited: MilliCredits;
-  refunded: MilliCredits;
-  expiresAt: Instant | null;
-}
-
-export async function findHold(
-  knex: Knex,
-  { account, id }: { account: string; id: string },
-): Promise<StoredHold | undefined> {
-  const row = await knex('ledger.holds').where({ account_id: account, hold_id: id }).first<
-    | {
-        hold_id: string;
-        generation_id: string | null;
-        work: StoredHold['work'];
-        held: number;
-        captured: number;
-        released: number;
-        forfeited: number;
-        refunded: number;
-        expires_at: Date | null;
-      }
-    | undefined
-  >();
-  if (row === undefined) return undefined;
-  return {
-    id: row.hold_id,
-    generation: row.generation_id,
-    work: row.work,
-    held: milli(row.held),
-    captured: milli(row.captured),
-    released: milli(row.released),
-    forfeited: milli(row.forfeited),
-    refunded: milli(row.refunded),
-    expiresAt: row.expires_at?.toISOString() ?? null,
-  };
 }

@@ -37,8 +37,14 @@ export async function generationWorkflow(input: GenerationInput): Promise<Genera
     reserveUpdate,
     async () => {
       await condition(() => answered !== null);
-      const { answer, replayed } = answered as NonNullable<typeof answered>; // the condition above
-      return { answer, replayed };
+      const { answer, replayed, hash } = answered as NonNullable<typeof answered>; // the condition above
+      const { receivedAt } = input;
+      return {
+        answer,
+        replayed,
+        ...(hash === undefined ? {} : { hash }),
+        ...(receivedAt === undefined ? {} : { receivedAt }),
+      };
     },
     // An undecided run ends without answering, on purpose: only so may the same key be tried again.
     {

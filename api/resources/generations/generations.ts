@@ -4,11 +4,11 @@ import type { Database } from '../../../db/connection/connection';
 import { onDatabaseClock, reserveBefore } from '../../../db/connection/databaseClock';
 import { listGenerations, reservationState } from '../../../db/generations/generations';
 import type { Ledger } from '../../../db/ledger/ledger';
-import { generationHash, type Reservations } from '../../../db/reserve/generation';
+import type { Reservations } from '../../../db/reserve/generation';
 import { type GenerationFacts, generationBody } from '../../../domain/generations/generation';
 import { generationId, holdIdOf } from '../../../domain/ids';
 import type { Refusal } from '../../../domain/refusals';
-import type { GenerationInput } from '../../../domain/contract';
+import type { GenerationInput, ReserveReply } from '../../../domain/contract';
 import { keyConflict, lostOnTheWay, refusalFacts, unknownAccount } from '../../problems/common';
 import { renderAnswer } from './reserveBody';
 import { problemOf } from '../../problems/ofError';
@@ -116,9 +116,7 @@ export function generationRoutes(deps: GenerationRouteDeps): Route[] {
         request: request as GenerationInput['request'],
         mayChooseProvider: caller.scopes.has('admin'),
       };
-      if (generationHash(input) !== hash)
-        throw new Error('the request and its workflow would not share one hash');
-      return begin(deps, { input, arrivedMs }).catch(lostOnTheWay(MAY_BE_HELD));
+      return begin(deps, { input, hash, arrivedMs }).catch(lostOnTheWay(MAY_BE_HELD));
     }),
     route({
       method: 'GET',
@@ -177,7 +175,7 @@ export function generationRoutes(deps: GenerationRouteDeps): Route[] {
  */
 async function begin(
   deps: GenerationRouteDeps,
-  { input: asked, arrivedMs }: { input: GenerationInput; arrivedMs: number },
+  { input: asked, hash, arrivedMs }: { input: GenerationInput; hash: string; arrivedMs: number },
 ): Promise<TextAnswer> {
   const { reservations, starter, catalogs } = deps;
   const seen = await reservations.preview(asked);
@@ -188,21 +186,18 @@ async function begin(
   if (decision.kind === 'refused') return refuse(deps, { input, refusal: decision.refusal });
 
   if (holdsNothing) {
-    const outcome = await reservations.reserve({ input, arrivedMs, workflowId: null });
+    const outcome = await reservations.reserve({ input, hash, arrivedMs, workflowId: null });
     if (outcome.kind === 'conflict') throw keyConflict();
     if (outcome.kind === 'refused') return refuse(deps, { input, refusal: outcome.refusal });
     if (outcome.kind === 'answered') {
-      return { ...(await renderAnswer(catalogs, outcome.text)), replayed: outcome.replayed };
+      return { ...(await renderAnswer(catalogs, outcome.answer)), replayed: outcome.replayed };
     }
     // Credits came in meanwhile: then it is a generation like any other.
   }
   const started = await starter.start(input);
   if (started.kind === 'answered') {
     const { answer, replayed } = started.reply;
-    // Another request under this key may have been first, and this one joined its workflow (rule 1).
-    const kept = await deps.ledger.answerTo(input.account, `req:${input.key}`);
-    if (kept === null) throw forgotten(input.account, input.key);
-    if (kept.hash !== generationHash(input)) throw keyConflict();
+    await assertOwnAnswer(deps, started.reply, { ...input, hash });
     return { ...(await renderAnswer(catalogs, answer)), replayed };
   }
   if (started.kind === 'not_started') throw new ProblemError('unavailable', { detail: NOT_STARTED });
@@ -215,6 +210,21 @@ async function begin(
     );
   }
   throw await undecided(deps, { ...input, reserveBefore: reserveBefore(reading, { arrivedMs }) });
+}
+
+/**
+ * A run that this very request began has answered it. Another request under this key may have been first, and this one joined
+ * its workflow (rule 1): then the ledger is asked whether it was the same request, and whether it still knows of the answer.
+ */
+async function assertOwnAnswer(
+  { ledger }: GenerationRouteDeps,
+  reply: ReserveReply,
+  { account, key, hash, receivedAt }: { account: string; key: string; hash: string; receivedAt: string },
+): Promise<void> {
+  if (reply.receivedAt === receivedAt && reply.hash === hash) return;
+  const kept = await ledger.answerTo(account, `req:${key}`);
+  if (kept === null) throw forgotten(account, key);
+  if (kept.hash !== hash) throw keyConflict();
 }
 
 /** The workflow was answered, and the ledger knows nothing of it: the database was restored to an earlier point since. */

@@ -1,5 +1,6 @@
 import type { CatalogStore } from '../../../db/catalogs/catalogs';
-import type { FutureFacts, PaywallFacts, StoredAnswer } from '../../../db/reserve/generation';
+import type { StoredAnswer } from '../../../db/reserve/generation';
+import type { FutureFacts, PaywallFacts } from '../../../db/reserve/terms';
 import type { Catalog } from '../../../domain/catalog/catalog';
 import { type MilliCredits, milli, toCredits } from '../../../domain/credits';
 import { generationBody } from '../../../domain/generations/generation';
@@ -13,8 +14,12 @@ import type { TextAnswer } from '../../routing/route';
  * version, which never changes: so the answer is the same bytes every time it is given. A change of form
  * adds a version beside `v: 1`; the old one stays for the answers that were given in it.
  */
-export async function renderAnswer(catalogs: CatalogStore, stored: string): Promise<TextAnswer> {
-  const answer = JSON.parse(stored) as StoredAnswer; // written by ledger.reserve around db/reserve/generation.ts's facts
+export async function renderAnswer(
+  catalogs: CatalogStore,
+  stored: string | StoredAnswer,
+): Promise<TextAnswer> {
+  // A text was written by ledger.apply, around the facts of db/reserve/generation.ts.
+  const answer = typeof stored === 'string' ? (JSON.parse(stored) as StoredAnswer) : stored;
   return answer.status === 'applied' ? accepted(answer) : refused(answer, catalogs);
 }
 

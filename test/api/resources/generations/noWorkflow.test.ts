@@ -1,4 +1,5 @@
 import { publishCatalog, readCatalog } from '../../../../db/catalogs/catalogs';
+import { generationHash } from '../../../../db/reserve/generation';
 import { startWhole, type Whole } from '../../whole';
 
 /** A refusal that can be known beforehand starts no workflow, so that a loop of refused calls does not flood Temporal (rule 10). */
@@ -160,4 +161,44 @@ test('a suspended account', async () => {
   const account = await open();
   await whole.app.call('POST', `/v1/accounts/${account}/suspend`, { body: { reason: 'test' } });
   expect(await refusedThrice(account)).toEqual(thrice('account_suspended'));
+});
+
+test('the API and a worker know a request by the same hash', async () => {
+  const account = await open({ plan: 'free' });
+  await generate(account, { action: 'site', confirm: true });
+  const { rows } = await whole.database.db.pool.query<{ request_hash: string }>(
+    "SELECT request_hash FROM ledger.op_keys WHERE account_id = $1 AND key LIKE 'req:g-%'",
+    [account],
+  );
+  const request = { action: 'site', model: 'example', confirm: true };
+  expect(rows).toEqual([{ request_hash: generationHash({ account, request }) }]);
+});
+
+test('the answer of a run that another request began is given only if the ledger knows of it', async () => {
+  const account = await open();
+  const answer = (receivedAt: string | undefined) => {
+    whole.answerFrom((input) => {
+      const generation = {
+        ...{ id: 'gen_x.y', account, member: null, project: null, feature: null, parent: null },
+        ...{ action: 'image', model: 'example', params: {}, ordered: 1, metadata: null, deadlineAt: null },
+        ...{ provider: { type: 'simulated' }, workflowId: null, temporalUrl: null, catalogVersion: 1 },
+      };
+      const facts = { v: 1, free: true, generation };
+      const text = JSON.stringify({
+        status: 'applied',
+        at: '2026-03-01T00:00:00Z',
+        amount: 0,
+        draws: [],
+        facts,
+      });
+      const reply = { answer: text, replayed: false, hash: generationHash(input) };
+      return Promise.resolve({
+        kind: 'answered',
+        reply: { ...reply, receivedAt: receivedAt ?? String(input.receivedAt) },
+      });
+    });
+    return generate(account);
+  };
+  expect((await answer(undefined)).status).toBe(201);
+  expect((await answer('2026-01-01T00:00:00.000Z')).body).toMatchObject({ code: 'answer_lost' });
 });
