@@ -16,7 +16,7 @@ export interface OwnersDeps {
  * `lost`: gone, because a person said that its namespace is. `unclear`: the server gave no answer from which anything may
  * be concluded.
  */
-export type Verdict = 'gone' | 'lost' | 'alive' | 'unclear';
+type Verdict = 'gone' | 'lost' | 'alive' | 'unclear';
 
 /** What is learned once for a page. */
 export interface OwnersContext {

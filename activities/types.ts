@@ -64,7 +64,7 @@ export interface FailureReason {
 }
 
 /** Who is to blame for a release: decides whether expired credits are forfeited or live on (rule 14). */
-export type ReleaseCause = 'customer' | 'provider' | 'engine' | 'operator';
+type ReleaseCause = 'customer' | 'provider' | 'engine' | 'operator';
 
 export interface CaptureRequest {
   work: Work;
@@ -97,7 +97,7 @@ export interface Ended {
   forfeited: number;
 }
 
-export type CaptureReply =
+type CaptureReply =
   | { kind: 'applied'; ended: Ended }
   /** Nothing moved: the hold holds less than was asked for. */
   | { kind: 'exceeds_hold' }

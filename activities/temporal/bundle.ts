@@ -3,7 +3,7 @@ import path from 'node:path';
 import { bundleWorkflowCode } from '@temporalio/worker';
 
 /** Build step: bundles the workflows once, so that no worker has to at its start. */
-export const BUNDLE_PATH = path.join(__dirname, '..', '..', 'workflow-bundle.js');
+const BUNDLE_PATH = path.join(__dirname, '..', '..', 'workflow-bundle.js');
 
 async function main(): Promise<void> {
   const { code } = await bundleWorkflowCode({ workflowsPath: require.resolve('../../workflows/index') });

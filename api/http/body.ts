@@ -6,11 +6,11 @@ import { type FieldError, ProblemError } from '../problems/problem';
 
 /** Reading a JSON body within limits, before anyone looks at its shape. */
 
-export const MAX_BODY_BYTES = 256 * 1024;
+const MAX_BODY_BYTES = 256 * 1024;
 /** Read and thrown away in a moment, so that the connection can be used again. */
 const SMALL_BODY_BYTES = 64 * 1024;
 /** Deep enough for any real request; what hashes or stores a body recurses once per level. */
-export const MAX_BODY_DEPTH = 32;
+const MAX_BODY_DEPTH = 32;
 
 const JSON_TYPES = ['application/json', 'application/*+json'];
 

@@ -5,7 +5,7 @@ import type { TextAnswer } from './route';
 
 /** CSV by RFC 4180, made so that a spreadsheet shows what callers wrote and never runs it. */
 
-export type Cell = string | number | null;
+type Cell = string | number | null;
 
 /** A table's columns: the name in the first line, and the cell of a row. */
 export type Columns<Row> = Record<string, (row: Row) => Cell>;

@@ -146,6 +146,6 @@ export function boundedJson<S extends z.ZodType>(schema: S, bytes: number): S {
   });
 }
 
-export const MAX_METADATA_BYTES = 4096;
+const MAX_METADATA_BYTES = 4096;
 
 export const metadata = boundedJson(z.record(z.string(), z.unknown()), MAX_METADATA_BYTES);

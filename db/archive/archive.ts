@@ -20,7 +20,7 @@ export interface ArchiveOptions {
   attempts?: number;
 }
 
-export type ArchiveStep = 'written' | 'compared' | 'detached' | 'committed';
+type ArchiveStep = 'written' | 'compared' | 'detached' | 'committed';
 
 export interface Archived {
   file: string;
@@ -31,7 +31,7 @@ export interface Archived {
 }
 
 /** The month cannot be archived as things are; the message says why and what to do. Nothing was changed. */
-export class NotArchivable extends Error {
+class NotArchivable extends Error {
   override readonly name = 'NotArchivable';
 }
 

@@ -12,7 +12,7 @@ export const EVENT_TYPES = [
   'subscription.updated',
 ] as const;
 
-export type EventType = (typeof EVENT_TYPES)[number];
+type EventType = (typeof EVENT_TYPES)[number];
 
 export interface AccountEvent {
   /** The journal row it came with. */

@@ -21,7 +21,7 @@ export const JOURNAL_KINDS = [
   'notice',
 ] as const;
 
-export type JournalKind = (typeof JOURNAL_KINDS)[number];
+type JournalKind = (typeof JOURNAL_KINDS)[number];
 
 /** Where credits of a lot can be; `outside` is where a grant brings them from. */
 export const PARTS = ['outside', 'available', 'held', 'frozen', 'spent', 'expired', 'revoked'] as const;
@@ -145,7 +145,7 @@ export async function readJournal(knex: Knex, filter: JournalFilter): Promise<Jo
 const PAGE_ROWS = 2_000;
 
 /** The journal changed under its reader: its oldest rows went to an archive. */
-export class ArchivedMeanwhile extends Error {
+class ArchivedMeanwhile extends Error {
   override readonly name = 'ArchivedMeanwhile';
 }
 

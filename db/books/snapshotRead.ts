@@ -7,7 +7,7 @@ import type { Knex } from 'knex';
 export const KEEP_MONTHS = 'LOCK TABLE ONLY ledger.journal IN ACCESS SHARE MODE';
 
 /** What was asked for lies before an account's first row that is not archived. */
-export class HistoryArchived extends Error {
+class HistoryArchived extends Error {
   override readonly name = 'HistoryArchived';
   /** The instant of the account's last archived row: any later one can be asked for. */
   readonly until: Date;

@@ -16,7 +16,7 @@ export interface CatalogVersion {
 }
 
 /** A stored version that publishing would refuse today. */
-export interface RefusedVersion {
+interface RefusedVersion {
   catalog: string;
   version: number;
   /** False: it has not even the shape of a catalog, and whoever needs it fails. */
@@ -25,7 +25,7 @@ export interface RefusedVersion {
   message: string;
 }
 
-export interface Scheduled {
+interface Scheduled {
   version: number;
   effectiveAt: Instant;
 }

@@ -8,7 +8,7 @@ import type { Pool } from 'pg';
  */
 
 /** A clock that is further off than this wants looking at. */
-export const SKEW_LIMIT_SECONDS = 2;
+const SKEW_LIMIT_SECONDS = 2;
 
 const MEASURE_EVERY_MS = 20_000;
 /** What was said longer ago is of a process that is gone, or hangs. */

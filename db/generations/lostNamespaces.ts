@@ -20,7 +20,7 @@ const MOST_COUNTED = 100_000;
 /** A declaration is a decision about an incident; there are never many. */
 const MOST_LISTED = 100;
 /** Younger holds may be of a run that has only begun. */
-export const LOST_FROM_MS = 3_600_000;
+const LOST_FROM_MS = 3_600_000;
 /** Of one call: some seconds of work. */
 const LOOKED_AT_ONCE = 250;
 const MOST_PAGES = 8;

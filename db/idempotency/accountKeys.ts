@@ -24,7 +24,7 @@ export interface AccountKeys {
   free(id: AccountKey): Promise<void>;
 }
 
-export interface AccountKey {
+interface AccountKey {
   account: string;
   /** As it was sent. */
   key: string;
@@ -37,7 +37,7 @@ export interface KeyClaim extends AccountKey {
 }
 
 /** What a key is known for. `hash` null: it is new. */
-export interface KnownKey {
+interface KnownKey {
   /** The hash of the request it came with, wherever it is kept. */
   hash: string | null;
   /** Whether it is the key of an operation of the ledger. */
@@ -47,9 +47,7 @@ export interface KnownKey {
 }
 
 /** What came of a claim: the key is this request's, or it has its answer, or it is another's, or nobody's. */
-export type Claim =
-  | { known: 'claimed' | 'conflict' | 'unknown_account' }
-  | { known: 'answered'; kept: KeptText };
+type Claim = { known: 'claimed' | 'conflict' | 'unknown_account' } | { known: 'answered'; kept: KeptText };
 
 interface AnswerRow {
   status: number | null;

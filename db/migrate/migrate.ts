@@ -28,7 +28,7 @@ export interface MigrateOptions {
 }
 
 /** A migration or a function that the database refused, or a schema that this release must not touch: nothing was changed. */
-export class MigrationFailed extends Error {
+class MigrationFailed extends Error {
   override readonly name = 'MigrationFailed';
 }
 

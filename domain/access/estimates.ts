@@ -18,7 +18,7 @@ export interface EstimateItem {
   times: { perDay: number; days: number } | { perMonth: number };
 }
 
-export interface EstimateLine {
+interface EstimateLine {
   label: string;
   action: string;
   model: string | null;
@@ -29,7 +29,7 @@ export interface EstimateLine {
   credits: number;
 }
 
-export interface Estimate {
+interface Estimate {
   lines: EstimateLine[];
   subtotal: number;
   withBuffer: { low: number; high: number };

@@ -127,8 +127,8 @@ export function countsUntil(counts: readonly Count[]): Instant | null {
   return ends.toSorted((a, b) => toMs(a) - toMs(b))[0] ?? null;
 }
 
-export const ACCOUNT_COUNTER = 'account';
-export const quotaCounter = (quota: string) => `quota:${quota}`;
+const ACCOUNT_COUNTER = 'account';
+const quotaCounter = (quota: string) => `quota:${quota}`;
 export const memberCounter = (member: string) => `member:${member}`;
 
 /** A team has at most so many, also where its plan sets no number of seats: each request of the account reads who they are. */

@@ -20,7 +20,7 @@ export interface PriceRow {
   models: ModelPrices[];
 }
 
-export interface ModelPrices {
+interface ModelPrices {
   /** Null for a pipeline, which has no models. */
   model: string | null;
   label: string;
@@ -31,7 +31,7 @@ export interface ModelPrices {
   variants: Variant[];
 }
 
-export interface Variant {
+interface Variant {
   params: Record<string, ParamValue>;
   credits: number;
   /** The most that is held; more than `credits` only for a pipeline. */

@@ -19,7 +19,7 @@ export const DIMENSIONS = [
 export type Dimension = (typeof DIMENSIONS)[number];
 
 /** A value of each dimension that was asked for; null: the work has none. */
-export type UsageKeys = readonly (string | null)[];
+type UsageKeys = readonly (string | null)[];
 
 export interface UsageSums {
   /** Captured less refunded. */

@@ -9,7 +9,7 @@ import { isoDurationSeconds } from './duration';
  * that was ever stored can still be read; limits may become stricter, because stored versions are read without them.
  */
 
-export const catalogId = z
+const catalogId = z
   .string()
   .regex(/^[a-z0-9][a-z0-9.-]{0,63}$/, 'must be lower-case letters, digits, dots and hyphens')
   .refine(isFree, 'is a name every JavaScript object has; choose another');

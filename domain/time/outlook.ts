@@ -27,7 +27,7 @@ export interface Coming {
   grants: ComingGrant[];
 }
 
-export interface ComingGrant {
+interface ComingGrant {
   bucket: string;
   /** Of which schedule, `daily` or `plan`. */
   schedule: string;

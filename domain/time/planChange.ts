@@ -58,7 +58,7 @@ export interface PlanChange {
 const MONTHS: Record<PlanInterval, number> = { month: 1, quarter: 3, year: 12 };
 
 /** Where the paid period that contains now begins and ends: one, three or twelve cycles from where they are counted from. */
-export function paidPeriod(options: { rules: AccountRules; nowMs: number }): {
+function paidPeriod(options: { rules: AccountRules; nowMs: number }): {
   startMs: number;
   endMs: number;
 } {

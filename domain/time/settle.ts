@@ -30,7 +30,7 @@ export interface GrantStep extends Step {
 }
 
 /** The plan changes, as was decided before. */
-export interface PlanStep extends Step {
+interface PlanStep extends Step {
   op: 'rules';
   rules: Record<string, unknown>;
   /** A downgrade: the old plan's credits end with it, and what comes back of them is forfeited (rule 14). */
@@ -39,7 +39,7 @@ export interface PlanStep extends Step {
 }
 
 /** Credits are announced before they end, if any are left by then. */
-export interface NoticeStep extends Step {
+interface NoticeStep extends Step {
   op: 'notice';
   expiresAt: Instant;
 }
@@ -64,7 +64,7 @@ export interface Settlement {
 }
 
 /** Whether anything is granted or changed, and not only announced. */
-export function moves({ steps }: Settlement): boolean {
+function moves({ steps }: Settlement): boolean {
   return steps.some((step) => !('op' in step) || step.op !== 'notice');
 }
 

@@ -23,7 +23,7 @@ interface Rule {
 const CONTRACT = 'domain/contract.ts';
 const TEMPORAL = 'activities/temporal/';
 
-export const RULES: readonly Rule[] = [
+const RULES: readonly Rule[] = [
   { files: 'domain/', ours: ['domain/'], nodeBuiltins: false, packages: ['zod', 'luxon', 'js-sha256'] },
   { files: CONTRACT, ours: [], nodeBuiltins: false, packages: [] },
   { files: 'db/', ours: ['db/', 'domain/'], nodeBuiltins: true },

@@ -24,7 +24,7 @@ export interface Lot extends Record<Part, number> {
 }
 
 /** What one lot gave to a hold, and where that is now. */
-export interface Cut {
+interface Cut {
   lot: number;
   held: number;
   /** Less what was refunded. */
@@ -68,7 +68,7 @@ export interface Move {
   milli: number;
 }
 
-export interface Row {
+interface Row {
   seq: number;
   at: Micros;
   kind: string;
@@ -82,20 +82,20 @@ export interface Row {
   moves: Move[];
 }
 
-export interface Debt {
+interface Debt {
   owed: number;
   repaid: number;
   /** Of the operation that first took back: the oldest is repaid first. */
   seq: number;
 }
 
-export interface Freeze {
+interface Freeze {
   frozen: Map<number, number>;
   open: boolean;
 }
 
 /** The work of a reservation, as its row says. */
-export interface Generation {
+interface Generation {
   status: string;
   /** Null: a free action, which was done at once. */
   holdId: string | null;

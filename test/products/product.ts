@@ -23,8 +23,6 @@ export interface Asked {
   [param: string]: unknown;
 }
 
-export type Product = ReturnType<typeof product>;
-
 export function readProduct(id: string): Catalog {
   const file = path.join(__dirname, '../../catalogs', `${id}.json`);
   return parsed(JSON.parse(readFileSync(file, 'utf8')));

@@ -31,14 +31,14 @@ export const reserving = proxyLocalActivities<Pick<LedgerActivities, 'reserve'>>
 });
 
 /** A ledger call that normally takes milliseconds: cheap, without a task of its own. */
-export const quick = proxyLocalActivities<LedgerActivities>({
+const quick = proxyLocalActivities<LedgerActivities>({
   startToCloseTimeout: '3s',
   scheduleToCloseTimeout: '5s',
   retry: { maximumAttempts: 6, initialInterval: '100ms', backoffCoefficient: 2, maximumInterval: '1s' },
 });
 
 /** The same call when the database is away: tried until it is back, hours if need be (rule 12). */
-export const patient = proxyActivities<LedgerActivities>({
+const patient = proxyActivities<LedgerActivities>({
   startToCloseTimeout: '30s',
   retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '30s' },
 });

@@ -46,7 +46,7 @@ export interface Engine {
   stop(): Promise<void>;
 }
 
-export interface CallOptions {
+interface CallOptions {
   body?: unknown;
   /** Idempotency key. */
   idempotencyKey?: string;
@@ -65,7 +65,7 @@ export interface Reply<T> {
 
 export type Generation = ReturnType<typeof generationBody>;
 export type Balance = ReturnType<typeof balanceBody>;
-export interface Purchase {
+interface Purchase {
   id: string;
   status: string;
   credits: number;
@@ -82,7 +82,7 @@ export interface Problem {
   paywall?: { ways: string[] };
   errors?: { path: string; message: string }[];
 }
-export interface JournalPage {
+interface JournalPage {
   data: {
     seq: number;
     at: string;
