@@ -20,9 +20,9 @@ import { createOutlooks } from './outlooks';
 import { throughReplacement } from '../migrate/replacedFunctions';
 
 /** How to make an operation from the account as it is, for those that gates and prices decide; null withdraws. */
-export type Build = (context: BuildContext) => Operation | null;
+type Build = (context: BuildContext) => Operation | null;
 /** The same, with what was decided on the way. */
-export type Decide<D> = (context: BuildContext) => { operation: Operation | null; decided: D };
+type Decide<D> = (context: BuildContext) => { operation: Operation | null; decided: D };
 
 /** An account as it was read, and what time it was then. */
 export interface Known {
@@ -79,7 +79,7 @@ export interface Ledger {
 }
 
 /** A run that goes on with a hold. */
-export interface HoldRun {
+interface HoldRun {
   account: string;
   holdId: string;
   workflowId: string;
@@ -87,7 +87,7 @@ export interface HoldRun {
   namespaceId: string;
 }
 
-export interface NewAccount {
+interface NewAccount {
   account: string;
   catalog: string;
   plan: string;

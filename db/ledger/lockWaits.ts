@@ -26,7 +26,7 @@ export interface LockWaitsOptions {
 const LOCK_NOT_AVAILABLE = '55P03';
 
 /** Somebody has kept the account locked for longer than is worth waiting for. Nothing was done; retryable. */
-export class AccountLocked extends Error {
+class AccountLocked extends Error {
   override readonly name = 'AccountLocked';
   /** As the database calls it where it waited itself. */
   readonly code = LOCK_NOT_AVAILABLE;

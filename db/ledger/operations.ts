@@ -102,7 +102,7 @@ export interface ChargeOperation extends TakeOperation {
   work: HeldWork;
 }
 
-export interface ExtendOperation extends Keyed {
+interface ExtendOperation extends Keyed {
   op: 'extend';
   leased: true;
   holdId: string;

@@ -35,13 +35,13 @@ export interface Reservations {
   preview(input: GenerationInput): Promise<Preview | null>;
 }
 
-export interface Preview extends Known {
+interface Preview extends Known {
   decision: Decision;
   /** As things stand it comes to no hold: it is free, or refused under the lock. Then no workflow need be started (rule 10). */
   holdsNothing: boolean;
 }
 
-export interface ReserveOptions {
+interface ReserveOptions {
   input: GenerationInput;
   /** When this process heard of it. It and the input's `receivedAt`: the earlier one begins the time in which credits may be held (rule 8). */
   arrivedMs: number;
@@ -51,7 +51,7 @@ export interface ReserveOptions {
   hash?: string;
 }
 
-export type ReserveOutcome =
+type ReserveOutcome =
   /** What the key answers from now on: held, free, or refused for good. */
   | {
       kind: 'answered';
@@ -86,7 +86,7 @@ export interface StoredAnswer {
   facts: ReserveFacts;
 }
 
-export interface ReserveFacts extends PaywallFacts, FutureFacts {
+interface ReserveFacts extends PaywallFacts, FutureFacts {
   v: 1;
   generation: OrderedGeneration;
   /** Seconds the work may take before the hold raises an alert. */

@@ -62,7 +62,7 @@ export interface LateWork {
   reason: string;
 }
 
-export type TakeOutcome =
+type TakeOutcome =
   | { kind: 'answered'; text: string; replayed: boolean }
   | { kind: 'refused'; refusal: Refusal; priced: Priced | null }
   | { kind: 'unknown_account' | 'conflict' | 'too_late' | 'too_many_open' | 'free' };

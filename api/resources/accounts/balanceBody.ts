@@ -22,7 +22,7 @@ export interface Refresh {
 }
 
 /** When a bucket is filled again, and with how much; null where it is not, as far as is decided. */
-export function bucketRefresh(bucket: Bucket, coming: readonly Coming[]): Refresh | null {
+function bucketRefresh(bucket: Bucket, coming: readonly Coming[]): Refresh | null {
   for (const { at, grants } of coming) {
     const grant = grants.findLast((one) => one.bucket === bucket.bucket);
     if (grant !== undefined) return { at, amountMilli: grant.amountMilli };

@@ -17,7 +17,7 @@ import { paywall } from './paywallSchema';
 
 /** A price with its working, and what would happen if it were asked for now. */
 
-export interface QuoteRequest {
+interface QuoteRequest {
   account: string;
   action: string;
   model?: string | undefined;

@@ -16,7 +16,7 @@ import {
 /** Opaque to us and handed to the provider: prompt, seed, references to images. */
 const MAX_INPUT_BYTES = 64 * 1024;
 
-export const providerChoice = z
+const providerChoice = z
   .discriminatedUnion('type', [
     z.strictObject({
       type: z.literal('simulated'),
