@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { shows, stepsOf, walk } from '../docs/walk';
 import { eventually } from '../support/processes/engine';
 import { endProcess, freePort, startNode } from '../support/processes/processes';
 
@@ -45,6 +46,26 @@ test('a first start shows a success, a failure that gives back, and a refusal', 
   expect(screen).toMatch(/demo-free .* refused: insufficient_credits +0 taken/);
   expect(screen).toContain(`${url}/docs`);
   expect((await fetch(`${url}/docs`)).status).toBe(200);
+});
+
+test('the walk of the README and of docs/walk.md, pasted into a shell, answers what the pages show', async () => {
+  const [, inReadme = ''] = /^## A five-minute walk\n([^]*?)^## /m.exec(pageOf('README.md')) ?? [];
+  const steps = [inReadme, pageOf('docs/walk.md')].flatMap(stepsOf);
+  expect(steps.filter(({ shown }) => shown !== null).length).toBeGreaterThan(12);
+  const { scripts } = JSON.parse(pageOf('package.json')) as { scripts: Record<string, string> }; // npm's own shape
+  const here = steps.map(({ commands, shown }) => ({
+    shown,
+    commands: commands
+      .replaceAll('http://localhost:3000', url)
+      .replaceAll('.holdfast/', `${data}/`)
+      // Without its `preaudit`, which would build while other tests use what is built.
+      .replaceAll('npm run audit', scripts['audit'] ?? ''),
+  }));
+  const answers = await walk(here, { cwd: ROOT, env });
+  const wrong = steps
+    .map(({ commands, shown }, at) => ({ commands, shown, answered: answers[at] ?? 'nothing' }))
+    .filter((step) => !shows(step));
+  expect(wrong).toEqual([]);
 });
 
 test('the admin key is kept where only its owner can read it', () => {
@@ -106,6 +127,10 @@ async function start() {
   const started = await startNode([START], { env, ready: /^Ready\./m });
   engine = started.child;
   return started;
+}
+
+function pageOf(name: string): string {
+  return readFileSync(path.join(ROOT, name), 'utf8');
 }
 
 function children(): { name: string; pid: number }[] {
