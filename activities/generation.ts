@@ -4,7 +4,7 @@ import type { Knex } from 'knex';
 import type { Pool } from 'pg';
 import { REFUSED_TOO_OFTEN, TooManyRefused } from '../db/ledger/accountQueue';
 import {
-  captureWork,
+  capture,
   type EndedGeneration,
   release,
   releaseOperation,
@@ -44,7 +44,7 @@ export function createGenerationActivities(deps: GenerationDeps): LedgerActiviti
     reserve,
 
     async captureGeneration({ work, ...what }) {
-      const { captured, ended } = await captureWork(deps, termsOf(work), what);
+      const { captured, ended } = await capture(deps, termsOf(work), what);
       if (captured === 'applied' || captured === 'closed')
         return { kind: captured, ended: ended === null ? await endOf(work) : shownEnd(ended) };
       return { kind: captured };

@@ -93,13 +93,11 @@ export interface EndedGeneration extends Pick<GenerationFacts, 'status' | 'error
   forfeited: MilliCredits;
 }
 
-/** Captures what was delivered; the last capture closes the hold and gives back the rest. */
-export async function capture(deps: EndingDeps, terms: WorkTerms, what: Capture): Promise<Captured> {
-  return (await captureWork(deps, terms, what)).captured;
-}
-
-/** The same, with how the generation ended where the ledger's reply says all of it. */
-export async function captureWork(
+/**
+ * Captures what was delivered; the last capture closes the hold and gives back the rest. `ended`: how the generation ended, where
+ * the ledger's reply says all of it.
+ */
+export async function capture(
   deps: EndingDeps,
   terms: WorkTerms,
   what: Capture,
@@ -192,7 +190,8 @@ export function actOnReport(
   if (report.kind === 'complete') {
     const { kind: _, id, outputs, ...figures } = report;
     const clamp = heard ? {} : { clamp: true };
-    return capture(deps, terms, { ...figures, ...clamp, outputs: outputsOf(outputs), reportId: id });
+    const what = { ...figures, ...clamp, outputs: outputsOf(outputs), reportId: id };
+    return capture(deps, terms, what).then(({ captured }) => captured);
   }
   const { id, code, message } = report;
   const undo = { cause: 'customer', status: 'failed', error: { code, message }, reportId: id } as const;
