@@ -30,6 +30,24 @@ CREATE OR REPLACE VIEW ledger.lines AS
                                 WHEN 'revoked' THEN 'credits revoked'
                               END) b (book)
     LEFT JOIN ledger.lots l ON l.account_id = j.account_id AND l.lot_no = m.lot;
+COMMENT ON VIEW ledger.lines IS 'Double entry: two lines for each move of the journal, a debit and a credit.';
+COMMENT ON COLUMN ledger.lines.account_id IS 'The account.';
+COMMENT ON COLUMN ledger.lines.seq IS 'Number of the journal row.';
+COMMENT ON COLUMN ledger.lines.move IS 'Which of its moves.';
+COMMENT ON COLUMN ledger.lines.side IS 'debit or credit.';
+COMMENT ON COLUMN ledger.lines.book IS 'Book of accounts that the line is in.';
+COMMENT ON COLUMN ledger.lines.debit_milli IS 'Amount on the debit side, in millicredits; 0 on the other.';
+COMMENT ON COLUMN ledger.lines.credit_milli IS 'Amount on the credit side, in millicredits; 0 on the other.';
+COMMENT ON COLUMN ledger.lines.at IS 'When it happened, on the account''s clock.';
+COMMENT ON COLUMN ledger.lines.recorded_at IS 'When it was written, on the database''s clock.';
+COMMENT ON COLUMN ledger.lines.lot IS 'Number of the lot.';
+COMMENT ON COLUMN ledger.lines.bucket IS 'Bucket of the lot.';
+COMMENT ON COLUMN ledger.lines.kind IS 'Kind of the journal row.';
+COMMENT ON COLUMN ledger.lines.key IS 'Key of the operation.';
+COMMENT ON COLUMN ledger.lines.hold_id IS 'The hold it is about.';
+COMMENT ON COLUMN ledger.lines.actor IS 'Who caused it.';
+COMMENT ON COLUMN ledger.lines.reason IS 'Why.';
+
 -- What somebody may want to be told of, in the journal's order: what came, what ended, what was taken back, what is about to
 -- end, a balance that is low or empty, a change of plan. Returns of a hold are the generation's affair and no event.
 --   milli   credits it is about; of a balance, what is left
@@ -55,6 +73,17 @@ CREATE OR REPLACE VIEW ledger.events AS
       UNION ALL
      SELECT 'subscription.updated', NULL, j.detail - 'lots' - 'ended' - 'forGood' WHERE j.kind = 'plan') e
    WHERE j.status = 'applied';
+
+COMMENT ON VIEW ledger.events IS
+  'What a product may want to tell its customer: credits granted, expired, revoked, about to end, a low balance, a plan change.';
+COMMENT ON COLUMN ledger.events.account_id IS 'The account.';
+COMMENT ON COLUMN ledger.events.seq IS 'Number of the journal row.';
+COMMENT ON COLUMN ledger.events.at IS 'When it happened, on the account''s clock.';
+COMMENT ON COLUMN ledger.events.recorded_at IS 'When it was written, on the database''s clock.';
+COMMENT ON COLUMN ledger.events.type IS
+  'credits.granted, credits.expired, credits.revoked, credits.expiring, balance.low, balance.depleted or subscription.updated.';
+COMMENT ON COLUMN ledger.events.milli IS 'Credits it is about, in millicredits; of a balance, what is left.';
+COMMENT ON COLUMN ledger.events.detail IS 'Facts of the event.';
 
 -- What the next operation will find over and write, at the instants it will write it (rule 11): leases end, what they
 -- held goes back to lots that live and repays debt first, and lots expire with what is in them by then. So a reader is
