@@ -33,176 +33,193 @@ export interface AccountRouteDeps {
 }
 
 export function accountRoutes(deps: AccountRouteDeps): Route[] {
-  const { db, ledger, catalogs } = deps;
-  const byId = z.strictObject({ id: accountId });
+  return [openAccount(deps), listAccounts(deps), getAccount(deps), editAccount(deps), getBalance(deps)];
+}
 
-  return [
-    route({
-      method: 'POST',
-      path: '/v1/accounts',
-      summary: 'Open an account',
-      description:
-        'On the catalog’s free plan unless said otherwise. A paid plan set this way needs an admin key, is covered by the ' +
-        'administrator until it is changed, grants its credits for the current cycle, and involves no Stripe. With ' +
-        '`testClock`, which takes an admin key, the account lives on that clock for good.',
-      tag: 'Accounts',
-      scope: 'billing',
-      account: accountFrom.body('id'),
-      idempotency: 'optional',
-      keptBy: 'api-key',
-      errors: ['account_exists', 'test_clock_advancing', 'unknown_catalog', 'unknown_plan'],
-      body: z.strictObject({
-        id: accountId.optional(),
-        catalog: z.string().min(1).max(64),
-        plan: z.string().min(1).max(64).optional(),
-        timezone: timezone.optional(),
-        anchor: instantIn.optional().describe('Cycles are counted from here; by default from now'),
-        testClock: z.string().regex(TEST_CLOCK_ID, 'This is not the id of a test clock.').optional(),
-        email: email.optional(),
-      }),
-      responses: { 201: account },
-    }).handle(async ({ body, caller, key, hash, transaction }) => {
-      if (body.testClock !== undefined && !caller.scopes.has('admin'))
-        throw adminOnly('Only a key with scope `admin` may set a test clock.');
-      const clock = body.testClock === undefined ? null : await standing(transaction, body.testClock);
-      const nowMs = clock?.now.getTime() ?? (await databaseNowMs(db.points));
-      const known = (await catalogs.list(nowMs)).find(({ catalog }) => catalog.catalog === body.catalog);
-      if (known === undefined)
-        throw new ProblemError('unknown_catalog', { detail: `There is no catalog ${body.catalog}.` });
-      const plan = await offeredPlan(catalogs, {
-        catalog: known.catalog,
-        plan: body.plan ?? freePlan(known.catalog).plan,
-        atMs: nowMs,
-      });
-      if (isPaid(plan) && !caller.scopes.has('admin'))
-        throw adminOnly(
-          'Only a key with scope `admin` may set a paid plan; others are bought at the checkout.',
-        );
-      const id = body.id ?? newAccountId({ keyId: caller.keyId, key });
-      const opened = await ledger.open({
-        account: id,
-        catalog: body.catalog,
-        plan: plan.plan,
-        planSource: isPaid(plan) ? 'admin' : 'free',
-        planInterval: isPaid(plan) ? 'month' : undefined,
-        timezone: body.timezone,
-        anchor: body.anchor?.toISOString(),
-        email: body.email,
-        clockAt: clock?.now.toISOString(),
-        testClock: clock?.id,
-        // After a crash between opening and answering, the request finds its own account.
-        openedBy: key === null ? undefined : sha256(`${caller.keyId}\n${key}\n${hash}`),
-      });
-      if (!opened) throw new ProblemError('account_exists', { detail: `There is an account ${id} already.` });
-      await ledger.settle(id, { touch: true });
-      return { status: 201, body: await showAccount(deps, id) };
+const byId = z.strictObject({ id: accountId });
+
+function openAccount(deps: AccountRouteDeps): Route {
+  const { db, ledger, catalogs } = deps;
+  return route({
+    method: 'POST',
+    path: '/v1/accounts',
+    summary: 'Open an account',
+    description:
+      'On the catalog’s free plan unless said otherwise. A paid plan set this way needs an admin key, is covered by the ' +
+      'administrator until it is changed, grants its credits for the current cycle, and involves no Stripe. With ' +
+      '`testClock`, which takes an admin key, the account lives on that clock for good.',
+    tag: 'Accounts',
+    scope: 'billing',
+    account: accountFrom.body('id'),
+    idempotency: 'optional',
+    keptBy: 'api-key',
+    errors: ['account_exists', 'test_clock_advancing', 'unknown_catalog', 'unknown_plan'],
+    body: z.strictObject({
+      id: accountId.optional(),
+      catalog: z.string().min(1).max(64),
+      plan: z.string().min(1).max(64).optional(),
+      timezone: timezone.optional(),
+      anchor: instantIn.optional().describe('Cycles are counted from here; by default from now'),
+      testClock: z.string().regex(TEST_CLOCK_ID, 'This is not the id of a test clock.').optional(),
+      email: email.optional(),
     }),
-    route({
-      method: 'GET',
-      path: '/v1/accounts',
-      load: 'report',
-      summary: 'List accounts, or find one by id, email, Stripe customer, generation or purchase',
-      tag: 'Accounts',
-      scope: 'admin',
-      account: 'all',
-      errors: [],
-      query: z.strictObject({
-        ...listFields(z.object({ id: z.string() })),
-        q: z.string().min(1).max(320).optional(),
-      }),
-      responses: { 200: listOf(account) },
-    }).handle(async ({ query: { limit, cursor, q } }) => {
-      const ids = await searchAccounts(db.reports, { text: q, after: cursor?.id, limit: limit + 1 });
-      const rows = await Promise.all(ids.map((id) => showAccount(deps, id)));
-      return { status: 200, body: page({ rows, limit, place: ({ id }) => ({ id }), show: (row) => row }) };
-    }),
-    route({
-      method: 'GET',
-      path: '/v1/accounts/{id}',
-      summary: 'Get an account',
-      tag: 'Accounts',
-      scope: 'read',
-      account: accountFrom.param('id'),
-      errors: ['unknown_account'],
-      params: byId,
-      responses: { 200: account },
-    }).handle(async ({ params }) => ({ status: 200, body: await showAccount(deps, params.id) })),
-    route({
-      method: 'PATCH',
-      path: '/v1/accounts/{id}',
-      summary: 'Change the time zone or email of an account',
-      description:
-        'A new zone takes effect at its first midnight at least 20 hours after the last daily reset.',
-      tag: 'Accounts',
-      scope: 'billing',
-      account: accountFrom.param('id'),
-      errors: ['unknown_account'],
-      params: byId,
-      body: z.strictObject({
-        timezone: timezone.optional(),
-        email: email.nullable().optional(),
-      }),
-      responses: { 200: account },
-    }).handle(async ({ params, body, hash, caller }) => {
-      // What is due under the old zone is done first; the change is worked out from what that leaves.
-      if ((await ledger.settle(params.id, { touch: true })) === null) throw unknownAccount(params.id);
-      const reply = await ledger.run(
-        params.id,
-        ({ snapshot }) =>
-          ({
-            op: 'rules',
-            key: `sys:patch:${randomBytes(8).toString('hex')}`,
-            hash,
-            actor: caller.keyId,
-            rulesVersion: snapshot.rulesVersion,
-            settleVersion: snapshot.settleVersion,
-            rules: {
-              ...body,
-              ...(body.timezone === undefined || body.timezone === snapshot.rules.timezone
-                ? {}
-                : rezoned(snapshot, body.timezone)),
-            },
-          }) satisfies RulesOperation,
+    responses: { 201: account },
+  }).handle(async ({ body, caller, key, hash, transaction }) => {
+    if (body.testClock !== undefined && !caller.scopes.has('admin'))
+      throw adminOnly('Only a key with scope `admin` may set a test clock.');
+    const clock = body.testClock === undefined ? null : await standing(transaction, body.testClock);
+    const nowMs = clock?.now.getTime() ?? (await databaseNowMs(db.points));
+    const known = (await catalogs.list(nowMs)).find(({ catalog }) => catalog.catalog === body.catalog);
+    if (known === undefined)
+      throw new ProblemError('unknown_catalog', { detail: `There is no catalog ${body.catalog}.` });
+    const plan = await offeredPlan(catalogs, {
+      catalog: known.catalog,
+      plan: body.plan ?? freePlan(known.catalog).plan,
+      atMs: nowMs,
+    });
+    if (isPaid(plan) && !caller.scopes.has('admin'))
+      throw adminOnly(
+        'Only a key with scope `admin` may set a paid plan; others are bought at the checkout.',
       );
-      if (reply === null) throw unknownAccount(params.id);
-      return { status: 200, body: await showAccount(deps, params.id) };
+    const id = body.id ?? newAccountId({ keyId: caller.keyId, key });
+    const opened = await ledger.open({
+      account: id,
+      catalog: body.catalog,
+      plan: plan.plan,
+      planSource: isPaid(plan) ? 'admin' : 'free',
+      planInterval: isPaid(plan) ? 'month' : undefined,
+      timezone: body.timezone,
+      anchor: body.anchor?.toISOString(),
+      email: body.email,
+      clockAt: clock?.now.toISOString(),
+      testClock: clock?.id,
+      // After a crash between opening and answering, the request finds its own account.
+      openedBy: key === null ? undefined : sha256(`${caller.keyId}\n${key}\n${hash}`),
+    });
+    if (!opened) throw new ProblemError('account_exists', { detail: `There is an account ${id} already.` });
+    await ledger.settle(id, { touch: true });
+    return { status: 201, body: await showAccount(deps, id) };
+  });
+}
+
+function listAccounts(deps: AccountRouteDeps): Route {
+  const { db } = deps;
+  return route({
+    method: 'GET',
+    path: '/v1/accounts',
+    load: 'report',
+    summary: 'List accounts, or find one by id, email, Stripe customer, generation or purchase',
+    tag: 'Accounts',
+    scope: 'admin',
+    account: 'all',
+    errors: [],
+    query: z.strictObject({
+      ...listFields(z.object({ id: z.string() })),
+      q: z.string().min(1).max(320).optional(),
     }),
-    route({
-      method: 'GET',
-      path: '/v1/accounts/{id}/balance',
-      load: ({ query }) => query['at'] !== undefined,
-      summary: 'Balance of an account, bucket by bucket',
-      description:
-        'With `at`, as it was at that instant, what ended then being over. What is not kept is then empty or null: ' +
-        'quotas, member, `canGenerate`, `ways`, and when a bucket would have been filled next.',
-      tag: 'Balance',
-      scope: 'read',
-      account: accountFrom.param('id'),
-      errors: ['unknown_account', 'history_archived'],
-      params: byId,
-      query: z.strictObject({
-        lots: z.enum(['true', 'false']).optional(),
-        at: instantIn.optional().describe('A past instant'),
-        member: callerName.optional().describe('What this member may still use this month'),
-      }),
-      responses: { 200: balance },
-    }).handle(async ({ params, query }) => {
-      const withLots = query.lots === 'true';
-      if (query.at !== undefined) {
-        return { status: 200, body: await pastBalance(deps, { id: params.id, at: query.at, withLots }) };
-      }
-      const snapshot = await settled(deps, params.id);
-      const [{ catalog }, ...later] = await catalogs.inForceFrom(snapshot.rules.catalog, toMs(snapshot.now));
-      const member = query.member ?? null;
-      const limits = limitsShown({ snapshot, catalog, member });
-      const used = await readCounters(db.knex, params.id, limits.counters);
-      const role = roleOf(snapshot, member);
-      return {
-        status: 200,
-        body: balanceBody({ snapshot, catalog, later, withLots, limits: limits.show(used), role }),
-      };
+    responses: { 200: listOf(account) },
+  }).handle(async ({ query: { limit, cursor, q } }) => {
+    const ids = await searchAccounts(db.reports, { text: q, after: cursor?.id, limit: limit + 1 });
+    const rows = await Promise.all(ids.map((id) => showAccount(deps, id)));
+    return { status: 200, body: page({ rows, limit, place: ({ id }) => ({ id }), show: (row) => row }) };
+  });
+}
+
+function getAccount(deps: AccountRouteDeps): Route {
+  return route({
+    method: 'GET',
+    path: '/v1/accounts/{id}',
+    summary: 'Get an account',
+    tag: 'Accounts',
+    scope: 'read',
+    account: accountFrom.param('id'),
+    errors: ['unknown_account'],
+    params: byId,
+    responses: { 200: account },
+  }).handle(async ({ params }) => ({ status: 200, body: await showAccount(deps, params.id) }));
+}
+
+function editAccount(deps: AccountRouteDeps): Route {
+  const { ledger } = deps;
+  return route({
+    method: 'PATCH',
+    path: '/v1/accounts/{id}',
+    summary: 'Change the time zone or email of an account',
+    description:
+      'A new zone takes effect at its first midnight at least 20 hours after the last daily reset.',
+    tag: 'Accounts',
+    scope: 'billing',
+    account: accountFrom.param('id'),
+    errors: ['unknown_account'],
+    params: byId,
+    body: z.strictObject({
+      timezone: timezone.optional(),
+      email: email.nullable().optional(),
     }),
-  ];
+    responses: { 200: account },
+  }).handle(async ({ params, body, hash, caller }) => {
+    // What is due under the old zone is done first; the change is worked out from what that leaves.
+    if ((await ledger.settle(params.id, { touch: true })) === null) throw unknownAccount(params.id);
+    const reply = await ledger.run(
+      params.id,
+      ({ snapshot }) =>
+        ({
+          op: 'rules',
+          key: `sys:patch:${randomBytes(8).toString('hex')}`,
+          hash,
+          actor: caller.keyId,
+          rulesVersion: snapshot.rulesVersion,
+          settleVersion: snapshot.settleVersion,
+          rules: {
+            ...body,
+            ...(body.timezone === undefined || body.timezone === snapshot.rules.timezone
+              ? {}
+              : rezoned(snapshot, body.timezone)),
+          },
+        }) satisfies RulesOperation,
+    );
+    if (reply === null) throw unknownAccount(params.id);
+    return { status: 200, body: await showAccount(deps, params.id) };
+  });
+}
+
+function getBalance(deps: AccountRouteDeps): Route {
+  const { db, catalogs } = deps;
+  return route({
+    method: 'GET',
+    path: '/v1/accounts/{id}/balance',
+    load: ({ query }) => query['at'] !== undefined,
+    summary: 'Balance of an account, bucket by bucket',
+    description:
+      'With `at`, as it was at that instant, what ended then being over. What is not kept is then empty or null: ' +
+      'quotas, member, `canGenerate`, `ways`, and when a bucket would have been filled next.',
+    tag: 'Balance',
+    scope: 'read',
+    account: accountFrom.param('id'),
+    errors: ['unknown_account', 'history_archived'],
+    params: byId,
+    query: z.strictObject({
+      lots: z.enum(['true', 'false']).optional(),
+      at: instantIn.optional().describe('A past instant'),
+      member: callerName.optional().describe('What this member may still use this month'),
+    }),
+    responses: { 200: balance },
+  }).handle(async ({ params, query }) => {
+    const withLots = query.lots === 'true';
+    if (query.at !== undefined) {
+      return { status: 200, body: await pastBalance(deps, { id: params.id, at: query.at, withLots }) };
+    }
+    const snapshot = await settled(deps, params.id);
+    const [{ catalog }, ...later] = await catalogs.inForceFrom(snapshot.rules.catalog, toMs(snapshot.now));
+    const member = query.member ?? null;
+    const limits = limitsShown({ snapshot, catalog, member });
+    const used = await readCounters(db.knex, params.id, limits.counters);
+    const role = roleOf(snapshot, member);
+    return {
+      status: 200,
+      body: balanceBody({ snapshot, catalog, later, withLots, limits: limits.show(used), role }),
+    };
+  });
 }
 
 /** The clock, which stands still until the account is on it: an advance then finds it, and carries it along. */

@@ -60,143 +60,167 @@ interface Known {
 }
 
 export function planRoutes(deps: PlanRouteDeps): Route[] {
-  const { ledger, catalogs } = deps;
-  const common = {
-    tag: 'Plans',
-    account: accountFrom.param('id'),
-    params: z.strictObject({ id: accountId }),
-  } as const;
-  const changing = { ...common, idempotency: 'optional', replay, responses: { 200: account } } as const;
+  return [changePlan(deps), previewPlan(deps), cancelPlan(deps), resumePlan(deps)];
+}
 
-  /** After a crash between the change and its answer: the account as it is now. */
-  async function replay({ account: id }: KeyedRequest): Promise<TextAnswer> {
-    return { status: 200, text: JSON.stringify(await showAccount(deps, id)), replayed: true };
-  }
+const common = {
+  tag: 'Plans',
+  account: accountFrom.param('id'),
+  params: z.strictObject({ id: accountId }),
+} as const;
 
-  /** What is due is settled first, so that the change rests on the slot and the period that run. */
-  async function known(id: string): Promise<Known> {
-    const snapshot = await ledger.balance(id);
-    if (snapshot === null) throw unknownAccount(id);
-    const { catalog } = await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now));
-    return { snapshot, catalog };
-  }
+/** What the three changes have in common. */
+const changing = (deps: PlanRouteDeps) =>
+  ({
+    ...common,
+    idempotency: 'optional',
+    replay: (request: KeyedRequest) => replay(deps, request),
+    responses: { 200: account },
+  }) as const;
 
-  async function change(options: {
+/** After a crash between the change and its answer: the account as it is now. */
+async function replay(deps: PlanRouteDeps, { account: id }: KeyedRequest): Promise<TextAnswer> {
+  return { status: 200, text: JSON.stringify(await showAccount(deps, id)), replayed: true };
+}
+
+/** What is due is settled first, so that the change rests on the slot and the period that run. */
+async function known({ ledger, catalogs }: PlanRouteDeps, id: string): Promise<Known> {
+  const snapshot = await ledger.balance(id);
+  if (snapshot === null) throw unknownAccount(id);
+  const { catalog } = await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now));
+  return { snapshot, catalog };
+}
+
+async function change(
+  deps: PlanRouteDeps,
+  options: {
     id: string;
     key: string | null;
     hash: string;
     actor: string;
     workOut: (known: Known, source: string) => PlanChange | Promise<PlanChange>;
-  }) {
-    const { id, key, hash, actor, workOut } = options;
-    const name = key === null ? `sys:plan-change:${randomBytes(8).toString('hex')}` : `req:${key}`;
-    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-      const found = await known(id);
-      const { operation } = await workOut(found, `plan:upgrade:${name.slice(4)}`);
-      if (operation === null) return { status: 200 as const, body: await showAccount(deps, id) };
-      const { rulesVersion, settleVersion } = found.snapshot;
-      const reply = await ledger.run(id, {
-        op: 'rules',
-        key: name,
-        hash,
-        actor,
-        rulesVersion,
-        settleVersion,
-        ...operation,
-      });
-      if (reply === null) throw unknownAccount(id);
-      if (reply.status === 'stale') continue;
-      if (reply.status === 'idempotency_conflict') throw keyConflict();
-      await ledger.settle(id, { touch: true });
-      const { replayed } = reply;
-      return { status: 200 as const, body: await showAccount(deps, id), replayed };
-    }
-    throw new ProblemError('unavailable', { detail: 'The account did not come to rest; try again.' });
+  },
+) {
+  const { ledger } = deps;
+  const { id, key, hash, actor, workOut } = options;
+  const name = key === null ? `sys:plan-change:${randomBytes(8).toString('hex')}` : `req:${key}`;
+  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+    const found = await known(deps, id);
+    const { operation } = await workOut(found, `plan:upgrade:${name.slice(4)}`);
+    if (operation === null) return { status: 200 as const, body: await showAccount(deps, id) };
+    const { rulesVersion, settleVersion } = found.snapshot;
+    const reply = await ledger.run(id, {
+      op: 'rules',
+      key: name,
+      hash,
+      actor,
+      rulesVersion,
+      settleVersion,
+      ...operation,
+    });
+    if (reply === null) throw unknownAccount(id);
+    if (reply.status === 'stale') continue;
+    if (reply.status === 'idempotency_conflict') throw keyConflict();
+    await ledger.settle(id, { touch: true });
+    const { replayed } = reply;
+    return { status: 200 as const, body: await showAccount(deps, id), replayed };
   }
+  throw new ProblemError('unavailable', { detail: 'The account did not come to rest; try again.' });
+}
 
-  return [
-    route({
-      ...changing,
-      method: 'POST',
-      path: '/v1/accounts/{id}/plan',
-      summary: 'Change the plan, without Stripe',
-      description:
-        'A higher plan, or a longer interval, begins at once: its cycle goes on, the credits that are left stay, and what the ' +
-        'plan gives more than the highest paid one of this slot is added. A lower one begins at the end of the period, with nothing ' +
-        'carried. A first plan, or one after the last has ended, begins a cycle of its own. Who cancelled `now` and comes back while ' +
-        'that cycle still runs goes on with it: what it gave before is neither given nor charged again.',
-      scope: 'admin',
-      errors: ['unknown_account', 'unknown_plan'],
-      body: planBody,
-    }).handle(({ params, body, key, hash, caller }) =>
-      change({
-        ...{ id: params.id, key, hash, actor: caller.keyId },
-        workOut: async (found, source) =>
-          planChange({ ...found, wanted: await wantedOf(catalogs, found, body), source }),
-      }),
-    ),
-    route({
-      ...common,
-      method: 'POST',
-      path: '/v1/accounts/{id}/plan/preview',
-      summary: 'Preview a change of plan',
-      scope: 'billing',
-      idempotency: 'optional',
-      errors: ['unknown_account', 'unknown_plan'],
-      body: planBody,
-      responses: { 200: preview },
-    }).handle(async ({ params, body }) => {
-      const found = await known(params.id);
-      const wanted = await wantedOf(catalogs, found, body);
-      const worked = planChange({ ...found, wanted, source: 'plan:upgrade:preview' });
-      return {
-        status: 200,
-        body: {
-          dueNow: worked.dueNow,
-          creditsNow: toCredits(worked.creditsNow),
-          carried: toCredits(worked.carried),
-          effectiveAt: rfc3339(worked.effectiveAt) ?? '',
-        },
-      };
+function changePlan(deps: PlanRouteDeps): Route {
+  const { catalogs } = deps;
+  return route({
+    ...changing(deps),
+    method: 'POST',
+    path: '/v1/accounts/{id}/plan',
+    summary: 'Change the plan, without Stripe',
+    description:
+      'A higher plan, or a longer interval, begins at once: its cycle goes on, the credits that are left stay, and what the ' +
+      'plan gives more than the highest paid one of this slot is added. A lower one begins at the end of the period, with nothing ' +
+      'carried. A first plan, or one after the last has ended, begins a cycle of its own. Who cancelled `now` and comes back while ' +
+      'that cycle still runs goes on with it: what it gave before is neither given nor charged again.',
+    scope: 'admin',
+    errors: ['unknown_account', 'unknown_plan'],
+    body: planBody,
+  }).handle(({ params, body, key, hash, caller }) =>
+    change(deps, {
+      ...{ id: params.id, key, hash, actor: caller.keyId },
+      workOut: async (found, source) =>
+        planChange({ ...found, wanted: await wantedOf(catalogs, found, body), source }),
     }),
-    route({
-      ...changing,
-      method: 'POST',
-      path: '/v1/accounts/{id}/cancel',
-      summary: 'Cancel the subscription, at the end of the paid period or at once',
-      description:
-        'Until then everything stays as it is. Packs stay after it, and pay for what the free plan allows. At once, the plan’s ' +
-        'credits end too.',
-      scope: 'billing',
-      errors: ['unknown_account', 'no_subscription'],
-      body: z.strictObject({ when: z.enum(['period_end', 'now']) }),
-    }).handle(({ params, body, key, hash, caller }) =>
-      change({
-        ...{ id: params.id, key, hash, actor: caller.keyId },
-        workOut(found, source) {
-          assertSubscribed(found);
-          const wanted: WantedPlan = { plan: freePlan(found.catalog), interval: 'month', when: body.when };
-          return planChange({ ...found, wanted, source });
-        },
-      }),
-    ),
-    route({
-      ...changing,
-      method: 'POST',
-      path: '/v1/accounts/{id}/resume',
-      summary: 'Resume: withdraw a pending cancellation or change of plan',
-      scope: 'billing',
-      errors: ['unknown_account', 'no_subscription'],
-    }).handle(({ params, key, hash, caller }) =>
-      change({
-        ...{ id: params.id, key, hash, actor: caller.keyId },
-        workOut(found) {
-          assertSubscribed(found);
-          return resume(found.snapshot);
-        },
-      }),
-    ),
-  ];
+  );
+}
+
+function previewPlan(deps: PlanRouteDeps): Route {
+  const { catalogs } = deps;
+  return route({
+    ...common,
+    method: 'POST',
+    path: '/v1/accounts/{id}/plan/preview',
+    summary: 'Preview a change of plan',
+    scope: 'billing',
+    idempotency: 'optional',
+    errors: ['unknown_account', 'unknown_plan'],
+    body: planBody,
+    responses: { 200: preview },
+  }).handle(async ({ params, body }) => {
+    const found = await known(deps, params.id);
+    const wanted = await wantedOf(catalogs, found, body);
+    const worked = planChange({ ...found, wanted, source: 'plan:upgrade:preview' });
+    return {
+      status: 200,
+      body: {
+        dueNow: worked.dueNow,
+        creditsNow: toCredits(worked.creditsNow),
+        carried: toCredits(worked.carried),
+        effectiveAt: rfc3339(worked.effectiveAt) ?? '',
+      },
+    };
+  });
+}
+
+function cancelPlan(deps: PlanRouteDeps): Route {
+  return route({
+    ...changing(deps),
+    method: 'POST',
+    path: '/v1/accounts/{id}/cancel',
+    summary: 'Cancel the subscription, at the end of the paid period or at once',
+    description:
+      'Until then everything stays as it is. Packs stay after it, and pay for what the free plan allows. At once, the plan’s ' +
+      'credits end too.',
+    scope: 'billing',
+    errors: ['unknown_account', 'no_subscription'],
+    body: z.strictObject({ when: z.enum(['period_end', 'now']) }),
+  }).handle(({ params, body, key, hash, caller }) =>
+    change(deps, {
+      ...{ id: params.id, key, hash, actor: caller.keyId },
+      workOut(found, source) {
+        assertSubscribed(found);
+        const wanted: WantedPlan = { plan: freePlan(found.catalog), interval: 'month', when: body.when };
+        return planChange({ ...found, wanted, source });
+      },
+    }),
+  );
+}
+
+function resumePlan(deps: PlanRouteDeps): Route {
+  return route({
+    ...changing(deps),
+    method: 'POST',
+    path: '/v1/accounts/{id}/resume',
+    summary: 'Resume: withdraw a pending cancellation or change of plan',
+    scope: 'billing',
+    errors: ['unknown_account', 'no_subscription'],
+  }).handle(({ params, key, hash, caller }) =>
+    change(deps, {
+      ...{ id: params.id, key, hash, actor: caller.keyId },
+      workOut(found) {
+        assertSubscribed(found);
+        return resume(found.snapshot);
+      },
+    }),
+  );
 }
 
 function assertSubscribed({ snapshot, catalog }: Known): void {

@@ -65,134 +65,146 @@ interface StoredAdjustment {
   facts?: { v: 1; bucket: string };
 }
 
-export function ledgerRoutes({ db, ledger, catalogs }: LedgerRouteDeps): Route[] {
-  async function replay({ account, key, body }: KeyedRequest): Promise<TextAnswer | null> {
-    const known = await ledger.answerTo(account, `req:${key}`);
-    return known === null ? null : { ...renderAdjustment(account, known.answer, body), replayed: true };
-  }
+export function ledgerRoutes(deps: LedgerRouteDeps): Route[] {
+  return [getJournal(deps), adjustBalance(deps), auditBooks(deps)];
+}
 
-  return [
-    route({
-      method: 'GET',
-      path: '/v1/accounts/{id}/journal',
-      load: 'report',
-      summary: 'List the journal of an account, newest first',
-      description:
-        'Refused operations too; those moved nothing. `key` is shown as it was sent; the engine’s own begin with `sys:`. ' +
-        'As CSV it is not paged: every row that the filters let through, however many, sent as fast as it is taken. A connection ' +
-        'that is cut before the end means that the file is not whole: ask again.',
-      tag: 'Ledger',
-      scope: 'read',
-      account: accountFrom.param('id'),
-      csv: true,
-      errors: ['unknown_account'],
-      params: z.strictObject({ id: accountId }),
-      query: journalQuery,
-      responses: { 200: listOf(journalEntry) },
-    }).handle(async ({ params, query, prefersCsv }) => {
-      const { limit, cursor, format, from, to, ...filter } = query;
-      const snapshot = await ledger.snapshot(params.id);
-      if (snapshot === null) throw unknownAccount(params.id);
-      const wanted = {
-        ...filter,
-        account: params.id,
-        ...rangeOf({ from, to }, snapshot.rules.timezone),
-      };
-      if (wantsCsv({ query: { format }, prefersCsv })) {
-        if (limit !== undefined) throw invalidField('limit', 'CSV is not paged.');
-        if (cursor !== undefined) throw invalidField('cursor', 'CSV is not paged.');
-        const pages = journalPages(db.reports, wanted);
-        return csvPages({ filename: `journal-${params.id}`, columns: journalColumns, pages });
-      }
-      const size = limit ?? DEFAULT_PAGE;
-      const rows = await readJournal(db.reports, { ...wanted, beforeSeq: cursor?.seq, limit: size + 1 });
-      const place = ({ seq }: { seq: number }) => ({ seq });
-      return { status: 200, body: page({ rows, limit: size, place, show: showEntry }) };
-    }),
-    route({
-      method: 'POST',
-      path: '/v1/accounts/{id}/adjustments',
-      summary: 'Adjust a balance: add or remove credits',
-      tag: 'Ledger',
-      scope: 'admin',
-      account: accountFrom.param('id'),
-      idempotency: 'required',
-      replay,
-      keptAs: 'facts',
-      errors: ['unknown_account', 'unknown_bucket', 'adjustment_exceeds_available', 'balance_limit_reached'],
-      params: z.strictObject({ id: accountId }),
-      body: z
-        .strictObject({
-          bucket: z.string().min(1).max(64),
-          credits: signedCreditsIn.describe('Negative ones are taken'),
-          expiresAt: instantIn.optional(),
-          reason,
-        })
-        .refine(({ credits, expiresAt }) => credits > 0 || expiresAt === undefined, {
-          path: ['expiresAt'],
-          message: 'Credits that are taken do not expire.',
-        }),
-      responses: { 201: adjustment },
-    }).handle(async ({ params, body, key, hash, caller }) => {
-      const snapshot = await ledger.snapshot(params.id);
-      if (snapshot === null) throw unknownAccount(params.id);
-      const { catalog } = await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now));
-      const bucket = bucketOf(catalog, body.bucket);
-      if (bucket === undefined) {
-        throw new ProblemError('unknown_bucket', {
-          detail: `Catalog ${catalog.catalog} has no bucket ${body.bucket}; it has ${catalog.buckets.map((one) => one.bucket).join(', ')}.`,
-        });
-      }
-      const reply = await ledger.run(params.id, {
-        op: 'adjust',
-        key: `req:${key}`,
-        hash,
-        facts: { v: 1, bucket: bucket.bucket },
-        bucket: bucket.bucket,
-        rank: bucket.rank,
-        amount: body.credits,
-        expiresAt: body.expiresAt?.toISOString() ?? null,
-        graceSeconds: returnGraceSeconds(bucket),
-        source: 'adjustment',
-        actor: caller.keyId,
-        reason: body.reason,
+async function replay(
+  { ledger }: LedgerRouteDeps,
+  { account, key, body }: KeyedRequest,
+): Promise<TextAnswer | null> {
+  const known = await ledger.answerTo(account, `req:${key}`);
+  return known === null ? null : { ...renderAdjustment(account, known.answer, body), replayed: true };
+}
+
+function getJournal({ db, ledger }: LedgerRouteDeps): Route {
+  return route({
+    method: 'GET',
+    path: '/v1/accounts/{id}/journal',
+    load: 'report',
+    summary: 'List the journal of an account, newest first',
+    description:
+      'Refused operations too; those moved nothing. `key` is shown as it was sent; the engine’s own begin with `sys:`. ' +
+      'As CSV it is not paged: every row that the filters let through, however many, sent as fast as it is taken. A connection ' +
+      'that is cut before the end means that the file is not whole: ask again.',
+    tag: 'Ledger',
+    scope: 'read',
+    account: accountFrom.param('id'),
+    csv: true,
+    errors: ['unknown_account'],
+    params: z.strictObject({ id: accountId }),
+    query: journalQuery,
+    responses: { 200: listOf(journalEntry) },
+  }).handle(async ({ params, query, prefersCsv }) => {
+    const { limit, cursor, format, from, to, ...filter } = query;
+    const snapshot = await ledger.snapshot(params.id);
+    if (snapshot === null) throw unknownAccount(params.id);
+    const wanted = {
+      ...filter,
+      account: params.id,
+      ...rangeOf({ from, to }, snapshot.rules.timezone),
+    };
+    if (wantsCsv({ query: { format }, prefersCsv })) {
+      if (limit !== undefined) throw invalidField('limit', 'CSV is not paged.');
+      if (cursor !== undefined) throw invalidField('cursor', 'CSV is not paged.');
+      const pages = journalPages(db.reports, wanted);
+      return csvPages({ filename: `journal-${params.id}`, columns: journalColumns, pages });
+    }
+    const size = limit ?? DEFAULT_PAGE;
+    const rows = await readJournal(db.reports, { ...wanted, beforeSeq: cursor?.seq, limit: size + 1 });
+    const place = ({ seq }: { seq: number }) => ({ seq });
+    return { status: 200, body: page({ rows, limit: size, place, show: showEntry }) };
+  });
+}
+
+function adjustBalance(deps: LedgerRouteDeps): Route {
+  const { ledger, catalogs } = deps;
+  return route({
+    method: 'POST',
+    path: '/v1/accounts/{id}/adjustments',
+    summary: 'Adjust a balance: add or remove credits',
+    tag: 'Ledger',
+    scope: 'admin',
+    account: accountFrom.param('id'),
+    idempotency: 'required',
+    replay: (request) => replay(deps, request),
+    keptAs: 'facts',
+    errors: ['unknown_account', 'unknown_bucket', 'adjustment_exceeds_available', 'balance_limit_reached'],
+    params: z.strictObject({ id: accountId }),
+    body: z
+      .strictObject({
+        bucket: z.string().min(1).max(64),
+        credits: signedCreditsIn.describe('Negative ones are taken'),
+        expiresAt: instantIn.optional(),
+        reason,
+      })
+      .refine(({ credits, expiresAt }) => credits > 0 || expiresAt === undefined, {
+        path: ['expiresAt'],
+        message: 'Credits that are taken do not expire.',
+      }),
+    responses: { 201: adjustment },
+  }).handle(async ({ params, body, key, hash, caller }) => {
+    const snapshot = await ledger.snapshot(params.id);
+    if (snapshot === null) throw unknownAccount(params.id);
+    const { catalog } = await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now));
+    const bucket = bucketOf(catalog, body.bucket);
+    if (bucket === undefined) {
+      throw new ProblemError('unknown_bucket', {
+        detail: `Catalog ${catalog.catalog} has no bucket ${body.bucket}; it has ${catalog.buckets.map((one) => one.bucket).join(', ')}.`,
       });
-      if (reply === null) throw unknownAccount(params.id);
-      if (reply.status === 'idempotency_conflict') throw keyConflict();
-      if (reply.status === 'already_expired') {
-        throw invalidField('expiresAt', 'Credits that are added must expire later than now, or never.');
-      }
-      if (reply.status === 'balance_limit_reached') throw balanceLimitReached();
-      if (reply.answer === null) {
-        throw new ProblemError('adjustment_exceeds_available', {
-          detail: `Bucket ${bucket.bucket} has fewer credits available than this would take.`,
-        });
-      }
-      return { ...renderAdjustment(params.id, reply.answer, body), replayed: reply.replayed };
-    }),
-    route({
-      method: 'GET',
-      path: '/v1/audit',
-      summary: 'Check every invariant of the ledger',
-      description:
-        'Reads the whole ledger; `npm run audit` does the same on any database, without a bound of time, and explains each check. ' +
-        'Only one is at work at a time: another is 429 `overloaded`. One whose client has left ends with the check that is at work.',
-      tag: 'Ledger',
-      scope: 'admin',
-      account: 'all',
-      errors: ['overloaded'],
-      responses: { 200: auditReport },
-    }).handle(async ({ signal }) => {
-      // A second one would wait for the connection until it is told that the database is away.
-      if (db.audits.totalCount > db.audits.idleCount) throw auditAtWork();
-      const report = await runAudit(db.audits, { signal, aloneWithinMs: CHECK_WITHIN_MS }).catch(
-        (error: unknown) => {
-          throw error instanceof AuditAtWork ? auditAtWork() : error;
-        },
-      );
-      return { status: 200, body: showAudit(report) };
-    }),
-  ];
+    }
+    const reply = await ledger.run(params.id, {
+      op: 'adjust',
+      key: `req:${key}`,
+      hash,
+      facts: { v: 1, bucket: bucket.bucket },
+      bucket: bucket.bucket,
+      rank: bucket.rank,
+      amount: body.credits,
+      expiresAt: body.expiresAt?.toISOString() ?? null,
+      graceSeconds: returnGraceSeconds(bucket),
+      source: 'adjustment',
+      actor: caller.keyId,
+      reason: body.reason,
+    });
+    if (reply === null) throw unknownAccount(params.id);
+    if (reply.status === 'idempotency_conflict') throw keyConflict();
+    if (reply.status === 'already_expired') {
+      throw invalidField('expiresAt', 'Credits that are added must expire later than now, or never.');
+    }
+    if (reply.status === 'balance_limit_reached') throw balanceLimitReached();
+    if (reply.answer === null) {
+      throw new ProblemError('adjustment_exceeds_available', {
+        detail: `Bucket ${bucket.bucket} has fewer credits available than this would take.`,
+      });
+    }
+    return { ...renderAdjustment(params.id, reply.answer, body), replayed: reply.replayed };
+  });
+}
+
+function auditBooks({ db }: LedgerRouteDeps): Route {
+  return route({
+    method: 'GET',
+    path: '/v1/audit',
+    summary: 'Check every invariant of the ledger',
+    description:
+      'Reads the whole ledger; `npm run audit` does the same on any database, without a bound of time, and explains each check. ' +
+      'Only one is at work at a time: another is 429 `overloaded`. One whose client has left ends with the check that is at work.',
+    tag: 'Ledger',
+    scope: 'admin',
+    account: 'all',
+    errors: ['overloaded'],
+    responses: { 200: auditReport },
+  }).handle(async ({ signal }) => {
+    // A second one would wait for the connection until it is told that the database is away.
+    if (db.audits.totalCount > db.audits.idleCount) throw auditAtWork();
+    const report = await runAudit(db.audits, { signal, aloneWithinMs: CHECK_WITHIN_MS }).catch(
+      (error: unknown) => {
+        throw error instanceof AuditAtWork ? auditAtWork() : error;
+      },
+    );
+    return { status: 200, body: showAudit(report) };
+  });
 }
 
 function auditAtWork(): ProblemError {

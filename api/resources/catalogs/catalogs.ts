@@ -72,104 +72,123 @@ const publication = z
   })
   .meta({ id: 'CatalogPublication' });
 
-export function catalogRoutes({ db, catalogs }: CatalogRouteDeps): Route[] {
-  const common = { tag: 'Prices', scope: 'read', account: 'shared' } as const;
+export function catalogRoutes(deps: CatalogRouteDeps): Route[] {
+  return [listCatalogs(deps), getCatalog(deps), postCatalog(deps)];
+}
 
-  async function scheduledFrom(catalog: string, atMs: number): Promise<z.output<typeof scheduled>[]> {
-    const later = await catalogs.scheduled(catalog, atMs);
-    return later.map(({ version, effectiveAt }) => ({
-      version,
-      effectiveAt: new Date(effectiveAt).toISOString(),
-    }));
-  }
+const common = { tag: 'Prices', scope: 'read', account: 'shared' } as const;
 
-  async function show(found: CatalogVersion): Promise<z.output<typeof catalogEntry>> {
-    const { catalog, version, publishedBy } = found;
-    const scheduled = await scheduledFrom(catalog.catalog, await databaseNowMs(db.points));
-    return { ...catalog, version, publishedBy, scheduled };
-  }
+async function scheduledFrom(
+  { catalogs }: CatalogRouteDeps,
+  catalog: string,
+  atMs: number,
+): Promise<z.output<typeof scheduled>[]> {
+  const later = await catalogs.scheduled(catalog, atMs);
+  return later.map(({ version, effectiveAt }) => ({
+    version,
+    effectiveAt: new Date(effectiveAt).toISOString(),
+  }));
+}
 
-  return [
-    route({
-      ...common,
-      method: 'GET',
-      path: '/v1/catalogs',
-      summary: 'List catalogs, each in the version in force',
-      errors: [],
-      query: z.strictObject(listFields(byCatalog)),
-      responses: { 200: listOf(catalogEntry) },
-    }).handle(async ({ query: { limit, cursor } }) => {
-      const all = (await catalogs.list(await databaseNowMs(db.points))).toSorted((a, b) =>
-        a.catalog.catalog < b.catalog.catalog ? -1 : 1,
-      );
-      const rows = all.filter(({ catalog }) => cursor === undefined || catalog.catalog > cursor.catalog);
-      const place = ({ catalog: { catalog } }: CatalogVersion) => ({ catalog });
-      const shown = page({ rows, limit, place, show: (row) => row });
-      return { status: 200, body: { ...shown, data: await Promise.all(shown.data.map(show)) } };
-    }),
-    route({
-      ...common,
-      method: 'GET',
-      path: '/v1/catalogs/{catalog}',
-      summary: 'Get a catalog in the version in force',
-      errors: [],
-      params: z.strictObject({ catalog: z.string().max(64) }),
-      responses: { 200: catalogEntry },
-    }).handle(async ({ params }) => {
-      const nowMs = await databaseNowMs(db.points);
-      const found = await catalogs.inForce(params.catalog, nowMs).catch((error: unknown) => {
-        if (!(error instanceof UnknownCatalog)) throw error;
-        throw new ProblemError('not_found', { detail: `There is no catalog ${params.catalog}.` });
-      });
-      return { status: 200, body: await show(found) };
-    }),
-    route({
-      ...common,
-      scope: 'admin',
-      method: 'POST',
-      path: '/v1/catalogs',
-      account: 'all',
-      summary: 'Publish a new version of a catalog',
-      description:
-        'Versions are never edited. Accounts use the newest one in force from their next unquoted request; holds and ' +
-        'quotes keep their price, allotments change at the next slot. A version that is scheduled for later is superseded by a ' +
-        'newer one that begins before it. Answers once every process knows the version.',
-      idempotency: 'optional',
-      keptBy: 'api-key',
-      errors: [],
-      body: newCatalog,
-      responses: { 200: publication, 201: publication },
-    }).handle(async ({ body, caller, transaction }) => {
-      const { effectiveAt, dryRun, ...fields } = body;
-      const parsed = parseCatalog(fields);
-      if (!parsed.ok) throw wrongCatalog(parsed.errors);
-      const { catalog } = parsed;
-      const newest = await newestVersion(transaction, catalog.catalog);
-      const atMs = effectiveAt?.getTime() ?? (await databaseNowMs(db.points));
-      // What customers would see change is what is in force by then, not what is scheduled after it.
-      const before = newest === undefined ? null : await inForce(catalogs, catalog.catalog, atMs);
-      const changes = catalogChanges(before, catalog);
-      const supersedes = await scheduledFrom(catalog.catalog, atMs);
-      const at = effectiveAt?.toISOString();
-      const facts = { catalog: catalog.catalog, effectiveAt: at ?? null, dryRun };
-      const answerOf = ({ version, changed }: { version: number; changed: boolean }) => ({
-        ...{ ...facts, version, changed },
-        ...(changed ? { changes, supersedes } : { changes: [], supersedes: [] }),
-      });
-      if (dryRun) {
-        const [leftOut] = await plansLeftOut(transaction, catalog);
-        if (leftOut !== undefined) throw wrongCatalog([{ path: 'plans', message: leftOut }]);
-        const changed = newest?.hash !== catalogHash(catalog);
-        const version = (newest?.version ?? 0) + (changed ? 1 : 0);
-        return { status: 200, body: answerOf({ version, changed }) };
-      }
-      const published = await publish(transaction, { catalog, effectiveAt: at, publishedBy: caller.keyId });
-      const answer = answerOf(published);
-      return published.changed
-        ? { status: 201, body: answer, afterCommit: untilEverybodyKnows }
-        : { status: 200, body: answer };
-    }),
-  ];
+async function show(deps: CatalogRouteDeps, found: CatalogVersion): Promise<z.output<typeof catalogEntry>> {
+  const { db } = deps;
+  const { catalog, version, publishedBy } = found;
+  const scheduled = await scheduledFrom(deps, catalog.catalog, await databaseNowMs(db.points));
+  return { ...catalog, version, publishedBy, scheduled };
+}
+
+function listCatalogs(deps: CatalogRouteDeps): Route {
+  const { db, catalogs } = deps;
+  return route({
+    ...common,
+    method: 'GET',
+    path: '/v1/catalogs',
+    summary: 'List catalogs, each in the version in force',
+    errors: [],
+    query: z.strictObject(listFields(byCatalog)),
+    responses: { 200: listOf(catalogEntry) },
+  }).handle(async ({ query: { limit, cursor } }) => {
+    const all = (await catalogs.list(await databaseNowMs(db.points))).toSorted((a, b) =>
+      a.catalog.catalog < b.catalog.catalog ? -1 : 1,
+    );
+    const rows = all.filter(({ catalog }) => cursor === undefined || catalog.catalog > cursor.catalog);
+    const place = ({ catalog: { catalog } }: CatalogVersion) => ({ catalog });
+    const shown = page({ rows, limit, place, show: (row) => row });
+    return {
+      status: 200,
+      body: { ...shown, data: await Promise.all(shown.data.map((row) => show(deps, row))) },
+    };
+  });
+}
+
+function getCatalog(deps: CatalogRouteDeps): Route {
+  const { db, catalogs } = deps;
+  return route({
+    ...common,
+    method: 'GET',
+    path: '/v1/catalogs/{catalog}',
+    summary: 'Get a catalog in the version in force',
+    errors: [],
+    params: z.strictObject({ catalog: z.string().max(64) }),
+    responses: { 200: catalogEntry },
+  }).handle(async ({ params }) => {
+    const nowMs = await databaseNowMs(db.points);
+    const found = await catalogs.inForce(params.catalog, nowMs).catch((error: unknown) => {
+      if (!(error instanceof UnknownCatalog)) throw error;
+      throw new ProblemError('not_found', { detail: `There is no catalog ${params.catalog}.` });
+    });
+    return { status: 200, body: await show(deps, found) };
+  });
+}
+
+function postCatalog(deps: CatalogRouteDeps): Route {
+  const { db, catalogs } = deps;
+  return route({
+    ...common,
+    scope: 'admin',
+    method: 'POST',
+    path: '/v1/catalogs',
+    account: 'all',
+    summary: 'Publish a new version of a catalog',
+    description:
+      'Versions are never edited. Accounts use the newest one in force from their next unquoted request; holds and ' +
+      'quotes keep their price, allotments change at the next slot. A version that is scheduled for later is superseded by a ' +
+      'newer one that begins before it. Answers once every process knows the version.',
+    idempotency: 'optional',
+    keptBy: 'api-key',
+    errors: [],
+    body: newCatalog,
+    responses: { 200: publication, 201: publication },
+  }).handle(async ({ body, caller, transaction }) => {
+    const { effectiveAt, dryRun, ...fields } = body;
+    const parsed = parseCatalog(fields);
+    if (!parsed.ok) throw wrongCatalog(parsed.errors);
+    const { catalog } = parsed;
+    const newest = await newestVersion(transaction, catalog.catalog);
+    const atMs = effectiveAt?.getTime() ?? (await databaseNowMs(db.points));
+    // What customers would see change is what is in force by then, not what is scheduled after it.
+    const before = newest === undefined ? null : await inForce(catalogs, catalog.catalog, atMs);
+    const changes = catalogChanges(before, catalog);
+    const supersedes = await scheduledFrom(deps, catalog.catalog, atMs);
+    const at = effectiveAt?.toISOString();
+    const facts = { catalog: catalog.catalog, effectiveAt: at ?? null, dryRun };
+    const answerOf = ({ version, changed }: { version: number; changed: boolean }) => ({
+      ...{ ...facts, version, changed },
+      ...(changed ? { changes, supersedes } : { changes: [], supersedes: [] }),
+    });
+    if (dryRun) {
+      const [leftOut] = await plansLeftOut(transaction, catalog);
+      if (leftOut !== undefined) throw wrongCatalog([{ path: 'plans', message: leftOut }]);
+      const changed = newest?.hash !== catalogHash(catalog);
+      const version = (newest?.version ?? 0) + (changed ? 1 : 0);
+      return { status: 200, body: answerOf({ version, changed }) };
+    }
+    const published = await publish(transaction, { catalog, effectiveAt: at, publishedBy: caller.keyId });
+    const answer = answerOf(published);
+    return published.changed
+      ? { status: 201, body: answer, afterCommit: untilEverybodyKnows }
+      : { status: 200, body: answer };
+  });
 }
 
 /** Null: it cannot be read, which is why another is published. */

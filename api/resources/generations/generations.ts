@@ -50,123 +50,136 @@ const MAY_BE_HELD = 'The credits may be held: send the same request again, with 
 const NOT_DECIDED = `The reservation was not decided in time. ${MAY_BE_HELD}`;
 
 export function generationRoutes(deps: GenerationRouteDeps): Route[] {
-  const { db, ledger, catalogs, watch } = deps;
+  return [startGeneration(deps), listOfAllAccounts(deps), listOfAccount(deps), getGeneration(deps)];
+}
 
-  /** Rule 1: what a key was answered is answered again, before anything else is looked at. */
-  async function replay({ account, key }: KeyedRequest): Promise<TextAnswer | null> {
-    const known = await ledger.answerTo(account, `req:${key}`);
-    if (known === null) return null;
-    const id = generationId(account, key);
-    // Nobody may be told that it runs whose credits came back before anything began (rule 8): it is marked as told of first.
-    let state = await reservationState(db.knex, { account, id });
-    if (state === 'untouched' && !(await ledger.touchHold({ account, holdId: holdIdOf(id) })))
-      state = await reservationState(db.knex, { account, id });
-    if (state === 'undone') {
-      throw new ProblemError('reservation_undone', {
-        detail: `The reservation of ${id} was not decided in time and was undone: nothing is held. Use a new key.`,
-        extensions: { retryWithNewKey: true },
-      });
-    }
-    return { ...(await renderAnswer(catalogs, known.answer)), replayed: true };
+/** Rule 1: what a key was answered is answered again, before anything else is looked at. */
+async function replay(
+  { db, ledger, catalogs }: GenerationRouteDeps,
+  { account, key }: KeyedRequest,
+): Promise<TextAnswer | null> {
+  const known = await ledger.answerTo(account, `req:${key}`);
+  if (known === null) return null;
+  const id = generationId(account, key);
+  // Nobody may be told that it runs whose credits came back before anything began (rule 8): it is marked as told of first.
+  let state = await reservationState(db.knex, { account, id });
+  if (state === 'untouched' && !(await ledger.touchHold({ account, holdId: holdIdOf(id) })))
+    state = await reservationState(db.knex, { account, id });
+  if (state === 'undone') {
+    throw new ProblemError('reservation_undone', {
+      detail: `The reservation of ${id} was not decided in time and was undone: nothing is held. Use a new key.`,
+      extensions: { retryWithNewKey: true },
+    });
   }
+  return { ...(await renderAnswer(catalogs, known.answer)), replayed: true };
+}
 
-  return [
-    route({
-      method: 'POST',
-      path: '/v1/generations',
-      summary: 'Reserve the price of a generation and start it',
-      description:
-        'Answers as soon as the credits are held; it does not wait for the provider. A refusal that was decided under ' +
-        'the account’s lock (402, `plan_required`) stays the answer to its key: `retryWithNewKey` says so.',
-      tag: TAG,
-      scope: 'generate',
-      account: accountFrom.body('account'),
-      idempotency: 'required',
-      keptBy: 'account',
-      replay,
-      keptAs: 'facts',
-      errors: [
-        'unknown_account',
-        'insufficient_credits',
-        'plan_required',
-        'quota_reached',
-        'member_limit_reached',
-        'account_limit_reached',
-        'account_suspended',
-        'provider_not_allowed',
-        'confirmation_required',
-        'unknown_quote',
-        'quote_expired',
-        'quote_mismatch',
-        'unknown_action',
-        'unknown_model',
-        'unknown_option',
-        'too_many_open_generations',
-        'reservation_undone',
-        'answer_lost',
-      ],
-      body: newGeneration,
-      responses: { 201: generation },
-    }).handle(async ({ body, key, hash, caller, arrivedMs }) => {
-      const { account, ...request } = body;
-      const input: GenerationInput = {
-        account,
-        key,
-        // zod's optional fields are absent or set, never undefined: they come from JSON
-        request: request as GenerationInput['request'],
-        mayChooseProvider: caller.scopes.has('admin'),
-      };
-      return begin(deps, { input, hash, arrivedMs }).catch(lostOnTheWay(MAY_BE_HELD));
-    }),
-    route({
-      method: 'GET',
-      path: '/v1/generations',
-      load: 'report',
-      summary: 'List generations of all accounts, newest first',
-      tag: TAG,
-      scope: 'admin',
-      account: 'all',
-      errors: [],
-      query: z.strictObject({ ...listFields(newestFirst), ...filters, ...rangeFieldsOfAll }),
-      responses: { 200: listOf(generation) },
-    }).handle(async ({ query: { from, to, ...query } }) => ({
-      status: 200,
-      body: await list(deps, { ...query, ...rangeOf({ from, to }, UTC) }),
-    })),
-    route({
-      method: 'GET',
-      path: '/v1/accounts/{id}/generations',
-      load: 'report',
-      summary: 'List generations of an account, newest first',
-      tag: TAG,
-      scope: 'read',
-      account: accountFrom.param('id'),
-      errors: ['unknown_account'],
-      params: z.strictObject({ id: accountId }),
-      query: z.strictObject({ ...listFields(newestFirst), ...filters, ...rangeFields }),
-      responses: { 200: listOf(generation) },
-    }).handle(async ({ params, query: { from, to, ...query } }) => {
-      const snapshot = await ledger.snapshot(params.id);
-      if (snapshot === null) throw unknownAccount(params.id);
-      const range = rangeOf({ from, to }, snapshot.rules.timezone);
-      return { status: 200, body: await list(deps, { ...query, ...range, account: params.id }) };
-    }),
-    route({
-      method: 'GET',
-      path: '/v1/generations/{id}',
-      summary: 'Get a generation, or wait for its end',
-      tag: TAG,
-      scope: 'read',
-      account: accountFrom.idParam('id'),
-      errors: ['unknown_generation'],
-      params: z.strictObject({ id: carriedId }),
-      query: z.strictObject({ wait: z.number().min(0).max(30).default(0) }),
-      responses: { 200: generation },
-    }).handle(async ({ params, query, caller, signal }) => {
-      const patience = { withinMs: query.wait * 1000, holder: caller.keyId, signal };
-      return { status: 200, body: shown(await whenEnded(watch, params.id, patience)) };
-    }),
-  ];
+function startGeneration(deps: GenerationRouteDeps): Route {
+  return route({
+    method: 'POST',
+    path: '/v1/generations',
+    summary: 'Reserve the price of a generation and start it',
+    description:
+      'Answers as soon as the credits are held; it does not wait for the provider. A refusal that was decided under ' +
+      'the account’s lock (402, `plan_required`) stays the answer to its key: `retryWithNewKey` says so.',
+    tag: TAG,
+    scope: 'generate',
+    account: accountFrom.body('account'),
+    idempotency: 'required',
+    keptBy: 'account',
+    replay: (request) => replay(deps, request),
+    keptAs: 'facts',
+    errors: [
+      'unknown_account',
+      'insufficient_credits',
+      'plan_required',
+      'quota_reached',
+      'member_limit_reached',
+      'account_limit_reached',
+      'account_suspended',
+      'provider_not_allowed',
+      'confirmation_required',
+      'unknown_quote',
+      'quote_expired',
+      'quote_mismatch',
+      'unknown_action',
+      'unknown_model',
+      'unknown_option',
+      'too_many_open_generations',
+      'reservation_undone',
+      'answer_lost',
+    ],
+    body: newGeneration,
+    responses: { 201: generation },
+  }).handle(async ({ body, key, hash, caller, arrivedMs }) => {
+    const { account, ...request } = body;
+    const input: GenerationInput = {
+      account,
+      key,
+      // zod's optional fields are absent or set, never undefined: they come from JSON
+      request: request as GenerationInput['request'],
+      mayChooseProvider: caller.scopes.has('admin'),
+    };
+    return begin(deps, { input, hash, arrivedMs }).catch(lostOnTheWay(MAY_BE_HELD));
+  });
+}
+
+function listOfAllAccounts(deps: GenerationRouteDeps): Route {
+  return route({
+    method: 'GET',
+    path: '/v1/generations',
+    load: 'report',
+    summary: 'List generations of all accounts, newest first',
+    tag: TAG,
+    scope: 'admin',
+    account: 'all',
+    errors: [],
+    query: z.strictObject({ ...listFields(newestFirst), ...filters, ...rangeFieldsOfAll }),
+    responses: { 200: listOf(generation) },
+  }).handle(async ({ query: { from, to, ...query } }) => ({
+    status: 200,
+    body: await list(deps, { ...query, ...rangeOf({ from, to }, UTC) }),
+  }));
+}
+
+function listOfAccount(deps: GenerationRouteDeps): Route {
+  const { ledger } = deps;
+  return route({
+    method: 'GET',
+    path: '/v1/accounts/{id}/generations',
+    load: 'report',
+    summary: 'List generations of an account, newest first',
+    tag: TAG,
+    scope: 'read',
+    account: accountFrom.param('id'),
+    errors: ['unknown_account'],
+    params: z.strictObject({ id: accountId }),
+    query: z.strictObject({ ...listFields(newestFirst), ...filters, ...rangeFields }),
+    responses: { 200: listOf(generation) },
+  }).handle(async ({ params, query: { from, to, ...query } }) => {
+    const snapshot = await ledger.snapshot(params.id);
+    if (snapshot === null) throw unknownAccount(params.id);
+    const range = rangeOf({ from, to }, snapshot.rules.timezone);
+    return { status: 200, body: await list(deps, { ...query, ...range, account: params.id }) };
+  });
+}
+
+function getGeneration({ watch }: GenerationRouteDeps): Route {
+  return route({
+    method: 'GET',
+    path: '/v1/generations/{id}',
+    summary: 'Get a generation, or wait for its end',
+    tag: TAG,
+    scope: 'read',
+    account: accountFrom.idParam('id'),
+    errors: ['unknown_generation'],
+    params: z.strictObject({ id: carriedId }),
+    query: z.strictObject({ wait: z.number().min(0).max(30).default(0) }),
+    responses: { 200: generation },
+  }).handle(async ({ params, query, caller, signal }) => {
+    const patience = { withinMs: query.wait * 1000, holder: caller.keyId, signal };
+    return { status: 200, body: shown(await whenEnded(watch, params.id, patience)) };
+  });
 }
 
 /**

@@ -76,77 +76,44 @@ const TAKE_ERRORS = [
 ] as const;
 
 export function holdRoutes(deps: HoldRouteDeps): Route[] {
-  const { db, ledger, catalogs, leases, quoting } = deps;
+  return [
+    takeHold(deps),
+    takeCharge(deps),
+    getHold(deps),
+    captureHold(deps),
+    releaseHold(deps),
+    extendHold(deps),
+    refundHold(deps),
+    refundCharge(deps),
+  ];
+}
 
-  /** Rule 1: what a key was answered is answered again, before anything else is looked at. */
-  const replayAs =
-    (status: 200 | 201) =>
-    async ({ account, key }: KeyedRequest): Promise<TextAnswer | null> => {
-      const known = await ledger.answerTo(account, `req:${key}`);
-      if (known === null) return null;
-      return { ...(await renderTake({ catalogs, account, text: known.answer, status })), replayed: true };
-    };
+/** Rule 1: what a key was answered is answered again, before anything else is looked at. */
+const replayAs =
+  ({ ledger, catalogs }: HoldRouteDeps, status: 200 | 201) =>
+  async ({ account, key }: KeyedRequest): Promise<TextAnswer | null> => {
+    const known = await ledger.answerTo(account, `req:${key}`);
+    if (known === null) return null;
+    return { ...(await renderTake({ catalogs, account, text: known.answer, status })), replayed: true };
+  };
 
-  async function take(request: TakeRequest): Promise<TextAnswer> {
-    const { account, member } = request;
-    const outcome = await leases.take(request).catch(lostOnTheWay(MAY_BE_TAKEN));
-    switch (outcome.kind) {
-      case 'answered': {
-        const { text, replayed } = outcome;
-        return { ...(await renderTake({ catalogs, account, text, status: 201 })), replayed };
-      }
-      case 'unknown_account':
-        throw unknownAccount(account);
-      case 'conflict':
-        throw keyConflict();
-      case 'refused': {
-        const { refusal, priced } = outcome;
-        const facts = refusalFacts(refusal);
-        if (refusal.code !== 'confirmation_required' || priced === null)
-          throw new ProblemError(refusal.code, facts);
-        const { action, params } = priced;
-        const model = priced.model ?? undefined;
-        const quote = await quoting.quote({ account, action, model, params, member });
-        throw new ProblemError(refusal.code, { ...facts, extensions: { ...facts.extensions, quote } });
-      }
-      case 'too_many_open':
-        throw new ProblemError('too_many_open_generations', {
-          detail: 'This account has as many open holds as it may; end one, or wait.',
-        });
-      case 'free': {
-        const message = 'This is free: there is nothing to hold. To have it on record, charge it.';
-        throw new ProblemError('invalid_request', { detail: message, errors: [{ path: 'action', message }] });
-      }
-      default: // too_late
-        throw new ProblemError('unavailable', {
-          detail: 'The credits could not be taken in time; none were. Send the same request again.',
-        });
-    }
-  }
-
-  /** What is done with a hold afterwards: one operation, its refusals as problems. */
-  async function change(id: string, operation: Operation): Promise<TextAnswer> {
-    const account = mustName(id);
-    const reply = await ledger.run(account, operation);
-    if (reply === null || reply.answer === null) throw refusalOf(id, operation, reply);
-    const { replayed, answer: text } = reply;
-    return { ...(await renderTake({ catalogs, account, text, status: 200 })), replayed };
-  }
-
-  const ofHold = {
+const ofHold = (deps: HoldRouteDeps) =>
+  ({
     method: 'POST',
     tag: TAG,
     scope: 'generate',
     account: accountFrom.idParam('id'),
     idempotency: 'optional',
-    replay: replayAs(200),
+    replay: replayAs(deps, 200),
     replayOnRefusal: true,
     keptAs: 'facts',
     params: z.strictObject({ id: carriedId }),
     responses: { 200: hold },
-  } as const;
-  const ofRefund = {
-    ...ofHold,
+  }) as const;
+
+const ofRefund = (deps: HoldRouteDeps) =>
+  ({
+    ...ofHold(deps),
     scope: 'admin',
     idempotency: 'required',
     description:
@@ -154,157 +121,232 @@ export function holdRoutes(deps: HoldRouteDeps): Route[] {
       'credits and limits follow. Refused for the hold of a generation: refund the generation.',
     errors: ['unknown_hold', 'hold_has_workflow', 'refund_exceeds_captured', 'balance_limit_reached'],
     body: refund,
-  } as const;
-  const refunded = (id: string, options: Omit<Parameters<typeof refundOperation>[0], 'holdId'>) =>
-    change(id, { ...refundOperation({ ...options, holdId: id }), leased: true });
-  const HOLD_ERRORS = ['unknown_hold', 'hold_expired', 'hold_closed', 'hold_has_workflow'] as const;
+  }) as const;
 
-  return [
-    route({
-      method: 'POST',
-      path: '/v1/holds',
-      summary: 'Hold credits until an instant, without a workflow',
-      description:
-        'For callers that orchestrate themselves. Capture it in parts or whole, extend it, release it; when its time is ' +
-        'over, what it still holds goes back, to the instant.',
-      tag: TAG,
-      scope: 'generate',
-      account: accountFrom.body('account'),
-      idempotency: 'required',
-      replay: replayAs(201),
-      replayOnRefusal: true,
-      keptAs: 'facts',
-      errors: [...TAKE_ERRORS, 'too_many_open_generations'],
-      body: z
-        .strictObject({ ...what, ttlSeconds })
-        .refine(oneOfThree, SAY_WHAT)
-        .refine(onlyWithAction, PARAMS_OF_WHAT),
-      responses: { 201: hold },
-    }).handle(({ body, key, hash, arrivedMs }) =>
-      take({ ...taken(body), arrivedMs, kind: 'hold', key, hash, ttlSeconds: body.ttlSeconds }),
-    ),
-    route({
-      method: 'POST',
-      path: '/v1/charges',
-      summary: 'Charge credits: hold and capture in one operation',
-      description: 'For actions too small for a workflow. Same body as a hold, without `ttlSeconds`.',
-      tag: TAG,
-      scope: 'generate',
-      account: accountFrom.body('account'),
-      idempotency: 'required',
-      replay: replayAs(201),
-      replayOnRefusal: true,
-      keptAs: 'facts',
-      errors: TAKE_ERRORS,
-      body: z.strictObject(what).refine(oneOfThree, SAY_WHAT).refine(onlyWithAction, PARAMS_OF_WHAT),
-      responses: { 201: hold },
-    }).handle(({ body, key, hash, arrivedMs }) =>
-      take({ ...taken(body), arrivedMs, kind: 'charge', key, hash }),
-    ),
-    route({
-      method: 'GET',
-      path: '/v1/holds/{id}',
-      summary: 'Get a hold or a charge',
-      tag: TAG,
-      scope: 'read',
-      account: accountFrom.idParam('id'),
-      errors: ['unknown_hold'],
-      params: z.strictObject({ id: carriedId }),
-      responses: { 200: hold },
-    }).handle(async ({ params }) => {
-      const account = mustName(params.id);
-      const now = await ledger.balance(account); // ends what is over first
-      const found = now === null ? undefined : await findHold(db.knex, { account, id: params.id });
-      if (now === null || found === undefined) throw unknownHold(params.id);
-      const draws = found.work?.draws ?? [];
-      return { status: 200, body: showHold({ ...found, account, draws, balance: now }) };
-    }),
-    route({
-      ...ofHold,
-      path: '/v1/holds/{id}/capture',
-      summary: 'Capture held credits, all or in part',
-      description:
-        'Without `credits` all that is held. `final` (the default) gives the rest back and closes the hold. A part needs a ' +
-        '`phase` or an Idempotency-Key, so that a repetition is known for one; each phase is captured once.',
-      errors: [...HOLD_ERRORS, 'exceeds_hold', 'phase_captured', 'idempotency_key_required'],
-      body: z
-        .strictObject({
-          credits: creditsIn.optional(),
-          final: z.boolean().default(true),
-          phase: z.string().min(1).max(64).optional(),
-        })
-        .refine(({ credits, final }) => final || credits !== undefined, {
-          path: ['credits'],
-          message: 'Say how much this part is; only the final capture takes all there is.',
-        }),
-    }).handle(({ params: { id }, body: { credits, final, phase }, key, hash }) => {
-      if (key === null && !final && phase === undefined) {
-        throw new ProblemError('idempotency_key_required', {
-          detail:
-            'A capture without a phase needs an Idempotency-Key; without one, a retry would capture it twice.',
-        });
-      }
-      const step = phase === undefined ? 'final' : `phase:${phase}`;
-      return change(id, {
-        op: 'capture',
-        key: key === null ? `sys:capture:${id}:${step}` : `req:${key}`,
-        hash,
-        holdId: id,
-        leased: true,
-        ...(credits === undefined ? {} : { amount: credits }),
-        ...(phase === undefined ? {} : { phase }),
-        final,
-        cause: 'customer',
+const refunded = (
+  deps: HoldRouteDeps,
+  id: string,
+  options: Omit<Parameters<typeof refundOperation>[0], 'holdId'>,
+) => change(deps, id, { ...refundOperation({ ...options, holdId: id }), leased: true });
+
+const HOLD_ERRORS = ['unknown_hold', 'hold_expired', 'hold_closed', 'hold_has_workflow'] as const;
+
+async function take({ catalogs, leases, quoting }: HoldRouteDeps, request: TakeRequest): Promise<TextAnswer> {
+  const { account, member } = request;
+  const outcome = await leases.take(request).catch(lostOnTheWay(MAY_BE_TAKEN));
+  switch (outcome.kind) {
+    case 'answered': {
+      const { text, replayed } = outcome;
+      return { ...(await renderTake({ catalogs, account, text, status: 201 })), replayed };
+    }
+    case 'unknown_account':
+      throw unknownAccount(account);
+    case 'conflict':
+      throw keyConflict();
+    case 'refused': {
+      const { refusal, priced } = outcome;
+      const facts = refusalFacts(refusal);
+      if (refusal.code !== 'confirmation_required' || priced === null)
+        throw new ProblemError(refusal.code, facts);
+      const { action, params } = priced;
+      const model = priced.model ?? undefined;
+      const quote = await quoting.quote({ account, action, model, params, member });
+      throw new ProblemError(refusal.code, { ...facts, extensions: { ...facts.extensions, quote } });
+    }
+    case 'too_many_open':
+      throw new ProblemError('too_many_open_generations', {
+        detail: 'This account has as many open holds as it may; end one, or wait.',
       });
+    case 'free': {
+      const message = 'This is free: there is nothing to hold. To have it on record, charge it.';
+      throw new ProblemError('invalid_request', { detail: message, errors: [{ path: 'action', message }] });
+    }
+    default: // too_late
+      throw new ProblemError('unavailable', {
+        detail: 'The credits could not be taken in time; none were. Send the same request again.',
+      });
+  }
+}
+
+/** What is done with a hold afterwards: one operation, its refusals as problems. */
+async function change(
+  { ledger, catalogs }: HoldRouteDeps,
+  id: string,
+  operation: Operation,
+): Promise<TextAnswer> {
+  const account = mustName(id);
+  const reply = await ledger.run(account, operation);
+  if (reply === null || reply.answer === null) throw refusalOf(id, operation, reply);
+  const { replayed, answer: text } = reply;
+  return { ...(await renderTake({ catalogs, account, text, status: 200 })), replayed };
+}
+
+function takeHold(deps: HoldRouteDeps): Route {
+  return route({
+    method: 'POST',
+    path: '/v1/holds',
+    summary: 'Hold credits until an instant, without a workflow',
+    description:
+      'For callers that orchestrate themselves. Capture it in parts or whole, extend it, release it; when its time is ' +
+      'over, what it still holds goes back, to the instant.',
+    tag: TAG,
+    scope: 'generate',
+    account: accountFrom.body('account'),
+    idempotency: 'required',
+    replay: replayAs(deps, 201),
+    replayOnRefusal: true,
+    keptAs: 'facts',
+    errors: [...TAKE_ERRORS, 'too_many_open_generations'],
+    body: z
+      .strictObject({ ...what, ttlSeconds })
+      .refine(oneOfThree, SAY_WHAT)
+      .refine(onlyWithAction, PARAMS_OF_WHAT),
+    responses: { 201: hold },
+  }).handle(({ body, key, hash, arrivedMs }) =>
+    take(deps, { ...taken(body), arrivedMs, kind: 'hold', key, hash, ttlSeconds: body.ttlSeconds }),
+  );
+}
+
+function takeCharge(deps: HoldRouteDeps): Route {
+  return route({
+    method: 'POST',
+    path: '/v1/charges',
+    summary: 'Charge credits: hold and capture in one operation',
+    description: 'For actions too small for a workflow. Same body as a hold, without `ttlSeconds`.',
+    tag: TAG,
+    scope: 'generate',
+    account: accountFrom.body('account'),
+    idempotency: 'required',
+    replay: replayAs(deps, 201),
+    replayOnRefusal: true,
+    keptAs: 'facts',
+    errors: TAKE_ERRORS,
+    body: z.strictObject(what).refine(oneOfThree, SAY_WHAT).refine(onlyWithAction, PARAMS_OF_WHAT),
+    responses: { 201: hold },
+  }).handle(({ body, key, hash, arrivedMs }) =>
+    take(deps, { ...taken(body), arrivedMs, kind: 'charge', key, hash }),
+  );
+}
+
+function getHold({ db, ledger }: HoldRouteDeps): Route {
+  return route({
+    method: 'GET',
+    path: '/v1/holds/{id}',
+    summary: 'Get a hold or a charge',
+    tag: TAG,
+    scope: 'read',
+    account: accountFrom.idParam('id'),
+    errors: ['unknown_hold'],
+    params: z.strictObject({ id: carriedId }),
+    responses: { 200: hold },
+  }).handle(async ({ params }) => {
+    const account = mustName(params.id);
+    const now = await ledger.balance(account); // ends what is over first
+    const found = now === null ? undefined : await findHold(db.knex, { account, id: params.id });
+    if (now === null || found === undefined) throw unknownHold(params.id);
+    const draws = found.work?.draws ?? [];
+    return { status: 200, body: showHold({ ...found, account, draws, balance: now }) };
+  });
+}
+
+function captureHold(deps: HoldRouteDeps): Route {
+  return route({
+    ...ofHold(deps),
+    path: '/v1/holds/{id}/capture',
+    summary: 'Capture held credits, all or in part',
+    description:
+      'Without `credits` all that is held. `final` (the default) gives the rest back and closes the hold. A part needs a ' +
+      '`phase` or an Idempotency-Key, so that a repetition is known for one; each phase is captured once.',
+    errors: [...HOLD_ERRORS, 'exceeds_hold', 'phase_captured', 'idempotency_key_required'],
+    body: z
+      .strictObject({
+        credits: creditsIn.optional(),
+        final: z.boolean().default(true),
+        phase: z.string().min(1).max(64).optional(),
+      })
+      .refine(({ credits, final }) => final || credits !== undefined, {
+        path: ['credits'],
+        message: 'Say how much this part is; only the final capture takes all there is.',
+      }),
+  }).handle(({ params: { id }, body: { credits, final, phase }, key, hash }) => {
+    if (key === null && !final && phase === undefined) {
+      throw new ProblemError('idempotency_key_required', {
+        detail:
+          'A capture without a phase needs an Idempotency-Key; without one, a retry would capture it twice.',
+      });
+    }
+    const step = phase === undefined ? 'final' : `phase:${phase}`;
+    return change(deps, id, {
+      op: 'capture',
+      key: key === null ? `sys:capture:${id}:${step}` : `req:${key}`,
+      hash,
+      holdId: id,
+      leased: true,
+      ...(credits === undefined ? {} : { amount: credits }),
+      ...(phase === undefined ? {} : { phase }),
+      final,
+      cause: 'customer',
+    });
+  });
+}
+
+function releaseHold(deps: HoldRouteDeps): Route {
+  return route({
+    ...ofHold(deps),
+    path: '/v1/holds/{id}/release',
+    summary: 'Release what is held and close the hold',
+    errors: HOLD_ERRORS,
+  }).handle(({ params: { id }, key, hash }) =>
+    change(deps, id, {
+      op: 'release',
+      key: key === null ? `sys:release:${id}` : `req:${key}`,
+      hash,
+      holdId: id,
+      leased: true,
+      cause: 'customer',
     }),
-    route({
-      ...ofHold,
-      path: '/v1/holds/{id}/release',
-      summary: 'Release what is held and close the hold',
-      errors: HOLD_ERRORS,
-    }).handle(({ params: { id }, key, hash }) =>
-      change(id, {
-        op: 'release',
-        key: key === null ? `sys:release:${id}` : `req:${key}`,
-        hash,
-        holdId: id,
-        leased: true,
-        cause: 'customer',
-      }),
-    ),
-    route({
-      ...ofHold,
-      path: '/v1/holds/{id}/extend',
-      summary: 'Extend a hold',
-      description:
-        'Never shorter than it was, and never beyond seven days after it was opened. Without an Idempotency-Key each call counts from its own now.',
-      errors: HOLD_ERRORS,
-      body: z.strictObject({ ttlSeconds }),
-    }).handle(({ params: { id }, body, key, hash }) =>
-      change(id, {
-        op: 'extend',
-        key: key === null ? `sys:extend:${id}:${randomUUID()}` : `req:${key}`,
-        hash,
-        holdId: id,
-        leased: true,
-        ttlSeconds: body.ttlSeconds,
-      }),
-    ),
-    route({
-      ...ofRefund,
-      path: '/v1/holds/{id}/refund',
-      summary: 'Refund captured credits of a hold',
-    }).handle(({ params: { id }, body, key, hash, caller }) =>
-      refunded(id, { key, hash, actor: caller.keyId, asked: body }),
-    ),
-    route({
-      ...ofRefund,
-      path: '/v1/charges/{id}/refund',
-      summary: 'Refund a charge',
-    }).handle(({ params: { id }, body, key, hash, caller }) =>
-      refunded(id, { key, hash, actor: caller.keyId, asked: body }),
-    ),
-  ];
+  );
+}
+
+function extendHold(deps: HoldRouteDeps): Route {
+  return route({
+    ...ofHold(deps),
+    path: '/v1/holds/{id}/extend',
+    summary: 'Extend a hold',
+    description:
+      'Never shorter than it was, and never beyond seven days after it was opened. Without an Idempotency-Key each call counts from its own now.',
+    errors: HOLD_ERRORS,
+    body: z.strictObject({ ttlSeconds }),
+  }).handle(({ params: { id }, body, key, hash }) =>
+    change(deps, id, {
+      op: 'extend',
+      key: key === null ? `sys:extend:${id}:${randomUUID()}` : `req:${key}`,
+      hash,
+      holdId: id,
+      leased: true,
+      ttlSeconds: body.ttlSeconds,
+    }),
+  );
+}
+
+function refundHold(deps: HoldRouteDeps): Route {
+  return route({
+    ...ofRefund(deps),
+    path: '/v1/holds/{id}/refund',
+    summary: 'Refund captured credits of a hold',
+  }).handle(({ params: { id }, body, key, hash, caller }) =>
+    refunded(deps, id, { key, hash, actor: caller.keyId, asked: body }),
+  );
+}
+
+function refundCharge(deps: HoldRouteDeps): Route {
+  return route({
+    ...ofRefund(deps),
+    path: '/v1/charges/{id}/refund',
+    summary: 'Refund a charge',
+  }).handle(({ params: { id }, body, key, hash, caller }) =>
+    refunded(deps, id, { key, hash, actor: caller.keyId, asked: body }),
+  );
 }
 
 function taken(body: Taken) {

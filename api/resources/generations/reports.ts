@@ -32,76 +32,84 @@ export interface ReportRouteDeps {
 const TAG = 'Generations';
 
 export function reportRoutes(deps: ReportRouteDeps): Route[] {
-  const { db, watch } = deps;
-  const common = {
-    method: 'POST',
-    tag: TAG,
-    account: accountFrom.idParam('id'),
-    params: z.strictObject({ id: carriedId }),
-    responses: { 200: generation },
-  } as const;
+  return [completeGeneration(deps), failGeneration(deps), heartbeatGeneration(deps)];
+}
 
-  return [
-    route({
-      ...common,
-      path: '/v1/generations/{id}/complete',
-      summary: 'Report the delivery of all work, or of one phase',
-      description:
-        'A report that is not final (`final`: false) names its phase and captures its credits. Every other one is the last: it ' +
-        'captures its `credits`, or the delivered share of the price, and lists every output, also those of earlier phases, ' +
-        'for it decides what was delivered. A pipeline’s phases are those of its catalog.',
-      scope: 'generate',
-      idempotency: 'optional',
-      errors: ['unknown_generation', 'generation_ended', 'exceeds_hold', 'phase_captured', 'not_external'],
-      body: completion,
-    }).handle(async ({ params, body, logger }) => {
-      const { credits, outputs, phase, providerCost, final } = body;
-      if (phase !== undefined) await assertPhase(deps, await mustFind(watch, params.id), phase);
-      const report: ProviderReport = {
-        kind: 'complete',
-        id: reportId(params.id, { kind: 'complete', ...body }),
-        outputs: outputs.map(({ url }) => (url === undefined ? {} : { url })),
-        final,
-        ...(credits === undefined ? {} : { creditsMilli: credits }),
-        ...(phase === undefined ? {} : { phase }),
-        ...(providerCost === undefined ? {} : { providerCost }),
-      };
-      return { status: 200, body: shown(await deliver(deps, { id: params.id, report, logger })) };
-    }),
-    route({
-      ...common,
-      path: '/v1/generations/{id}/fail',
-      summary: 'Report a failure: the credits are released',
-      scope: 'generate',
-      idempotency: 'optional',
-      errors: ['unknown_generation', 'generation_ended', 'not_external'],
-      body: failed,
-    }).handle(async ({ params, body, logger }) => {
-      const report: ProviderReport = {
-        kind: 'fail',
-        id: reportId(params.id, { kind: 'fail', ...body }),
-        ...body,
-      };
-      return { status: 200, body: shown(await deliver(deps, { id: params.id, report, logger })) };
-    }),
-    route({
-      ...common,
-      path: '/v1/generations/{id}/heartbeat',
-      summary: 'Report progress and extend the deadline',
-      scope: 'generate',
-      idempotency: 'optional',
-      passing: true,
-      errors: ['unknown_generation', 'generation_ended', 'not_external'],
-      body: beat,
-    }).handle(async ({ params, body }) => {
-      const found = mustBeExternal(await mustFind(watch, params.id));
-      const { progress, extendSeconds } = body;
-      const { account, id } = found;
-      const alive = await heartbeat(db.knex, { account, id, progress, extendSeconds });
-      if (!alive) throw ended(found.id, 'a heartbeat moves nothing any more');
-      return { status: 200, body: shown(await mustFind(watch, params.id)) };
-    }),
-  ];
+const common = {
+  method: 'POST',
+  tag: TAG,
+  account: accountFrom.idParam('id'),
+  params: z.strictObject({ id: carriedId }),
+  responses: { 200: generation },
+} as const;
+
+function completeGeneration(deps: ReportRouteDeps): Route {
+  const { watch } = deps;
+  return route({
+    ...common,
+    path: '/v1/generations/{id}/complete',
+    summary: 'Report the delivery of all work, or of one phase',
+    description:
+      'A report that is not final (`final`: false) names its phase and captures its credits. Every other one is the last: it ' +
+      'captures its `credits`, or the delivered share of the price, and lists every output, also those of earlier phases, ' +
+      'for it decides what was delivered. A pipeline’s phases are those of its catalog.',
+    scope: 'generate',
+    idempotency: 'optional',
+    errors: ['unknown_generation', 'generation_ended', 'exceeds_hold', 'phase_captured', 'not_external'],
+    body: completion,
+  }).handle(async ({ params, body, logger }) => {
+    const { credits, outputs, phase, providerCost, final } = body;
+    if (phase !== undefined) await assertPhase(deps, await mustFind(watch, params.id), phase);
+    const report: ProviderReport = {
+      kind: 'complete',
+      id: reportId(params.id, { kind: 'complete', ...body }),
+      outputs: outputs.map(({ url }) => (url === undefined ? {} : { url })),
+      final,
+      ...(credits === undefined ? {} : { creditsMilli: credits }),
+      ...(phase === undefined ? {} : { phase }),
+      ...(providerCost === undefined ? {} : { providerCost }),
+    };
+    return { status: 200, body: shown(await deliver(deps, { id: params.id, report, logger })) };
+  });
+}
+
+function failGeneration(deps: ReportRouteDeps): Route {
+  return route({
+    ...common,
+    path: '/v1/generations/{id}/fail',
+    summary: 'Report a failure: the credits are released',
+    scope: 'generate',
+    idempotency: 'optional',
+    errors: ['unknown_generation', 'generation_ended', 'not_external'],
+    body: failed,
+  }).handle(async ({ params, body, logger }) => {
+    const report: ProviderReport = {
+      kind: 'fail',
+      id: reportId(params.id, { kind: 'fail', ...body }),
+      ...body,
+    };
+    return { status: 200, body: shown(await deliver(deps, { id: params.id, report, logger })) };
+  });
+}
+
+function heartbeatGeneration({ db, watch }: ReportRouteDeps): Route {
+  return route({
+    ...common,
+    path: '/v1/generations/{id}/heartbeat',
+    summary: 'Report progress and extend the deadline',
+    scope: 'generate',
+    idempotency: 'optional',
+    passing: true,
+    errors: ['unknown_generation', 'generation_ended', 'not_external'],
+    body: beat,
+  }).handle(async ({ params, body }) => {
+    const found = mustBeExternal(await mustFind(watch, params.id));
+    const { progress, extendSeconds } = body;
+    const { account, id } = found;
+    const alive = await heartbeat(db.knex, { account, id, progress, extendSeconds });
+    if (!alive) throw ended(found.id, 'a heartbeat moves nothing any more');
+    return { status: 200, body: shown(await mustFind(watch, params.id)) };
+  });
 }
 
 /** A name that is no phase of the pipeline would book its credits beside it. */

@@ -45,73 +45,81 @@ const testClock = z
   })
   .meta({ id: 'TestClock' });
 
-export function testClockRoutes({ db, startAdvance }: TestClockRouteDeps): Route[] {
-  const common = { tag: 'Test clocks', scope: 'admin', account: 'all' } as const;
-  return [
-    route({
-      ...common,
-      method: 'POST',
-      path: '/v1/test-clocks',
-      summary: 'Create a test clock',
-      description: 'Open accounts on it with `testClock`. It moves by being told to, and never back.',
-      idempotency: 'optional',
-      keptBy: 'api-key',
-      errors: [],
-      body: z.strictObject({
-        frozenAt: instantIn.refine(
-          (at) => at.getTime() <= LAST_INSTANT_MS,
-          `No clock goes beyond ${shown(new Date(LAST_INSTANT_MS))}.`,
-        ),
-      }),
-      responses: { 201: testClock },
-    }).handle(async ({ body, transaction }) => {
-      const clock = await insertTestClock(transaction, {
-        id: `tc_${randomBytes(12).toString('hex')}`,
-        frozenAt: body.frozenAt,
-      });
-      return { status: 201, body: show(clock, { accounts: 0, settled: 0 }) };
+export function testClockRoutes(deps: TestClockRouteDeps): Route[] {
+  return [makeTestClock(), getTestClock(deps), advanceTestClock(deps)];
+}
+
+const common = { tag: 'Test clocks', scope: 'admin', account: 'all' } as const;
+
+const makeTestClock = (): Route =>
+  route({
+    ...common,
+    method: 'POST',
+    path: '/v1/test-clocks',
+    summary: 'Create a test clock',
+    description: 'Open accounts on it with `testClock`. It moves by being told to, and never back.',
+    idempotency: 'optional',
+    keptBy: 'api-key',
+    errors: [],
+    body: z.strictObject({
+      frozenAt: instantIn.refine(
+        (at) => at.getTime() <= LAST_INSTANT_MS,
+        `No clock goes beyond ${shown(new Date(LAST_INSTANT_MS))}.`,
+      ),
     }),
-    route({
-      ...common,
-      method: 'GET',
-      path: '/v1/test-clocks/{id}',
-      load: 'report',
-      summary: 'Get a test clock and the progress of its accounts',
-      errors: [],
-      params: z.strictObject({ id }),
-      responses: { 200: testClock },
-    }).handle(async ({ params }) => {
-      const clock = await findTestClock(db.reports, params.id);
-      if (clock === null) throw unknownClock(params.id);
-      return { status: 200, body: show(clock, await clockProgress(db.reports, clock)) };
-    }),
-    route({
-      ...common,
-      method: 'POST',
-      path: '/v1/test-clocks/{id}/advance',
-      summary: 'Advance a test clock, settling its accounts at every boundary on the way',
-      description:
-        'Renewals, ends of credits and leases, notices and changes of plan happen in order, each at its own instant. ' +
-        `\`status\` is \`ready\` when no account has a boundary due. At most ${MAX_ADVANCE_YEARS} years at a time.`,
-      idempotency: 'optional',
-      keptBy: 'api-key',
-      errors: ['test_clock_advancing'],
-      params: z.strictObject({ id }),
-      body: z.strictObject({ to: instantIn }),
-      responses: { 202: testClock },
-    }).handle(async ({ params, body: { to }, transaction }) => {
-      const clock = await lockTestClock(transaction, { id: params.id, mode: 'update' });
-      if (clock === null) throw unknownClock(params.id);
-      checkTarget(clock, to);
-      if (clock.status === 'ready') await setAdvancing(transaction, { id: clock.id, target: to });
-      const advancing: TestClock = { ...clock, target: to, status: 'advancing' };
-      return {
-        status: 202,
-        body: show(advancing, await clockProgress(transaction, advancing)),
-        afterCommit: () => startAdvance(clock.id), // no connection, and no lock, waits for Temporal
-      };
-    }),
-  ];
+    responses: { 201: testClock },
+  }).handle(async ({ body, transaction }) => {
+    const clock = await insertTestClock(transaction, {
+      id: `tc_${randomBytes(12).toString('hex')}`,
+      frozenAt: body.frozenAt,
+    });
+    return { status: 201, body: show(clock, { accounts: 0, settled: 0 }) };
+  });
+
+function getTestClock({ db }: TestClockRouteDeps): Route {
+  return route({
+    ...common,
+    method: 'GET',
+    path: '/v1/test-clocks/{id}',
+    load: 'report',
+    summary: 'Get a test clock and the progress of its accounts',
+    errors: [],
+    params: z.strictObject({ id }),
+    responses: { 200: testClock },
+  }).handle(async ({ params }) => {
+    const clock = await findTestClock(db.reports, params.id);
+    if (clock === null) throw unknownClock(params.id);
+    return { status: 200, body: show(clock, await clockProgress(db.reports, clock)) };
+  });
+}
+
+function advanceTestClock({ startAdvance }: TestClockRouteDeps): Route {
+  return route({
+    ...common,
+    method: 'POST',
+    path: '/v1/test-clocks/{id}/advance',
+    summary: 'Advance a test clock, settling its accounts at every boundary on the way',
+    description:
+      'Renewals, ends of credits and leases, notices and changes of plan happen in order, each at its own instant. ' +
+      `\`status\` is \`ready\` when no account has a boundary due. At most ${MAX_ADVANCE_YEARS} years at a time.`,
+    idempotency: 'optional',
+    keptBy: 'api-key',
+    errors: ['test_clock_advancing'],
+    params: z.strictObject({ id }),
+    body: z.strictObject({ to: instantIn }),
+    responses: { 202: testClock },
+  }).handle(async ({ params, body: { to }, transaction }) => {
+    const clock = await lockTestClock(transaction, { id: params.id, mode: 'update' });
+    if (clock === null) throw unknownClock(params.id);
+    checkTarget(clock, to);
+    if (clock.status === 'ready') await setAdvancing(transaction, { id: clock.id, target: to });
+    const advancing: TestClock = { ...clock, target: to, status: 'advancing' };
+    return {
+      status: 202,
+      body: show(advancing, await clockProgress(transaction, advancing)),
+      afterCommit: () => startAdvance(clock.id), // no connection, and no lock, waits for Temporal
+    };
+  });
 }
 
 function checkTarget(clock: TestClock, to: Date): void {
