@@ -62,7 +62,11 @@ export function createAccountActivities({
 function seen({ key, body, receivedAt, doneAt, attempts, lastError }: InboxRow): SeenPurchase {
   const { pack, quantity, creditsMilli } = body;
   return {
-    ...{ purchase: key, pack, quantity, attempts, error: lastError },
+    purchase: key,
+    pack,
+    quantity,
+    attempts,
+    error: lastError,
     credits: toCredits(milli(creditsMilli * quantity)),
     receivedAt: receivedAt.toISOString(),
     grantedAt: doneAt?.toISOString() ?? null,

@@ -23,6 +23,7 @@ import { ACCOUNT_ID, generationId, holdIdOf, MAX_KEY_LENGTH, requestHash } from 
 import { reportProblem } from '../domain/generations/reports';
 import { FAILURES, type GenerationInput, type GenerationStatus } from '../domain/contract';
 import type { Ended, LedgerActivities, Reserved, ReserveRequest, Work } from './types';
+import { defined } from '../domain/defined';
 
 /** A hold that was cut so recently is gone on with, though its reservation was not decided in time (rule 8). */
 const STILL_WANTED_SECONDS = 60;
@@ -114,7 +115,7 @@ export function createGenerationActivities(deps: GenerationDeps): LedgerActiviti
       throw invalid('This key was used with another request; use a new key.', 'idempotency_conflict');
     if (outcome.kind === 'refused') {
       const { code, detail, path } = outcome.refusal;
-      return { kind: 'refused', code, detail, ...(path === undefined ? {} : { path }) };
+      return { kind: 'refused', code, detail, ...defined({ path }) };
     }
     if (outcome.kind !== 'answered') return { kind: 'too_late' };
     const { answer, text, hash, replayed, holdOpen } = outcome;
@@ -138,7 +139,7 @@ export function createGenerationActivities(deps: GenerationDeps): LedgerActiviti
       input.account,
       releaseOperation({
         holdId,
-        ...(epoch === undefined ? {} : { epoch }),
+        ...defined({ epoch }),
         cause: 'engine',
         reason: error.code,
         generation: { status: 'failed', error },

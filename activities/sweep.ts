@@ -99,7 +99,10 @@ export function createSweepActivities({
     namespaceOf: (generation) => namespaceOfHold(knex, generation),
   });
   const reports = createReportDriver({
-    ...{ ledger, knex, client, owners: holdOwners },
+    ledger,
+    knex,
+    client,
+    owners: holdOwners,
     graceMs: ages.unseenMs,
     limit: REPORTS_PAGE,
   });

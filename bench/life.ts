@@ -162,7 +162,10 @@ async function openMany(
     onError: (error) => console.error(error),
   });
   const { ledger } = createEngine({
-    ...{ database, ring: () => undefined, namespaceId: 'none', temporalUrl: () => null },
+    database,
+    ring: () => undefined,
+    namespaceId: 'none',
+    temporalUrl: () => null,
   });
   const prefix = randomBytes(3).toString('hex');
   const ids = Array.from({ length: count }, (_, n) => `life-${prefix}-${n}`);

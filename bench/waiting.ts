@@ -33,7 +33,10 @@ export async function waiting({ engine, atEnd, bareQueues }: WaitingOptions): Pr
   const database = openDatabase({ url: engine.databaseUrl, applicationName: 'holdfast bench' });
   atEnd(() => database.close());
   const { reservations } = createEngine({
-    ...{ database, ring: () => undefined, namespaceId: 'bench', temporalUrl: () => null },
+    database,
+    ring: () => undefined,
+    namespaceId: 'bench',
+    temporalUrl: () => null,
   });
   const accounts = await openAccounts(engine, ACCOUNTS);
 

@@ -3,6 +3,7 @@ import type { Database } from './connection/connection';
 import { createLeases, type Leases } from './reserve/lease';
 import { createLedger, type Ledger, type LedgerDeps } from './ledger/ledger';
 import { createReservations, type ReservationDeps, type Reservations } from './reserve/generation';
+import { defined } from '../domain/defined';
 
 export interface Engine {
   catalogs: CatalogStore;
@@ -25,7 +26,7 @@ export function createEngine({ database, ring, namespaceId, temporalUrl, batchin
     pool: database.pool,
     catalogs,
     ring,
-    ...(batching === undefined ? {} : { batching }),
+    ...defined({ batching }),
   });
   const reservations = createReservations({
     ledger,

@@ -17,6 +17,7 @@ import type {
 import { mayFree } from '../domain/generations/sweep';
 import { SEARCH_ATTRIBUTES, type SweepInput } from '../domain/contract';
 import { sweeping } from './common/proxies';
+import { defined } from '../domain/defined';
 
 /** What one pass did. Where it had to stop (`next`), the next one goes on. */
 export interface SweepReport {
@@ -89,7 +90,7 @@ export async function sweepWorkflow({ maxOrphans, lostNamespace }: SweepInput): 
   const startedMs = Date.now();
   // The Schedule hands over what the last pass returned, which may have been of an older version.
   const last = lastResult as { [P in keyof SweepReport]?: Partial<SweepReport[P]> } | undefined;
-  const whom = { known: { workflowId, runId }, ...(lostNamespace === undefined ? {} : { lostNamespace }) };
+  const whom = { known: { workflowId, runId }, ...defined({ lostNamespace }) };
   const report: SweepReport = {
     overdue: { settled: 0, failed: 0, next: null },
     leases: { settled: 0, failed: 0, next: null },

@@ -22,6 +22,7 @@ import {
   sweepScheduleId,
   WORKFLOWS,
 } from '../../domain/contract';
+import { defined } from '../../domain/defined';
 
 /** How our processes reach Temporal. The client side only: workflow code never imports this file. */
 
@@ -45,7 +46,7 @@ export function reachTemporal({ variables }: Pick<Settings['temporal'], 'variabl
     address,
     ...(typeof apiKey === 'string' ? { apiKey } : {}),
     ...(tls === undefined || tls === null ? {} : { tls }),
-    ...(metadata === undefined ? {} : { metadata }),
+    ...defined({ metadata }),
   } satisfies ConnectionOptions;
   return { options, namespace };
 }

@@ -1,5 +1,6 @@
 import type { ProblemKind } from './kind';
 import { type ProblemCode, PROBLEMS } from './kinds';
+import { defined } from '../../domain/defined';
 
 /** Problems as they are thrown and answered (RFC 9457); every kind there is lies in problemKinds.ts. */
 
@@ -31,10 +32,10 @@ export function problemDocument(
     title,
     status,
     detail,
-    ...(instance === undefined ? {} : { instance }),
+    ...defined({ instance }),
     code,
     retryable,
-    ...(errors === undefined ? {} : { errors }),
+    ...defined({ errors }),
     ...extensions,
   };
 }

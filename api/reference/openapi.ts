@@ -10,6 +10,7 @@ import { paywall } from '../resources/generations/paywallSchema';
 import { quote } from '../resources/generations/quotes';
 import { type Route, route } from '../routing/route';
 import { creditsOut, instantOut } from '../routing/schemas';
+import { defined } from '../../domain/defined';
 
 /** The OpenAPI 3.1 document, made from the routes table. */
 
@@ -146,7 +147,7 @@ function requestBody(each: Route, components: Components): Json {
   if (body === null) return {};
   const required = !body.safeParse({}).success;
   const example = exampleOf(each)?.request?.body;
-  const content = { schema: components.schemaOf(body), ...(example === undefined ? {} : { example }) };
+  const content = { schema: components.schemaOf(body), ...defined({ example }) };
   return { requestBody: { required, content: { 'application/json': content } } };
 }
 

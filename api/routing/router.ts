@@ -42,7 +42,14 @@ export function createRouter({ routes, reports, holdBack, authenticate, knex }: 
   for (const route of routes) {
     const handle: RequestHandler = async (request, response) => {
       const found = await answer({
-        ...{ route, reports, holdBack, request, response, authenticate, knex, keys },
+        route,
+        reports,
+        holdBack,
+        request,
+        response,
+        authenticate,
+        knex,
+        keys,
       });
       if (found.more === undefined) send(response, found);
       else await sendLong(response, { ...found, more: found.more });

@@ -73,8 +73,14 @@ function fieldErrors(issues: readonly z.core.$ZodIssue[], above: readonly Proper
 }
 
 const KINDS: Record<string, string> = {
-  ...{ string: 'text', number: 'a number', int: 'a whole number', boolean: 'true or false' },
-  ...{ object: 'an object', record: 'an object', array: 'a list', tuple: 'a list' },
+  string: 'text',
+  number: 'a number',
+  int: 'a whole number',
+  boolean: 'true or false',
+  object: 'an object',
+  record: 'an object',
+  array: 'a list',
+  tuple: 'a list',
 };
 
 /** In words of the interface; a message that a schema gives itself stays. */

@@ -3,6 +3,7 @@ import { openDatabase } from '../../db/connection/connection';
 import { createEngine } from '../../db/engine';
 import { latencies, percentile } from '../kit/latency';
 import { perSecond } from '../kit/measure';
+import { defined } from '../../domain/defined';
 
 /**
  * One process of the ledger bench: so many callers, each reserving a leased hold and capturing it, over and over.
@@ -35,7 +36,7 @@ async function main(): Promise<void> {
     ring: () => undefined,
     namespaceId: 'bench',
     temporalUrl: () => null,
-    ...(lanes === undefined ? {} : { batching: lanes }),
+    ...defined({ batching: lanes }),
   });
   const times = latencies();
 

@@ -137,7 +137,12 @@ export function openDatabase(options: DatabaseOptions): Database {
   const reportsAtOnce = Math.min(max, REPORTS);
   const [knex, reports] = [knexPool(max), knexPool(reportsAtOnce, { statement_timeout: REPORT_MS })];
   return {
-    ...{ pool, points, audits, knex, reports, reportsAtOnce },
+    pool,
+    points,
+    audits,
+    knex,
+    reports,
+    reportsAtOnce,
     uses: () => [
       { pool: 'ledger', ...usesOf(pool) },
       { pool: 'points', ...usesOf(points) },

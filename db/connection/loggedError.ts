@@ -16,7 +16,10 @@ export function loggedError(error: unknown): unknown {
     return value === undefined ? [] : [[field, value] as const];
   });
   return {
-    ...{ type: name, message, stack, ...Object.fromEntries(fields) },
+    type: name,
+    message,
+    stack,
+    ...Object.fromEntries(fields),
     ...(typeof failure === 'string' ? { failure } : {}),
     ...(cause === undefined ? {} : { cause: loggedError(cause) }),
   };

@@ -9,6 +9,7 @@ import type { Ledger } from '../ledger/ledger';
 import type { CaptureOperation, Cause, GenerationEnd, ReleaseOperation, Reply } from '../ledger/operations';
 import { raiseItem } from '../support/items';
 import { decideReport } from './pipelineReports';
+import { defined } from '../../domain/defined';
 
 /**
  * How the work of a generation ends in the ledger. Whoever drives an end (the workflow, the route that took a report, the
@@ -248,8 +249,7 @@ function captureOperation(terms: WorkTerms, what: Capture): CaptureOperation {
     hash: requestHash({ method: 'capture', route: step, body: { ...share, final, outputs } }),
     holdId: terms.holdId,
     ...share,
-    ...(clamp === undefined ? {} : { clamp }),
-    ...(phase === undefined ? {} : { phase }),
+    ...defined({ clamp, phase }),
     final,
     // A pipeline that delivers less than was ordered is the customer's doing, like its `fail` (rule 14).
     cause: terms.external ? 'customer' : 'provider',

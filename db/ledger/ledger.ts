@@ -1,7 +1,5 @@
 import type { Pool } from 'pg';
-import { type BalanceSnapshot, type Instant, type Snapshot, toMs } from '../../domain/account';
-import type { Coming } from '../../domain/time/outlook';
-import { dueSince, type Settlement, settleBy } from '../../domain/time/settle';
+import type { BalanceSnapshot, Instant, Snapshot } from '../../domain/account';
 import {
   type BatchesOptions,
   createBatches,
@@ -10,33 +8,19 @@ import {
   TooManyRefused,
 } from './accountQueue';
 import { type Carried, createCarrier, type Stop } from './clockAdvance';
-import type { CatalogStore, CatalogVersion } from '../catalogs/catalogs';
-import { type ClockReading, onDatabaseClock } from '../connection/databaseClock';
+import type { CatalogStore } from '../catalogs/catalogs';
 import { ask } from '../connection/prepared';
 import { type Carried as LaneResult, createLanes, type LanesOptions } from './groupCommit';
+import { type BuildContext, createKnownAccounts, type Known } from './knownAccounts';
 import { BUSY, createLockWaits } from './lockWaits';
 import type { ApplyRequest, Operation, Reply, TimedSnapshot } from './operations';
-import { createOutlooks } from './outlooks';
 import { throughReplacement } from '../migrate/replacedFunctions';
+import { type Aspect, createSettling, type Settled } from './settling';
 
 /** How to make an operation from the account as it is, for those that gates and prices decide; null withdraws. */
 type Build = (context: BuildContext) => Operation | null;
 /** The same, with what was decided on the way. */
 type Decide<D> = (context: BuildContext) => { operation: Operation | null; decided: D };
-
-/** An account as it was read, and what time it was then. */
-export interface Known {
-  snapshot: Snapshot;
-  reading: ClockReading;
-}
-
-export interface BuildContext extends Known {
-  catalog: CatalogVersion;
-  /** What comes to the account by itself, and how it stands at these instants beside. */
-  coming: (also: readonly Instant[]) => Coming[];
-}
-
-type Aspect = 'plan' | 'holds' | 'grants';
 
 export interface Ledger {
   /** Opens an account; false if the id is taken by another request. Its first use settles it. */
@@ -46,10 +30,7 @@ export interface Ledger {
   /** The same, answered with what the last decision was: the one that the reply is to. */
   decide<D>(account: string, decide: Decide<D>): Promise<{ reply: Reply; decided: D } | null>;
   /** Brings the account up to its clock. Null: there is no such account. */
-  settle(
-    account: string,
-    options: { touch: boolean },
-  ): Promise<{ wakeAt: Instant; now: Instant; onTestClock: boolean; plan: string } | null>;
+  settle(account: string, options: { touch: boolean }): Promise<Settled | null>;
   /** Rules and totals as they are written, not settled first. */
   snapshot(account: string): Promise<Snapshot | null>;
   /** The same, with the database's clock. */
@@ -114,50 +95,12 @@ export interface LedgerDeps {
     Pick<BatchesOptions, 'maxBatch' | 'maxWaiting' | 'maxWaitingInAll'>;
 }
 
-const MAX_CACHED_SNAPSHOTS = 10_000;
-const SNAPSHOT_TTL_MS = 60_000;
-
-function heardNow(snapshot: TimedSnapshot): Known {
-  return { snapshot, reading: { databaseMs: toMs(snapshot.clock), heardMs: performance.now() } };
-}
-
 export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps): Ledger {
-  // Rules change rarely and the database checks their version under the lock, so a cached snapshot saves a
-  // round trip and can never decide anything that no longer holds: a stale one is answered with a fresh one.
-  const cached = new Map<string, Known>();
-  const outlookOf = createOutlooks();
-
-  function remember(known: Known): Known {
-    const { account, onTestClock } = known.snapshot;
-    cached.delete(account);
-    if (onTestClock) return known; // its `now` stands still and then jumps: always read it
-    cached.set(account, known);
-    if (cached.size > MAX_CACHED_SNAPSHOTS) {
-      const [oldest] = cached.keys();
-      if (oldest !== undefined) cached.delete(oldest);
-    }
-    return known;
-  }
-
-  async function read(account: string): Promise<Known | null> {
-    const text = 'SELECT ledger.snapshot($1) AS value';
-    const found = await one<TimedSnapshot>('ledger_snapshot', text, [account]);
-    return found === null ? null : remember(heardNow(found));
-  }
-
-  async function snapshot(account: string): Promise<Snapshot | null> {
-    return (await read(account))?.snapshot ?? null;
-  }
-
-  async function recent(account: string): Promise<Known | null> {
-    const known = cached.get(account);
-    if (known === undefined || performance.now() - known.reading.heardMs > SNAPSHOT_TTL_MS)
-      return read(account);
-    const { snapshot: then, reading } = known;
-    // Journal time may be ahead of the clock, and no account's time runs backwards.
-    const nowMs = Math.max(toMs(then.now), onDatabaseClock(reading, performance.now()));
-    return { snapshot: { ...then, now: new Date(nowMs).toISOString() }, reading };
-  }
+  const accounts = createKnownAccounts({
+    catalogs,
+    find: (account) =>
+      one<TimedSnapshot>('ledger_snapshot', 'SELECT ledger.snapshot($1) AS value', [account]),
+  });
 
   async function send(requests: readonly ApplyRequest[], { wait }: { wait: boolean }): Promise<LaneResult[]> {
     const calls = requests.map(({ account, operations, settlement }) => ({
@@ -177,13 +120,21 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
     locks,
     ...batching,
   });
+  const settling = createSettling({
+    catalogs,
+    accounts,
+    lanes,
+    ring,
+    findBalance: (account) =>
+      one<BalanceSnapshot>('ledger_balance', 'SELECT ledger.balance($1) AS value', [account]),
+  });
   const batches = createBatches({
     ...batching,
     lanes,
-    due: (known) => due(known, true),
+    due: (known) => settling.due(known, true),
     onResult(account, result) {
       if (result.result === 'settle_required' || result.result === 'stale')
-        remember(heardNow(result.snapshot));
+        accounts.remember(result.snapshot);
       if (result.result === 'ok' && result.ring === true) ring(account);
     },
   });
@@ -203,10 +154,10 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
     account: string,
     decision: Decide<D>,
   ): Promise<{ reply: Reply; decided: D } | null> {
-    let known = await recent(account);
+    let known = await accounts.recent(account);
     let fresh = false;
     for (let attempt = 0; attempt < MAX_ATTEMPTS && known !== null; attempt += 1) {
-      const { operation, decided } = decision(await contextOf(known));
+      const { operation, decided } = decision(await accounts.contextOf(known));
       if (operation !== null) {
         const reply = await submit(account, operation);
         if (reply === null) return null;
@@ -216,7 +167,7 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
       }
       // Rules moved meanwhile; or it was withdrawn, and no check of the database's stands behind that decision,
       // so it is made again on what is true now.
-      known = await read(account);
+      known = await accounts.read(account);
       fresh = true;
     }
     if (known === null) return null;
@@ -225,82 +176,13 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
     );
   }
 
-  async function contextOf(known: Known): Promise<BuildContext> {
-    const { snapshot } = known;
-    const versions = await catalogs.inForceFrom(snapshot.rules.catalog, toMs(snapshot.now));
-    const [catalog] = versions;
-    return { ...known, catalog, coming: (also) => outlookOf(snapshot, versions, also) };
-  }
-
   async function submit(account: string, operation: Operation): Promise<Reply | null> {
     const reply = await batches.submit(account, operation);
     // A machine that was suspended does not know for how long, and so not what time it is: it reads the clock anew.
-    if (operation.op === 'rules' || reply?.status === 'too_late') cached.delete(account);
+    if (operation.op === 'rules' || reply?.status === 'too_late') accounts.forget(account);
     if (reply?.status === 'overloaded')
       throw new TooManyRefused(`too many requests of account ${account} were refused within a minute`);
     return reply;
-  }
-
-  async function due(known: Snapshot, touch: boolean): Promise<Settlement> {
-    const versions = await catalogs.inForceFrom(known.rules.catalog, dueSince(known), toMs(known.now));
-    return settleBy({ snapshot: known, versions, touch }).settlement;
-  }
-
-  async function settleAccount(account: string, { touch }: { touch: boolean }) {
-    let known = await snapshot(account);
-    for (let attempt = 0; attempt < MAX_ATTEMPTS && known !== null; attempt += 1) {
-      const settlement = await due(known, touch);
-      const result = await lanes.call(account, () => ({ account, operations: [], settlement }));
-      if (result.result === 'unknown_account') return null;
-      if (result.result !== 'ok') {
-        known = remember(heardNow(result.snapshot)).snapshot;
-        continue;
-      }
-      if (result.ring === true) ring(account);
-      const settled: Snapshot | null = await snapshot(account);
-      const done =
-        settled === null ||
-        (settlement.until === null && (!touch || toMs(settled.nextDueAt) > toMs(settled.now)));
-      if (settled !== null && done) {
-        const { wakeAt, now, onTestClock, rules } = settled;
-        return { wakeAt, now, onTestClock, plan: rules.plan };
-      }
-      known = settled;
-    }
-    if (known === null) return null;
-    throw new LedgerContended(
-      `account ${account} could not be settled after ${MAX_ATTEMPTS} attempts; try again`,
-    );
-  }
-
-  async function current(account: string, aspect: Aspect): Promise<Snapshot | null> {
-    const found = await snapshot(account);
-    if (found === null || !(await isBehind(found, aspect))) return found;
-    await settleAccount(account, { touch: false });
-    return snapshot(account);
-  }
-
-  async function isBehind(known: Snapshot, aspect: Aspect): Promise<boolean> {
-    const nowMs = toMs(known.now);
-    const { pending } = known.rules;
-    switch (aspect) {
-      case 'plan':
-        return pending !== null && toMs(pending.at) <= nowMs;
-      case 'holds':
-        return toMs(known.endsAt) <= nowMs;
-      default: // grants
-        return toMs(known.nextDueAt) <= nowMs && (await due(known, false)).steps.length > 0;
-    }
-  }
-
-  async function balance(account: string): Promise<BalanceSnapshot | null> {
-    const read = () =>
-      one<BalanceSnapshot>('ledger_balance', 'SELECT ledger.balance($1) AS value', [account]);
-    const found = await read();
-    if (found === null) return null;
-    if (toMs(found.now) < Math.min(toMs(found.nextDueAt), toMs(found.endsAt))) return found;
-    await settleAccount(account, { touch: true });
-    return read();
   }
 
   function assertHoldOpen(run: {
@@ -318,14 +200,14 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
   }
 
   return {
-    snapshot,
-    read,
-    current,
+    snapshot: async (account) => (await accounts.read(account))?.snapshot ?? null,
+    read: (account) => accounts.read(account),
+    current: (account, aspect) => settling.current(account, aspect),
     run,
     decide,
-    balance,
-    settle: settleAccount,
-    carry: createCarrier({ pool, lanes, locks, due: (known) => due(known, false) }),
+    balance: (account) => settling.balance(account),
+    settle: (account, options) => settling.settle(account, options),
+    carry: createCarrier({ pool, lanes, locks, due: (known) => settling.due(known, false) }),
     async open({ account, clockAt, ...rules }) {
       const opened = await one<boolean>('ledger_open', 'SELECT ledger.open_account($1, $2, $3) AS value', [
         account,

@@ -11,7 +11,7 @@ import type { CatalogVersion } from '../catalogs/catalogs';
 import { reserveBefore } from '../connection/databaseClock';
 import { foreseesRefusal } from './foreseenRefusal';
 import { holdNow } from '../generations/holds';
-import type { Known } from '../ledger/ledger';
+import type { Known } from '../ledger/knownAccounts';
 import type { KeptRefusal, ReserveOperation } from '../ledger/operations';
 import {
   type FutureFacts,

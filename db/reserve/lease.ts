@@ -27,6 +27,7 @@ import {
   takeOperation,
   unknownQuote,
 } from './terms';
+import { defined } from '../../domain/defined';
 
 /** Holds and charges without a workflow: straight from a request to the ledger, in one call. */
 
@@ -201,10 +202,7 @@ function ofAmount(amount: MilliCredits, request: TakeRequest, reserving: Reservi
 
 function namesOf({ member, project, feature, metadata }: TakeRequest): HeldWork {
   return {
-    ...(member === undefined ? {} : { member }),
-    ...(project === undefined ? {} : { project }),
-    ...(feature === undefined ? {} : { feature }),
-    ...(metadata === undefined ? {} : { metadata }),
+    ...defined({ member, project, feature, metadata }),
   };
 }
 

@@ -10,7 +10,8 @@ import { type Coming, standingsOf } from '../../domain/time/outlook';
 import { upgradeTerms, type UpgradeTerms } from '../../domain/time/planChange';
 import { hasSubscription } from '../../domain/time/settle';
 import type { CatalogStore, CatalogVersion } from '../catalogs/catalogs';
-import type { BuildContext, Ledger } from '../ledger/ledger';
+import type { BuildContext } from '../ledger/knownAccounts';
+import type { Ledger } from '../ledger/ledger';
 import type { Operation, Reply, TakeOperation } from '../ledger/operations';
 import { findQuote } from './quotes';
 

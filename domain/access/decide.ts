@@ -7,6 +7,7 @@ import type { Priced } from '../prices/line';
 import { price } from '../prices/price';
 import { PROVIDERS } from '../catalog/providers';
 import type { Refusal } from '../refusals';
+import { defined } from '../defined';
 
 /**
  * Everything about a request that can be decided without the account's lock: is it well formed, what does it
@@ -67,8 +68,7 @@ export function decide(input: ReservationInput): Decision {
   const result = price({
     catalog,
     action: request.action,
-    ...(request.model === undefined ? {} : { model: request.model }),
-    ...(request.params === undefined ? {} : { params: request.params }),
+    ...defined({ model: request.model, params: request.params }),
   });
   if (!result.ok) return refused(result.refusal);
   const { priced } = result;

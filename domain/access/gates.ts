@@ -43,7 +43,9 @@ export function quotaUses(options: { catalog: Catalog; plan: string; priced: Pri
   return catalog.quotas
     .filter(({ quota }) => priced.quotas.includes(quota))
     .map(({ quota, label, period }) => ({
-      ...{ quota, label, period },
+      quota,
+      label,
+      period,
       limit: limits[quota] ?? null,
       uses: priced.outputs,
     }));

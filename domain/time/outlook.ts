@@ -184,7 +184,10 @@ export function spendableOf(
     .filter(({ bucket, available }) => available > 0 && !excluded.includes(bucket))
     .filter(({ expiresAt }) => toMs(expiresAt) > toMs(now))
     .map(({ bucket, source, expiresAt, available }) => ({
-      ...{ bucket, schedule: scheduleOf(source), until: expiresAt, milli: available },
+      bucket,
+      schedule: scheduleOf(source),
+      until: expiresAt,
+      milli: available,
     }));
 }
 

@@ -69,9 +69,17 @@ test('overdue accounts are settled page by page, the longest overdue first, and 
 async function leased(account: string, minutes: number): Promise<void> {
   await ledger.open({ account, catalog: 'working-day', plan: 'basic', planSource: 'admin' });
   const reply = await ledger.run(account, ({ snapshot }) => ({
-    ...{ op: 'reserve', key: 'req:l', hash: 'l', holdId: `hold_${account}.l` },
-    ...{ rulesVersion: snapshot.rulesVersion, amount: milli(1_000), excluded: [], maxOpen: 10 },
-    ...{ reserveBefore: '2100-01-01T00:00:00Z', ttlSeconds: 60, work: {} },
+    op: 'reserve',
+    key: 'req:l',
+    hash: 'l',
+    holdId: `hold_${account}.l`,
+    rulesVersion: snapshot.rulesVersion,
+    amount: milli(1_000),
+    excluded: [],
+    maxOpen: 10,
+    reserveBefore: '2100-01-01T00:00:00Z',
+    ttlSeconds: 60,
+    work: {},
   }));
   expect(reply?.status).toBe('applied');
   const { knex } = database.owner;
@@ -125,13 +133,18 @@ test('a stop says how many and names some, however many they are', async () => {
 test('a namespace whose holds stay unclear is an item after an hour, brought up to date, and closed when it is clear', async () => {
   const ago = (minutes: number) => new Date(Date.now() - minutes * 60_000).toISOString();
   activities = createSweepActivities({
-    ...{ ledger, knex: database.db.knex, pool: database.db.pool, client: new Client({ connection }) },
+    ledger,
+    knex: database.db.knex,
+    pool: database.db.pool,
+    client: new Client({ connection }),
     ringClockNow: () => Promise.resolve(),
     ringNow: () => Promise.resolve(),
     ages: sweepAges({ jitterMs: 0 }),
   });
   const unclear = (namespaceId: string, { holds, minutes }: { holds: number; minutes: number }) => ({
-    ...{ namespaceId, holds, since: ago(minutes) },
+    namespaceId,
+    holds,
+    since: ago(minutes),
   });
   const report = (all: boolean, ...ones: ReturnType<typeof unclear>[]) =>
     activities.reportUnclear({ unclear: ones, all });

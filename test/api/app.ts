@@ -10,6 +10,7 @@ import { createCatalogStore } from '../../db/catalogs/catalogs';
 import type { ProcessSkew } from '../../db/connection/clockSkew';
 import type { Database } from '../../db/connection/connection';
 import type { Fence } from '../../db/migrate/fence';
+import { defined } from '../../domain/defined';
 
 /** An app on a free port of this machine, for tests of the HTTP side. */
 
@@ -94,7 +95,7 @@ export async function startApp({
           ...(text === undefined ? {} : { 'Content-Type': 'application/json' }),
           ...headers,
         },
-        ...(text === undefined ? {} : { body: text }),
+        ...defined({ body: text }),
       });
       return replyOf(response);
     },

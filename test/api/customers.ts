@@ -10,6 +10,7 @@ import { createEngine, type Engine } from '../../db/engine';
 import type { Catalog } from '../../domain/catalog/catalog';
 import { testDatabase } from '../support/database';
 import { startApp, type TestApp } from './app';
+import { defined } from '../../domain/defined';
 
 /** Customers over HTTP, each on a clock of its own that begins at T0, and no workflows. */
 
@@ -78,7 +79,7 @@ export async function startCustomers(): Promise<Customers> {
     const post: Customer['post'] = (what, body = {}, key) =>
       app.call('POST', `/v1/accounts/${id}/${what}`, {
         body,
-        ...(key === undefined ? {} : { idempotencyKey: key }),
+        ...defined({ idempotencyKey: key }),
       });
     const work = (what: string, body: object) =>
       app.call('POST', `/v1/${what}`, {

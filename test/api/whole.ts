@@ -13,6 +13,7 @@ import { generationId, holdIdOf } from '../../domain/ids';
 import { reservation } from '../support/ledger/ledger';
 import { type TestDatabase, testDatabase } from '../support/database';
 import { startApp, type TestApp } from './app';
+import { defined } from '../../domain/defined';
 
 /** Every route there is, on a database and without Temporal: nothing starts, and nothing that runs can be told anything. */
 
@@ -78,7 +79,7 @@ export async function startWholeOn(
       ? database.db
       : openDatabase({
           url: via === undefined ? database.url : await via(database.url),
-          ...(connections === undefined ? {} : { max: connections }),
+          ...defined({ max: connections }),
           onError: () => undefined,
         });
   const engine = createEngine({ database: db, ring, namespaceId: 'none', temporalUrl: () => null });
@@ -89,15 +90,13 @@ export async function startWholeOn(
   const findNamespace = () => Promise.resolve({ kind: 'unclear' } as const);
   const routes = createRoutes({
     ...engine,
-    ...{
-      db,
-      starter: deaf({ cancelled, started, answer: (input) => answer(input) }),
-      quoting,
-      watch,
-      ring,
-      startAdvance,
-      findNamespace,
-    },
+    db,
+    starter: deaf({ cancelled, started, answer: (input) => answer(input) }),
+    quoting,
+    watch,
+    ring,
+    startAdvance,
+    findNamespace,
   });
   const app = await startApp({ db, routes });
   let counter = 0;

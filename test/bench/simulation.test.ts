@@ -6,7 +6,11 @@ import { imagineart } from '../domain/catalogs';
 
 const fromMs = Date.parse('2026-12-01T00:00:00Z');
 const crowd = {
-  ...{ catalog: imagineart(), accounts: 1_000, fromMs, days: 31, jitterWindowMs: 900_000 },
+  catalog: imagineart(),
+  accounts: 1_000,
+  fromMs,
+  days: 31,
+  jitterWindowMs: 900_000,
   anchorMs: () => cycleStart(fromMs, -1),
 };
 const sum = (of: Uint32Array, from: number, to: number) =>
@@ -27,7 +31,10 @@ it('never wakes an account that pays nothing', () => {
 
 it('knows how long a queue is and how late the last of it', () => {
   expect(worked([10, 0, 0, 0], 4)).toEqual({
-    ...{ peakPerSecond: 10, peakQueue: 6, seconds: 2.5, longestWaitSeconds: 2.5 },
+    peakPerSecond: 10,
+    peakQueue: 6,
+    seconds: 2.5,
+    longestWaitSeconds: 2.5,
   });
   expect(worked([1, 1, 1], 4)).toMatchObject({ peakQueue: 0, longestWaitSeconds: 0.25 });
   expect(worked([0, 0], 4)).toMatchObject({ peakPerSecond: 0, seconds: 0 });

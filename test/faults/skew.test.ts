@@ -6,6 +6,7 @@ import {
   skewedBy,
   startEngine,
 } from '../support/processes/engine';
+import { defined } from '../../domain/defined';
 
 /** Processes whose clocks are wrong: whatever decides about credits stands on the database's (rules 8 and 32). */
 
@@ -42,7 +43,7 @@ const post = <T = Generation>(at: string, body: unknown, url?: string) =>
   engine.call<T>('POST', at, {
     body,
     idempotencyKey: `skew-${(keys += 1)}`,
-    ...(url === undefined ? {} : { url }),
+    ...defined({ url }),
   });
 
 async function databaseMs(): Promise<number> {
@@ -67,7 +68,9 @@ test('what an API an hour ahead answered with 503 is never held, however late th
   const key = engine.newId('key');
   try {
     const late = await engine.call<Problem>('POST', '/v1/generations', {
-      ...{ body: order(), idempotencyKey: key, url: ahead },
+      body: order(),
+      idempotencyKey: key,
+      url: ahead,
     });
     expect([late.status, late.body.code]).toEqual([503, 'unavailable']);
     expect(late.body.detail).toContain('nothing is held');

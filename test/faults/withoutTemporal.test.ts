@@ -1,5 +1,6 @@
 import { type Engine, startEngine } from '../support/processes/engine';
 import { type Proxy, startProxy, targetOf } from '../support/processes/proxy';
+import { defined } from '../../domain/defined';
 
 /** The API starts without Temporal and serves what needs none; when Temporal comes, it goes on with the rest (rule 36). */
 
@@ -19,7 +20,7 @@ const account = 'without-temporal';
 const post = (path: string, body: object, idempotencyKey?: string) =>
   engine.call<Record<string, unknown>>('POST', path, {
     body,
-    ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+    ...defined({ idempotencyKey }),
   });
 const get = (path: string) => engine.call<Record<string, unknown>>('GET', path);
 const image = { action: 'image', model: 'nano-banana-2' };

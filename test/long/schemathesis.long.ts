@@ -7,6 +7,7 @@ import { text } from 'node:stream/consumers';
 import { runAudit } from '../../db/audit';
 import { publishCatalog, readCatalog } from '../../db/catalogs/catalogs';
 import { type Engine, startEngine } from '../support/processes/engine';
+import { defined } from '../../domain/defined';
 
 /**
  * Schemathesis (from PyPI) reads /openapi.json and asks a running engine what it may and may not: every answer has a status, a
@@ -29,7 +30,7 @@ let engine: Engine;
 let work: string;
 const made = async (scopes: string[], account?: string) => {
   const { body } = await engine.call<{ secret: string }>('POST', '/v1/api-keys', {
-    body: { scopes, ...(account === undefined ? {} : { account }) },
+    body: { scopes, ...defined({ account }) },
   });
   return body.secret;
 };

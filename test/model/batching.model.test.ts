@@ -195,11 +195,22 @@ function outOfOrder(account: string, { callers, fake }: Run): string[] {
 function operationNamed(name: string, kind: Arrival['kind']): Operation {
   const keyed = { key: `req:${name}`, hash: kind };
   const charge: ChargeOperation = {
-    ...{ ...keyed, op: 'charge', rulesVersion: 1, amount: milli(100), holdId: name, excluded: [], work: {} },
+    ...keyed,
+    op: 'charge',
+    rulesVersion: 1,
+    amount: milli(100),
+    holdId: name,
+    excluded: [],
+    work: {},
     reserveBefore: 'infinity',
   };
   const grant: GrantOperation = {
-    ...{ ...keyed, op: 'grant', bucket: 'pack', rank: 3, amount: milli(250), source: name },
+    ...keyed,
+    op: 'grant',
+    bucket: 'pack',
+    rank: 3,
+    amount: milli(250),
+    source: name,
   };
   const rules: RulesOperation = { ...keyed, op: 'rules', rules: { plan: name } };
   return { grant, charge, rules, poison: grant }[kind];

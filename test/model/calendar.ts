@@ -23,8 +23,13 @@ export function createCalendar(start: Micros): Calendar {
       const today = start + Math.floor((at - start) / DAY) * DAY;
       const steps = [...slots.map((n) => planStep(start + n * SLOT)), dailyStep(today)];
       return {
-        ...{ settleVersion, rulesVersion, calendar: {}, wakeAt: 'infinity' },
-        ...{ lowBelow: null, noticeSeconds: null, until: null },
+        settleVersion,
+        rulesVersion,
+        calendar: {},
+        wakeAt: 'infinity',
+        lowBelow: null,
+        noticeSeconds: null,
+        until: null,
         steps: steps.toSorted((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0)),
         nextDueAt: instantText(today + DAY),
       };
@@ -35,13 +40,16 @@ export function createCalendar(start: Micros): Calendar {
 function dailyStep(from: Micros): GrantStep {
   const source = `daily:${instantText(from)}`;
   return {
-    ...{ key: `sys:${source}`, hash: 'daily', bucket: 'daily', rank: 1, source, replaces: true },
-    ...{
-      at: instantText(from),
-      expiresAt: instantText(from + DAY),
-      amount: milli(5_000),
-      graceSeconds: null,
-    },
+    key: `sys:${source}`,
+    hash: 'daily',
+    bucket: 'daily',
+    rank: 1,
+    source,
+    replaces: true,
+    at: instantText(from),
+    expiresAt: instantText(from + DAY),
+    amount: milli(5_000),
+    graceSeconds: null,
   };
 }
 
@@ -49,8 +57,15 @@ function dailyStep(from: Micros): GrantStep {
 function planStep(from: Micros): GrantStep {
   const source = `plan:${instantText(from)}`;
   return {
-    ...{ key: `sys:${source}`, hash: 'plan', bucket: 'plan', rank: 2, source, replaces: true },
-    ...{ at: instantText(from), expiresAt: instantText(from + SLOT + 2 * HOUR) },
-    ...{ amount: milli(20_000), graceSeconds: 86_400 },
+    key: `sys:${source}`,
+    hash: 'plan',
+    bucket: 'plan',
+    rank: 2,
+    source,
+    replaces: true,
+    at: instantText(from),
+    expiresAt: instantText(from + SLOT + 2 * HOUR),
+    amount: milli(20_000),
+    graceSeconds: 86_400,
   };
 }

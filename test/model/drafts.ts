@@ -6,6 +6,7 @@ import { reservation } from '../support/ledger/ledger';
 import { type Account, totals } from './account';
 import { DAY, HOUR, instantText, type Micros, SECOND } from './instants';
 import type { ModelOperation } from './model';
+import { defined } from '../../domain/defined';
 
 /**
  * Operations as a property test draws them: which hold and how much is said in relation to the account as it will be found,
@@ -39,29 +40,54 @@ const counted = fc.nat(9);
 const KINDS = {
   grant: fc.record({
     milli: fc.oneof(fc.constantFrom(1, 999, 1_000), fc.integer({ min: 1, max: 50_000 })),
-    ...{ bucket: fc.nat(3), rank: fc.integer({ min: 1, max: 3 }), life: fc.nat(20), grace: fc.nat(3) },
-    ...{ source: fc.nat(8), replaces: rarely },
+    bucket: fc.nat(3),
+    rank: fc.integer({ min: 1, max: 3 }),
+    life: fc.nat(20),
+    grace: fc.nat(3),
+    source: fc.nat(8),
+    replaces: rarely,
   }),
   reserve: fc.record({
     amount: fc.oneof({ arbitrary: small, weight: 3 }, amount),
-    ...{ excluded: fc.constantFrom(0, 0, 0, 1, 2, 5, 15), oddity: fc.nat(40), priced: fc.nat(9), counted },
+    excluded: fc.constantFrom(0, 0, 0, 1, 2, 5, 15),
+    oddity: fc.nat(40),
+    priced: fc.nat(9),
+    counted,
   }),
   lease: fc.record({
     amount: fc.oneof({ arbitrary: small, weight: 3 }, amount),
-    ...{ excluded: fc.constantFrom(0, 0, 0, 2), ttl: fc.nat(3), oddity: fc.nat(40), counted },
+    excluded: fc.constantFrom(0, 0, 0, 2),
+    ttl: fc.nat(3),
+    oddity: fc.nat(40),
+    counted,
   }),
   charge: fc.record({
-    ...{ amount: small, excluded: fc.constantFrom(0, 0, 0, 4), oddity: fc.nat(40), counted },
+    amount: small,
+    excluded: fc.constantFrom(0, 0, 0, 4),
+    oddity: fc.nat(40),
+    counted,
   }),
   capture: fc.record({
-    ...{ hold, amount, how: fc.nat(5), final: fc.boolean(), phase: fc.nat(5), clamp: rarely, cause },
-    ...{ delivered: fc.nat(7), ordered: fc.integer({ min: 1, max: 6 }), foreign: rarely },
+    hold,
+    amount,
+    how: fc.nat(5),
+    final: fc.boolean(),
+    phase: fc.nat(5),
+    clamp: rarely,
+    cause,
+    delivered: fc.nat(7),
+    ordered: fc.integer({ min: 1, max: 6 }),
+    foreign: rarely,
   }),
   release: fc.record({ hold, cause, epoch: fc.nat(6), foreign: rarely }),
   extend: fc.record({ hold, ttl: fc.nat(3) }),
   refund: fc.record({
-    ...{ hold, amount, whole: fc.boolean(), spendable: fc.constantFrom(60, 3_600, 2_592_000) },
-    ...{ named: fc.nat(3), foreign: rarely },
+    hold,
+    amount,
+    whole: fc.boolean(),
+    spendable: fc.constantFrom(60, 3_600, 2_592_000),
+    named: fc.nat(3),
+    foreign: rarely,
   }),
   adjust: fc.record({ amount, bucket: fc.nat(3), up: fc.boolean() }),
   revoke: fc.record({ amount, cause: fc.nat(5), source: fc.nat(8), buckets: fc.nat(15) }),
@@ -77,8 +103,20 @@ export type Draft = { [K in Kind]: { kind: K } & (Kinds[K] extends fc.Arbitrary<
 
 /** How often each kind comes, unless a swarm draws another mix. */
 export const USUAL: Readonly<Record<Kind, number>> = {
-  ...{ grant: 4, reserve: 5, lease: 4, charge: 3, capture: 7, release: 4, extend: 1, refund: 3 },
-  ...{ adjust: 1, revoke: 2, freeze: 1, unfreeze: 1, rules: 1, again: 4 },
+  grant: 4,
+  reserve: 5,
+  lease: 4,
+  charge: 3,
+  capture: 7,
+  release: 4,
+  extend: 1,
+  refund: 3,
+  adjust: 1,
+  revoke: 2,
+  freeze: 1,
+  unfreeze: 1,
+  rules: 1,
+  again: 4,
 };
 
 export function drafts(weights: Readonly<Record<Kind, number>>): fc.Arbitrary<Draft> {
@@ -138,14 +176,22 @@ function countsOf(draft: number, { amount, at }: { amount: number; at: Micros })
     if (of === 'max')
       return [
         {
-          ...{ ...common, counter: 'member:max', period: today, of: 'credits', units: amount },
+          ...common,
+          counter: 'member:max',
+          period: today,
+          of: 'credits',
+          units: amount,
           refusal: 'member_limit_reached',
         },
       ];
     const period = of === 'sites' ? today : 'ever';
     return [
       {
-        ...{ ...common, counter: `quota:${of}`, period, of: 'uses', units: 1 },
+        ...common,
+        counter: `quota:${of}`,
+        period,
+        of: 'uses',
+        units: 1,
         refusal: 'quota_reached',
       },
     ];
@@ -293,8 +339,14 @@ function onHold(
       ][draft.how];
       const phase = ['first', 'second', 'third'][draft.phase];
       return {
-        ...{ ...named, op: 'capture', final, cause, clamp, ...end, ...much },
-        ...(phase === undefined ? {} : { phase }),
+        ...named,
+        op: 'capture',
+        final,
+        cause,
+        clamp,
+        ...end,
+        ...much,
+        ...defined({ phase }),
         ...(draft.foreign ? { leased: true } : {}),
       };
     }
@@ -302,11 +354,13 @@ function onHold(
       const { cause } = draft;
       const epoch = [known?.epoch ?? 0, (known?.epoch ?? 0) + 1][draft.epoch];
       return {
-        ...{ ...named, op: 'release', cause },
+        ...named,
+        op: 'release',
+        cause,
         ...(sort === 'generation'
           ? { generation: { status: cause === 'customer' ? 'canceled' : 'failed' } }
           : { leased: true }),
-        ...(epoch === undefined ? {} : { epoch }),
+        ...defined({ epoch }),
         ...(draft.foreign ? { leased: true } : {}),
       };
     }
@@ -321,7 +375,10 @@ function onHold(
           ? { spendableSeconds: draft.spendable }
           : { expiresAt: instantText(model.now + (draft.named === 2 ? draft.spendable : -60) * SECOND) };
       return {
-        ...{ ...named, op: 'refund', ...until, ...much },
+        ...named,
+        op: 'refund',
+        ...until,
+        ...much,
         ...(sort === 'generation' && !draft.foreign ? {} : { leased: true }),
       };
     }

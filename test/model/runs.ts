@@ -3,6 +3,7 @@ import type { Pool } from 'pg';
 import { commands, type Weights } from './commands';
 import { type Kind, USUAL } from './drafts';
 import { createWorld } from './world';
+import { defined } from '../../domain/defined';
 
 /** Runs of the model beside Postgres: a run is three new accounts and what is done to them. */
 
@@ -30,7 +31,7 @@ export async function runModel(
     await world.compare();
     operations += world.operations();
   });
-  await fc.assert(property, { numRuns: runs, endOnFailure, ...(seed === undefined ? {} : { seed }) });
+  await fc.assert(property, { numRuns: runs, endOnFailure, ...defined({ seed }) });
   return operations;
 }
 

@@ -10,6 +10,7 @@ import { type Draft, type Hand, operationOf } from './drafts';
 import { instantText, type Micros, microsOf } from './instants';
 import { applyCall, type CallResult, type ModelOperation } from './model';
 import { compareStored, readStored } from './stored';
+import { defined } from '../../domain/defined';
 
 /** Some accounts twice, in Postgres and in the model, and what is done to both. Every difference throws. */
 
@@ -225,7 +226,7 @@ function keepAnswer(
   const { answer, replayed: _replayed, hold: _hold, ...told } = reply;
   const stored: Record<string, unknown> = JSON.parse(answer);
   const { facts } = stored; // what was asked to be kept beside the decision
-  deepStrictEqual({ ...told, ...(facts === undefined ? {} : { facts }) }, stored);
+  deepStrictEqual({ ...told, ...defined({ facts }) }, stored);
   deepStrictEqual(answer, answers.get(key) ?? answer);
   answers.set(key, answer);
 }

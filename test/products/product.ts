@@ -15,6 +15,7 @@ import type { Refusal } from '../../domain/refusals';
 import { settle } from '../../domain/time/settle';
 import { parsed } from '../domain/catalogs';
 import { grantsOf, lotOf, OPENED, type SnapshotChange, snapshotOf } from '../domain/snapshots';
+import { defined } from '../../domain/defined';
 
 /** One product as a test of its source text asks it: prices, gates, buckets, in credits. */
 
@@ -33,7 +34,7 @@ export function product(id: string) {
   const ranks = new Map(catalog.buckets.map(({ bucket, rank }) => [bucket, rank]));
 
   const ask = (action: string, { model, ...params }: Asked = {}) =>
-    price({ catalog, action, params, ...(model === undefined ? {} : { model }) });
+    price({ catalog, action, params, ...defined({ model }) });
 
   function priced(action: string, asked?: Asked): Priced {
     const result = ask(action, asked);
@@ -106,7 +107,8 @@ export function product(id: string) {
           highest: options.subscribed
             ? monthlyCredits({ catalog, plan: options.plan, excluded: [] })
             : toMilli(0),
-          ...{ part: 1, whole: 1 },
+          part: 1,
+          whole: 1,
         },
       });
     },
@@ -114,14 +116,19 @@ export function product(id: string) {
 }
 
 const ofPlan = (credits: number, until: string) => ({
-  ...{ bucket: 'plan', schedule: 'plan', until, milli: toMilli(credits) },
+  bucket: 'plan',
+  schedule: 'plan',
+  until,
+  milli: toMilli(credits),
 });
 
 /** 3,000 credits. */
 function nextMonth(plan: string): Coming {
   const { milli: amountMilli, ...lot } = ofPlan(3000, '2027-01-21T09:00:00.000Z');
   return {
-    ...{ at: '2026-12-21T09:00:00.000Z', plan, ends: false },
+    at: '2026-12-21T09:00:00.000Z',
+    plan,
+    ends: false,
     grants: [{ ...lot, amountMilli, replaces: true, ifThere: false }],
   };
 }

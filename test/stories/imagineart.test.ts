@@ -17,7 +17,8 @@ test('free → Standard, paid for a year and granted monthly → lapsed with pac
   expect(await ada.credits()).toEqual({ daily: 100 });
   expect(await ada.make({ action: 'image', model: 'nano-banana' })).toBe('succeeded: 24');
   expect(await ada.refused({ action: 'image', model: 'nano-banana-pro' })).toMatchObject({
-    ...{ code: 'plan_required', requiredPlan: 'basic' },
+    code: 'plan_required',
+    requiredPlan: 'basic',
   });
   await ada.until('2026-02-01T00:00:00.000Z');
   expect(await ada.credits()).toEqual({ daily: 100 }); // set to 100, not added to the 76 that were left

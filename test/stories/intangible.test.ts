@@ -12,7 +12,9 @@ afterAll(() => engine.stop());
 
 test('a Business team spends from one pool, monthly credits first, then what it bought', async () => {
   const team = await beginYear(engine, {
-    ...{ catalog: 'intangible', plan: 'business', from: '2026-01-31T15:00:00.000Z' },
+    catalog: 'intangible',
+    plan: 'business',
+    from: '2026-01-31T15:00:00.000Z',
     timezone: 'America/New_York',
   });
   await team.put('members/olga', { role: 'owner', monthlyLimit: null });

@@ -6,6 +6,7 @@ import { cycleStart } from '../../domain/time/calendar';
 import { clockWorkflowId } from '../../domain/ids';
 import { type Engine, eventually, type Problem, type Reply, startEngine } from '../support/processes/engine';
 import { startSweeper } from '../support/processes/sweeper';
+import { defined } from '../../domain/defined';
 
 /** Test clocks as their users have them (rule 23): over HTTP, through the real workflows and the real Temporal server. */
 
@@ -47,7 +48,7 @@ async function open(testClock: string, more: Record<string, unknown>): Promise<s
 const advance = <T = Clock>(clock: string, to: string, idempotencyKey?: string): Promise<Reply<T>> =>
   engine.call<T>('POST', `/v1/test-clocks/${clock}/advance`, {
     body: { to },
-    ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+    ...defined({ idempotencyKey }),
   });
 const look = (clock: string) => engine.call<Clock>('GET', `/v1/test-clocks/${clock}`);
 const ready = async (clock: string, withinMs = 120_000) =>
@@ -158,8 +159,14 @@ test('what was waiting in the mailbox, leases, notices and a change of plan come
     kind: 'pack_purchase',
     request_hash: 'hash',
     body: JSON.stringify({
-      ...{ purchase: 'pur_lost', pack: 'tokens-1000', quantity: 1, creditsMilli: 1_000_000 },
-      ...{ rank: 3, graceSeconds: null, actor: 'test', reason: null },
+      purchase: 'pur_lost',
+      pack: 'tokens-1000',
+      quantity: 1,
+      creditsMilli: 1_000_000,
+      rank: 3,
+      graceSeconds: null,
+      actor: 'test',
+      reason: null,
     }),
   });
   await advanced(clock, '2027-03-10T00:00:00.000Z');

@@ -23,6 +23,7 @@ import { reserving, surely } from '../common/proxies';
 import { onlyTheReport, readCancel, wasTakenUnchecked } from './reports';
 import { tellEnded, tellRunning } from './telling';
 import { answersAreThere, keepLate, type Outcome, undone } from './work';
+import { defined } from '../../domain/defined';
 
 /**
  * One generation: its price is held, the work is done, what was delivered is captured and the rest given back.
@@ -42,8 +43,7 @@ export async function generationWorkflow(input: GenerationInput): Promise<Genera
       return {
         answer,
         replayed,
-        ...(hash === undefined ? {} : { hash }),
-        ...(receivedAt === undefined ? {} : { receivedAt }),
+        ...defined({ hash, receivedAt }),
       };
     },
     // An undecided run ends without answering, on purpose: only so may the same key be tried again.

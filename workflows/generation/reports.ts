@@ -1,4 +1,5 @@
 import type { CancelRequest, ProviderReport } from '../../domain/contract';
+import { defined } from '../../domain/defined';
 
 /** What comes in from outside is typed by the contract and checked here: types end at the wire. */
 
@@ -11,9 +12,7 @@ export function onlyTheReport(was: ProviderReport): ProviderReport {
     id,
     outputs: outputs.map(({ url }) => (url === undefined ? {} : { url })),
     final,
-    ...(creditsMilli === undefined ? {} : { creditsMilli }),
-    ...(phase === undefined ? {} : { phase }),
-    ...(providerCost === undefined ? {} : { providerCost }),
+    ...defined({ creditsMilli, phase, providerCost }),
   };
 }
 

@@ -145,7 +145,10 @@ function changePlan(deps: PlanRouteDeps): Route {
     body: planBody,
   }).handle(({ params, body, key, hash, caller }) =>
     change(deps, {
-      ...{ id: params.id, key, hash, actor: caller.keyId },
+      id: params.id,
+      key,
+      hash,
+      actor: caller.keyId,
       workOut: async (found, source) =>
         planChange({ ...found, wanted: await wantedOf(catalogs, found, body), source }),
     }),
@@ -194,7 +197,10 @@ function cancelPlan(deps: PlanRouteDeps): Route {
     body: z.strictObject({ when: z.enum(['period_end', 'now']) }),
   }).handle(({ params, body, key, hash, caller }) =>
     change(deps, {
-      ...{ id: params.id, key, hash, actor: caller.keyId },
+      id: params.id,
+      key,
+      hash,
+      actor: caller.keyId,
       workOut(found, source) {
         assertSubscribed(found);
         const wanted: WantedPlan = { plan: freePlan(found.catalog), interval: 'month', when: body.when };
@@ -214,7 +220,10 @@ function resumePlan(deps: PlanRouteDeps): Route {
     errors: ['unknown_account', 'no_subscription'],
   }).handle(({ params, key, hash, caller }) =>
     change(deps, {
-      ...{ id: params.id, key, hash, actor: caller.keyId },
+      id: params.id,
+      key,
+      hash,
+      actor: caller.keyId,
       workOut(found) {
         assertSubscribed(found);
         return resume(found.snapshot);

@@ -8,6 +8,7 @@ import { keyConflict, unknownAccount } from '../../problems/common';
 import type { GenerationStarter } from '../../workflows/starter';
 import { accountFrom, type Route, route } from '../../routing/route';
 import { accountId, creditsFromZero, creditsOut, reason } from '../../routing/schemas';
+import { defined } from '../../../domain/defined';
 
 /** What an administrator may do about an account: limit it, suspend it. */
 
@@ -60,7 +61,7 @@ async function changeRules(
       : { key: `req:${key}`, hash }),
     rules,
     actor,
-    ...(why === undefined ? {} : { reason: why }),
+    ...defined({ reason: why }),
   });
   if (reply === null) throw unknownAccount(id);
   if (reply.status === 'idempotency_conflict') throw keyConflict();
@@ -123,8 +124,7 @@ function putLimits(deps: StandingRouteDeps): Route {
     const { openGenerations, creditsPerDay } = body;
     await changeRules(deps, params.id, {
       rules: {
-        ...(openGenerations === undefined ? {} : { maxOpen: openGenerations }),
-        ...(creditsPerDay === undefined ? {} : { creditsPerDay }),
+        ...defined({ maxOpen: openGenerations, creditsPerDay }),
       },
       actor: caller.keyId,
       key: null,

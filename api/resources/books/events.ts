@@ -83,7 +83,10 @@ export function eventRoutes({ db, ledger }: EventRouteDeps): Route[] {
       const snapshot = await ledger.snapshot(params.id);
       if (snapshot === null) throw unknownAccount(params.id);
       const rows = await readEvents(db.reports, {
-        ...{ account: params.id, type, before: cursor, limit: limit + 1 },
+        account: params.id,
+        type,
+        before: cursor,
+        limit: limit + 1,
         ...rangeOf(range, snapshot.rules.timezone),
       });
       const place = (row: AccountEvent) => ({ seq: row.seq, type: row.type });
@@ -95,7 +98,10 @@ export function eventRoutes({ db, ledger }: EventRouteDeps): Route[] {
 function show({ seq, type, at, recordedAt, credits, detail: kept }: AccountEvent): z.output<typeof event> {
   const { expiresAt, lots, before, after, interval = null, pending } = detail.parse(kept);
   return {
-    ...{ seq, type, at: shown(at), recordedAt: shown(recordedAt) },
+    seq,
+    type,
+    at: shown(at),
+    recordedAt: shown(recordedAt),
     credits: credits === null ? null : toCredits(credits),
     expiresAt: expiresAt === undefined ? null : shown(new Date(expiresAt)),
     lots: lots.map((lot) => ({ lot: String(lot.lot), credits: toCredits(milli(lot.milli)) })),
@@ -103,7 +109,9 @@ function show({ seq, type, at, recordedAt, credits, detail: kept }: AccountEvent
       before === undefined || after === undefined
         ? null
         : {
-            ...{ before, after, interval },
+            before,
+            after,
+            interval,
             pending:
               pending === undefined
                 ? null

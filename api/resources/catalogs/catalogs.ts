@@ -173,7 +173,9 @@ function postCatalog(deps: CatalogRouteDeps): Route {
     const at = effectiveAt?.toISOString();
     const facts = { catalog: catalog.catalog, effectiveAt: at ?? null, dryRun };
     const answerOf = ({ version, changed }: { version: number; changed: boolean }) => ({
-      ...{ ...facts, version, changed },
+      ...facts,
+      version,
+      changed,
       ...(changed ? { changes, supersedes } : { changes: [], supersedes: [] }),
     });
     if (dryRun) {

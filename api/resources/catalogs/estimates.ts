@@ -7,6 +7,7 @@ import { ProblemError } from '../../problems/problem';
 import { type Route, route } from '../../routing/route';
 import { creditsIn, creditsOut } from '../../routing/schemas';
 import { optionValues } from '../generations/schemas';
+import { defined } from '../../../domain/defined';
 
 /** What a month of work would cost, before anybody has an account. */
 
@@ -117,9 +118,7 @@ function asItem({ action, model, params, credits, ...often }: z.output<typeof it
   const { perDay = 0, perMonth, days = DAYS } = often;
   return {
     action,
-    ...(model === undefined ? {} : { model }),
-    ...(params === undefined ? {} : { params }),
-    ...(credits === undefined ? {} : { credits }),
+    ...defined({ model, params, credits }),
     times: perMonth === undefined ? { perDay, days } : { perMonth },
   };
 }

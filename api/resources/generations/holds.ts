@@ -11,11 +11,21 @@ import { accountOf } from '../../../domain/ids';
 import { keyConflict, lostOnTheWay, refusalFacts, unknownAccount } from '../../problems/common';
 import { ProblemError } from '../../problems/problem';
 import { accountFrom, type KeyedRequest, type Route, route, type TextAnswer } from '../../routing/route';
-import { accountId, callerName, carriedId, creditsIn, metadata } from '../../routing/schemas';
-import { optionValues } from './schemas';
+import { carriedId, creditsIn } from '../../routing/schemas';
 import { hold, renderTake, showHold } from './holdBody';
 import type { Quoting } from './quotes';
 import { refund, refundOperation, refundRefusal } from './refunds';
+import {
+  what,
+  ttlSeconds,
+  oneOfThree,
+  SAY_WHAT,
+  onlyWithAction,
+  PARAMS_OF_WHAT,
+  TAKE_ERRORS,
+  type Taken,
+} from './takeRequest';
+import { defined } from '../../../domain/defined';
 
 /** Holds and charges without a workflow, for callers that orchestrate themselves and for actions too small for one. */
 
@@ -28,52 +38,8 @@ export interface HoldRouteDeps {
 }
 
 const TAG = 'Holds and charges';
-const MAX_TTL_SECONDS = 86_400;
 const MAY_BE_TAKEN =
   'The credits may have been taken: send the same request again, with the same Idempotency-Key.';
-
-const what = {
-  account: accountId,
-  quote: z.string().max(200).optional(),
-  credits: creditsIn.optional().describe('A bare amount, for server keys'),
-  action: z.string().min(1).max(64).optional(),
-  model: z.string().min(1).max(64).optional(),
-  params: optionValues.optional(),
-  confirm: z.boolean().optional(),
-  member: callerName.optional(),
-  project: callerName.optional(),
-  feature: callerName.optional(),
-  metadata: metadata.optional(),
-};
-const ttlSeconds = z.int().min(1).max(MAX_TTL_SECONDS);
-
-type Taken = z.output<z.ZodObject<typeof what>>;
-
-const oneOfThree = ({ quote, credits, action }: Pick<Taken, 'quote' | 'credits' | 'action'>) =>
-  [quote, credits, action].filter((one) => one !== undefined).length === 1;
-const SAY_WHAT = {
-  path: ['action'],
-  message: 'Say what to take by exactly one of quote, credits and action.',
-};
-const onlyWithAction = ({ action, model, params }: Pick<Taken, 'action' | 'model' | 'params'>) =>
-  action !== undefined || (model === undefined && params === undefined);
-const PARAMS_OF_WHAT = { path: ['params'], message: 'Model and params belong to an action.' };
-
-const TAKE_ERRORS = [
-  'unknown_account',
-  'insufficient_credits',
-  'plan_required',
-  'quota_reached',
-  'member_limit_reached',
-  'account_limit_reached',
-  'account_suspended',
-  'confirmation_required',
-  'unknown_quote',
-  'quote_expired',
-  'unknown_action',
-  'unknown_model',
-  'unknown_option',
-] as const;
 
 export function holdRoutes(deps: HoldRouteDeps): Route[] {
   return [
@@ -282,8 +248,7 @@ function captureHold(deps: HoldRouteDeps): Route {
       hash,
       holdId: id,
       leased: true,
-      ...(credits === undefined ? {} : { amount: credits }),
-      ...(phase === undefined ? {} : { phase }),
+      ...defined({ amount: credits, phase }),
       final,
       cause: 'customer',
     });

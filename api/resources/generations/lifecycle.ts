@@ -13,6 +13,7 @@ import { carriedId, reason } from '../../routing/schemas';
 import { generation } from './schemas';
 import { mustFind, shown, whenEnded } from './generations';
 import { exceedsCaptured, refund, refundOperation, refundRefusal } from './refunds';
+import { defined } from '../../../domain/defined';
 
 /** What people do to a generation: cancel it, give its credits back, free its hold. */
 
@@ -62,7 +63,7 @@ function cancelGeneration({ ledger, starter, watch }: RepairRouteDeps): Route {
     if (found.status !== 'running') return { status: 200, body: shown(found) };
     const request: CancelRequest = {
       by: body.by,
-      ...(body.reason === undefined ? {} : { reason: body.reason }),
+      ...defined({ reason: body.reason }),
     };
     const alive = await starter
       .cancel(found.id, request)

@@ -14,6 +14,7 @@ import { accountFrom, type Route, route } from '../../routing/route';
 import { accountId, callerName, creditsOut, instantOut } from '../../routing/schemas';
 import { optionValues } from './schemas';
 import { paywall } from './paywallSchema';
+import { defined } from '../../../domain/defined';
 
 /** A price with its working, and what would happen if it were asked for now. */
 
@@ -76,8 +77,7 @@ export function createQuoting({ db, ledger, catalogs }: QuotingDeps): Quoting {
       const result = price({
         catalog,
         action,
-        ...(model === undefined ? {} : { model }),
-        ...(params === undefined ? {} : { params }),
+        ...defined({ model, params }),
       });
       if (!result.ok) throw new ProblemError(result.refusal.code, refusalFacts(result.refusal));
       const { priced } = result;

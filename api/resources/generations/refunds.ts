@@ -3,6 +3,7 @@ import type { RefundOperation, Reply } from '../../../db/ledger/operations';
 import { balanceLimitReached, invalidField, keyConflict } from '../../problems/common';
 import { ProblemError } from '../../problems/problem';
 import { creditsIn, instantIn, reason } from '../../routing/schemas';
+import { defined } from '../../../domain/defined';
 
 /** Giving captured credits back, of a generation, a hold or a charge alike. */
 
@@ -32,7 +33,7 @@ export function refundOperation(options: {
     key: `req:${key}`,
     hash,
     holdId,
-    ...(asked.credits === undefined ? {} : { amount: asked.credits }),
+    ...defined({ amount: asked.credits }),
     ...(asked.expiresAt === undefined
       ? { spendableSeconds: SPENDABLE_SECONDS }
       : { expiresAt: asked.expiresAt.toISOString() }),

@@ -18,6 +18,7 @@ import { accountFrom, type Route, route } from '../../routing/route';
 import { carriedId } from '../../routing/schemas';
 import { beat, completion, failed, generation } from './schemas';
 import { mustFind, shown } from './generations';
+import { defined } from '../../../domain/defined';
 
 /** What a pipeline that does the work itself says of it: delivered, given up, alive. */
 
@@ -65,9 +66,7 @@ function completeGeneration(deps: ReportRouteDeps): Route {
       id: reportId(params.id, { kind: 'complete', ...body }),
       outputs: outputs.map(({ url }) => (url === undefined ? {} : { url })),
       final,
-      ...(credits === undefined ? {} : { creditsMilli: credits }),
-      ...(phase === undefined ? {} : { phase }),
-      ...(providerCost === undefined ? {} : { providerCost }),
+      ...defined({ creditsMilli: credits, phase, providerCost }),
     };
     return { status: 200, body: shown(await deliver(deps, { id: params.id, report, logger })) };
   });

@@ -8,6 +8,7 @@ import { type Paywall, paywall } from '../../../domain/access/paywall';
 import { paywallV1 } from '../../../domain/access/paywallV1';
 import { problemDocument, problemKind } from '../../problems/problem';
 import type { TextAnswer } from '../../routing/route';
+import { defined } from '../../../domain/defined';
 
 /**
  * The HTTP answer to a generation's key, from the facts the ledger kept. Pure but for finding the catalog
@@ -96,9 +97,12 @@ function wallOf(
   };
   if (coming !== undefined && upgrade !== undefined)
     return paywall({
-      ...{ ...common, coming, upgrade, left: left ?? [] },
+      ...common,
+      coming,
+      upgrade,
+      left: left ?? [],
       debtMilli: milli(debt ?? 0),
-      ...(limited === undefined ? {} : { limited }),
+      ...defined({ limited }),
     });
   return paywallV1({
     ...common,

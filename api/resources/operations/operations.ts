@@ -14,6 +14,7 @@ import { listFields, listOf, MAX_PAGE, pageOfSome } from '../../routing/paginati
 import { accountFrom, type Route, route } from '../../routing/route';
 import { carriedId, creditsOut, instantOut } from '../../routing/schemas';
 import { mustFind } from '../generations/generations';
+import { defined } from '../../../domain/defined';
 
 /** What an operator looks at when a customer asks what happened. */
 
@@ -90,7 +91,7 @@ function generationTimeline({ db, watch }: OperationRouteDeps): Route {
           availableAfter: toCredits(availableAfter),
           actor,
           reason,
-          ...(phase === undefined ? {} : { phase }),
+          ...defined({ phase }),
         },
       })),
       ...(job === undefined
@@ -159,7 +160,9 @@ function listHolds(deps: OperationRouteDeps): Route {
     };
     const place = ({ openedAt, id }: OpenHold) => ({ openedAt: openedAt.toISOString(), id });
     const listed = await pageOfSome({
-      ...{ limit, place, most: MOST_LOOKED_AT },
+      limit,
+      place,
+      most: MOST_LOOKED_AT,
       batch: wanted === null ? limit + 1 : MAX_PAGE,
       read: ({ after, limit: rows }) =>
         listOpenHolds(db.reports, {

@@ -120,8 +120,11 @@ withOpenssl('over TLS', () => {
     const [host = '', port = ''] = (process.env['HOLDFAST_TEST_TEMPORAL'] ?? '').split(':');
     const server = createServer(
       {
-        ...{ key: readFileSync(at('server.key')), cert: readFileSync(at('server.crt')) },
-        ...{ ca: readFileSync(at('client.crt')), requestCert: true, ALPNProtocols: ['h2'] },
+        key: readFileSync(at('server.key')),
+        cert: readFileSync(at('server.crt')),
+        ca: readFileSync(at('client.crt')),
+        requestCert: true,
+        ALPNProtocols: ['h2'],
       },
       (secure) => {
         const plain = connect(Number(port), host);

@@ -1,6 +1,7 @@
 import { type Proxy, startProxy, targetOf } from '../../support/processes/proxy';
 import type { Reply } from '../app';
 import { startWhole, type Whole } from '../whole';
+import { defined } from '../../../domain/defined';
 
 /** A database that does not answer: what callers are told, and what the log may have of it. */
 
@@ -34,8 +35,7 @@ afterAll(async () => {
 
 const call = (method: string, at: string, body?: unknown, idempotencyKey?: string) =>
   whole.app.call(method, at, {
-    ...(body === undefined ? {} : { body }),
-    ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+    ...defined({ body, idempotencyKey }),
   });
 
 /** What the log got of the work, without the lines about requests. */

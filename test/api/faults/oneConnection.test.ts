@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { startWhole, type Whole } from '../whole';
+import { defined } from '../../../domain/defined';
 
 /**
  * No handler waits for a second connection while it holds one: ten such requests at once would hold all ten, and wait for an
@@ -72,7 +73,7 @@ test('there is a request here for every route whose effect and answer are one tr
 test.each(Object.keys(requests))('POST %s needs one connection, with a key and without', async (route) => {
   for (const idempotencyKey of [undefined, `key of ${route}`]) {
     const request = await requests[route]?.();
-    const options = { body: request?.body, ...(idempotencyKey === undefined ? {} : { idempotencyKey }) };
+    const options = { body: request?.body, ...defined({ idempotencyKey }) };
     const reply = await whole.app.call('POST', request?.path ?? '', options);
     expect([200, 201, 202]).toContain(reply.status);
     expect(reply.text).not.toContain('The database');

@@ -33,7 +33,10 @@ beforeAll(async () => {
   const starter = createGenerationStarter({ client, connection, taskQueue: 'nobody', owners });
   const routes = createRoutes({
     ...engine,
-    ...{ db, starter, quoting: createQuoting({ db, ...engine }), ring: () => undefined },
+    db,
+    starter,
+    quoting: createQuoting({ db, ...engine }),
+    ring: () => undefined,
     watch: createGenerationWatch({ pool: db.pool, onError: () => undefined }),
     startAdvance: () => Promise.resolve(),
     findNamespace: (id) => connection.withDeadline(Date.now() + 2_000, () => findNamespace(client, id)),
@@ -96,8 +99,14 @@ test('a release with `force` gives the credits back; what is delivered afterward
 
   // The worker that was only unreachable goes on.
   const late = await whole.engine.ledger.run(account, {
-    ...{ op: 'capture', key: `sys:capture:${holdId}:final`, hash: 'late', holdId, amount: milli(24_000) },
-    ...{ final: true, cause: 'provider', generation: { status: 'succeeded' } },
+    op: 'capture',
+    key: `sys:capture:${holdId}:final`,
+    hash: 'late',
+    holdId,
+    amount: milli(24_000),
+    final: true,
+    cause: 'provider',
+    generation: { status: 'succeeded' },
   });
   expect(late?.status).toBe('hold_closed');
   expect(await balance(account)).toMatchObject({ held: 0, available: 8_000 });

@@ -81,9 +81,8 @@ test('accounts, prices and plans', async () => {
     key: null,
   });
   await refused('idempotency_key_invalid', 'POST', account('/purchases'), { body: {}, key: 'k'.repeat(256) });
-  await refused('idempotency_conflict', 'POST', account('/purchases'), {
-    ...{ body: { pack: 'credits-1000', quantity: 2 }, key: 'buy-1' },
-  });
+  const other = { body: { pack: 'credits-1000', quantity: 2 }, key: 'buy-1' };
+  await refused('idempotency_conflict', 'POST', account('/purchases'), other);
   const adjusted = { bucket: 'pack', credits: 100, reason: 'sorry for the outage' };
   await ask('POST', account('/adjustments'), { body: adjusted, key: 'sorry-1' });
   const most = { ...adjusted, credits: -999_999 };
@@ -331,11 +330,10 @@ test('what goes wrong', async () => {
   await owner.knex.raw('ALTER TABLE holdfast.quotes_elsewhere RENAME TO quotes');
 
   const ledger = ledgerOf(db, owner);
-  const full = await ledger.one('lumen-free', {
-    op: 'adjust',
-    ...{ key: 'req:full', hash: 'full', bucket: 'pack', rank: 3, amount: milli(999_999_000_000_000) },
-    ...{ expiresAt: null, graceSeconds: null, source: 'adjustment', actor: 'test', reason: 'to be full' },
-  });
+  const filling = { op: 'adjust', key: 'req:full', hash: 'full', bucket: 'pack', rank: 3 } as const;
+  const lasting = { expiresAt: null, graceSeconds: null, source: 'adjustment', actor: 'test' };
+  const amount = milli(999_999_000_000_000);
+  const full = await ledger.one('lumen-free', { ...filling, ...lasting, amount, reason: 'to be full' });
 
   expect(full.status).toBe('applied');
   const more = { bucket: 'pack', credits: 1_000_000_000, reason: 'more' };

@@ -3,6 +3,7 @@ import type { Example, Examples } from '../../../api/reference/examples';
 import type { PROBLEMS } from '../../../api/problems/kinds';
 import type { Route } from '../../../api/routing/route';
 import type { Engine } from '../../support/processes/engine';
+import { defined } from '../../../domain/defined';
 
 export interface Sent {
   body?: unknown;
@@ -24,7 +25,7 @@ export function createRecorder(routes: readonly Route[], engine: () => Engine) {
     const needsKey = routeOf(method, at)?.idempotency === 'required';
     const idempotencyKey = key === undefined && needsKey ? `order-${(orders += 1)}` : (key ?? undefined);
     const keyed = idempotencyKey === undefined ? {} : { idempotencyKey };
-    const request = { method, path: at, ...keyed, ...(body === undefined ? {} : { body }) };
+    const request = { method, path: at, ...keyed, ...defined({ body }) };
     const as = apiKey === undefined ? {} : { apiKey };
     const reply = await engine().call<Json>(method, at, { ...request, ...as });
     const isText = Object.keys(reply.body).length === 0;

@@ -4,6 +4,7 @@ import { publishCatalog, readCatalog } from '../../../db/catalogs/catalogs';
 import { whileReadOnly } from '../../support/ledger/readOnly';
 import type { Reply } from '../app';
 import { startWhole, type Whole } from '../whole';
+import { defined } from '../../../domain/defined';
 
 /** Rules 1 and 2 on every route that has an effect on an account: one key, one effect, one answer. */
 
@@ -39,7 +40,7 @@ beforeEach(async () => {
 });
 
 const post = (at: string, body: unknown, idempotencyKey?: string) =>
-  whole.app.call('POST', at, { body, ...(idempotencyKey === undefined ? {} : { idempotencyKey }) });
+  whole.app.call('POST', at, { body, ...defined({ idempotencyKey }) });
 const ofAccount = (what: string, body: unknown, key?: string) =>
   post(`/v1/accounts/${account}/${what}`, body, key);
 const adjust = (body: object, key: string) => ofAccount('adjustments', { reason: 'a test', ...body }, key);

@@ -52,7 +52,11 @@ test('generations without late reports are listed without those that have some',
   const late = await whole.running(account, 1);
   const plain = await whole.running(account, 1);
   await whole.database.db.knex('holdfast.reports').insert({
-    ...{ account_id: account, generation_id: late.id, report_id: 'r', body: '{}', outcome: 'late' },
+    account_id: account,
+    generation_id: late.id,
+    report_id: 'r',
+    body: '{}',
+    outcome: 'late',
   });
   const at = `/v1/accounts/${account}/generations`;
   const ids = async (query: string) => (await list(`${at}${query}`)).data.map(({ id }) => id);

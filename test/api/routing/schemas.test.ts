@@ -12,6 +12,7 @@ import {
   signedCreditsIn,
 } from '../../../api/routing/schemas';
 import { seal, unseal } from '../../../api/routing/seal';
+import { defined } from '../../../domain/defined';
 
 test.each([
   [0.5, 500],
@@ -69,7 +70,7 @@ test('pages of any size go through a list once, in its order', () => {
       const seen: number[] = [];
       let cursor: string | null | undefined;
       while (cursor !== null) {
-        const asked = query.parse({ limit, ...(cursor === undefined ? {} : { cursor }) });
+        const asked = query.parse({ limit, ...defined({ cursor }) });
         const start = asked.cursor === undefined ? 0 : asked.cursor.after + 1;
         const rows = all.slice(start, start + asked.limit + 1);
         const shownPage = page({

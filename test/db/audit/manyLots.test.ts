@@ -31,7 +31,12 @@ beforeAll(async () => {
       Array.from(
         { length: 100 },
         (_, n): GrantOperation => ({
-          ...{ op: 'grant', key: `sys:g:${done + n}`, hash: 'g', bucket: 'pack', rank: 3, source: 'test' },
+          op: 'grant',
+          key: `sys:g:${done + n}`,
+          hash: 'g',
+          bucket: 'pack',
+          rank: 3,
+          source: 'test',
           amount: milli(1_000),
         }),
       ),

@@ -156,7 +156,10 @@ test('a plan that accounts are on cannot be left out', async () => {
 /** A body as it lies in the database, put there without any check. */
 function store(catalog: string, version: number, body: unknown): Promise<unknown> {
   return database.db.knex('holdfast.catalogs').insert({
-    ...{ catalog, version, hash: `as it was: ${version}`, effective_at: '-infinity' },
+    catalog,
+    version,
+    hash: `as it was: ${version}`,
+    effective_at: '-infinity',
     body: JSON.stringify(body),
   });
 }

@@ -41,7 +41,10 @@ describe('on a ledger', () => {
     const file = path.join(__dirname, '..', '..', 'support', 'catalogs', 'working-day.json');
     await publishCatalog(db.knex, { catalog: readCatalog(file) });
     engine = createEngine({
-      ...{ database: db, ring: () => undefined, namespaceId: 'none', temporalUrl: () => null },
+      database: db,
+      ring: () => undefined,
+      namespaceId: 'none',
+      temporalUrl: () => null,
     });
   });
   beforeEach(async () => {
@@ -82,8 +85,15 @@ describe('on a ledger', () => {
   });
 
   const slow = () => ({
-    ...{ op: 'charge', key: 'req:slow', hash: 'slow', rulesVersion: 1, holdId: `hold_${account}.slow` },
-    ...{ amount: 0, excluded: [], reserveBefore: 'infinity', work: {} },
+    op: 'charge',
+    key: 'req:slow',
+    hash: 'slow',
+    rulesVersion: 1,
+    holdId: `hold_${account}.slow`,
+    amount: 0,
+    excluded: [],
+    reserveBefore: 'infinity',
+    work: {},
   });
 
   test('a machine that was suspended, and does not know for how long, is late once and then reads the clock', async () => {
@@ -93,7 +103,11 @@ describe('on a ledger', () => {
     let keys = 0;
     const charge = () =>
       engine.leases.take({
-        ...{ kind: 'charge', account: ada, key: `k${(keys += 1)}`, hash: 'h', arrivedMs: performance.now() },
+        kind: 'charge',
+        account: ada,
+        key: `k${(keys += 1)}`,
+        hash: 'h',
+        arrivedMs: performance.now(),
         what: { credits: 1000 as never },
       });
     const real = performance.now.bind(performance);

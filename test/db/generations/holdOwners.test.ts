@@ -79,7 +79,10 @@ test('in one call with its capture the owner changes too, and the hold is captur
     op: 'capture',
     key: `sys:${randomBytes(4).toString('hex')}`,
     hash: 'c',
-    ...{ holdId: order.holdId, final: true, cause: 'provider', generation: {} },
+    holdId: order.holdId,
+    final: true,
+    cause: 'provider',
+    generation: {},
   };
   const result = await ledger.apply(account, [{ ...order, ...theirs }, capture]);
   expect(result).toMatchObject({ result: 'ok', replies: [{ replayed: true }, { status: 'applied' }] });

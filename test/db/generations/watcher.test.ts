@@ -24,7 +24,10 @@ function world() {
     limits: { holder: 3, inAll: 5 },
   });
   return {
-    ...{ values, reads, errors, watcher },
+    values,
+    reads,
+    errors,
+    watcher,
     breakDown: (yes: boolean) => {
       broken = yes;
     },

@@ -18,7 +18,12 @@ afterAll(() => database.close());
 const T0 = '2026-03-01T00:00:00.000Z';
 const after = (seconds: number) => new Date(Date.parse(T0) + seconds * 1_000).toISOString();
 const grantOf = (amount: number): GrantOperation => ({
-  ...{ op: 'grant', key: `sys:grant:${amount}`, hash: 'g', bucket: 'pack', rank: 3, source: 'gift' },
+  op: 'grant',
+  key: `sys:grant:${amount}`,
+  hash: 'g',
+  bucket: 'pack',
+  rank: 3,
+  source: 'gift',
   amount: milli(amount),
 });
 
@@ -63,15 +68,13 @@ test('a lease ends in time although a lot ended before it', async () => {
 test('a batch repays debts in the order the same operations one by one would', async () => {
   const account = await ledger.open();
   const revoke = (cause: string, turn: number): RevokeOperation => ({
-    ...{
-      op: 'revoke',
-      key: `sys:revoke:${turn}`,
-      hash: 'r',
-      amount: milli(100),
-      cause,
-      source: 'x',
-      buckets: [],
-    },
+    op: 'revoke',
+    key: `sys:revoke:${turn}`,
+    hash: 'r',
+    amount: milli(100),
+    cause,
+    source: 'x',
+    buckets: [],
   });
   await ledger.one(account, revoke('older', 1));
   await ledger.one(account, grantOf(100)); // which repays the older

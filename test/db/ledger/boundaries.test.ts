@@ -20,10 +20,20 @@ afterAll(() => database.close());
 const T0 = '2026-03-01T00:00:00.000Z';
 const after = (seconds: number) => new Date(Date.parse(T0) + seconds * 1_000).toISOString();
 const settlement = (steps: object[], nextDueAt = 'infinity') => ({
-  ...{ settleVersion: 1, rulesVersion: 1, calendar: {}, wakeAt: 'infinity', steps, nextDueAt },
+  settleVersion: 1,
+  rulesVersion: 1,
+  calendar: {},
+  wakeAt: 'infinity',
+  steps,
+  nextDueAt,
 });
 const downgrade = (at: string) => ({
-  ...{ op: 'rules', at, key: `sys:plan-end:${at}`, hash: 'p', rules: { plan: 'basic' }, ends: 'plan' },
+  op: 'rules',
+  at,
+  key: `sys:plan-end:${at}`,
+  hash: 'p',
+  rules: { plan: 'basic' },
+  ends: 'plan',
   forfeits: true,
 });
 
@@ -35,14 +45,16 @@ test('thousands of leases that nobody ended are over with the next operation', a
     await ledger.apply(
       account,
       many.map((n) => ({
-        ...{
-          op: 'reserve',
-          key: `req:${batch}-${n}`,
-          hash: 'l',
-          holdId: `hold_${account}.${batch}-${n}`,
-          work: {},
-        },
-        ...{ rulesVersion: 1, amount: 1, maxOpen: 10_000, ttlSeconds: 60 + n, excluded: [] },
+        op: 'reserve',
+        key: `req:${batch}-${n}`,
+        hash: 'l',
+        holdId: `hold_${account}.${batch}-${n}`,
+        work: {},
+        rulesVersion: 1,
+        amount: 1,
+        maxOpen: 10_000,
+        ttlSeconds: 60 + n,
+        excluded: [],
         reserveBefore: '2100-01-01T00:00:00Z',
       })) as never[], // amounts as plain numbers
     );
@@ -79,8 +91,14 @@ test('whatever a member is called, its counter is its own', async () => {
   const account = await ledger.open({ clockAt: T0 });
   await ledger.grant(account, { amount: 10_000 });
   const count = (member: string, period: string): Count => ({
-    ...{ counter: `member:${member}`, period, resetsAt: null, of: 'credits', units: 5_000, limit: 6_000 },
-    ...{ refusal: 'member_limit_reached', name: member },
+    counter: `member:${member}`,
+    period,
+    resetsAt: null,
+    of: 'credits',
+    units: 5_000,
+    limit: 6_000,
+    refusal: 'member_limit_reached',
+    name: member,
   });
   const holdId = await ledger.lease(account, {
     amount: 5_000,
@@ -101,7 +119,11 @@ test('a dispute freezes what came back of the pack too, when its own lot was ove
   await ledger.moveClock(account, after(120));
   await ledger.release(account, holdId);
   const frozen = await ledger.one(account, {
-    ...{ op: 'freeze', key: 'sys:f', hash: 'f', cause: 'dispute', source: 'pack:1' },
+    op: 'freeze',
+    key: 'sys:f',
+    hash: 'f',
+    cause: 'dispute',
+    source: 'pack:1',
   });
   expect(frozen).toMatchObject({ status: 'applied', amount: 4_000, available: 0 });
 });
@@ -124,8 +146,14 @@ test('after a change of rules the account is settled before what was asked with 
   const [, charged] = await Promise.all([
     engine.ledger.run(account, { op: 'rules', key: 'sys:p', hash: 'p', rules }),
     engine.ledger.run(account, ({ snapshot }) => ({
-      ...{ op: 'charge', key: 'req:c', hash: 'c', holdId: `hold_${account}.c`, excluded: [], work: {} },
-      ...{ rulesVersion: snapshot.rulesVersion, amount: 3_000_000 as never },
+      op: 'charge',
+      key: 'req:c',
+      hash: 'c',
+      holdId: `hold_${account}.c`,
+      excluded: [],
+      work: {},
+      rulesVersion: snapshot.rulesVersion,
+      amount: 3_000_000 as never,
       reserveBefore: '2100-01-01T00:00:00Z',
     })),
   ]);

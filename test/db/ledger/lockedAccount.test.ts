@@ -32,7 +32,12 @@ afterAll(() => database.close());
 const LOCKED = 9;
 
 const grant = (): GrantOperation => ({
-  ...{ op: 'grant', hash: 'g', bucket: 'pack', rank: 3, source: 'gift', amount: milli(1_000) },
+  op: 'grant',
+  hash: 'g',
+  bucket: 'pack',
+  rank: 3,
+  source: 'gift',
+  amount: milli(1_000),
   key: `sys:grant:${randomBytes(6).toString('hex')}`,
 });
 

@@ -55,14 +55,16 @@ async function open(account: string): Promise<void> {
 
 function charge(account: string, key: string) {
   return engine.ledger.run(account, ({ snapshot }) => ({
-    ...{
-      op: 'charge',
-      key: `req:${key}`,
-      hash: key,
-      holdId: `hold_${account}.${key}`,
-      rulesVersion: snapshot.rulesVersion,
-    },
-    ...{ amount: milli(1_000), excluded: [], reserveBefore: 'infinity', facts: { excluded: [] }, work: {} },
+    op: 'charge',
+    key: `req:${key}`,
+    hash: key,
+    holdId: `hold_${account}.${key}`,
+    rulesVersion: snapshot.rulesVersion,
+    amount: milli(1_000),
+    excluded: [],
+    reserveBefore: 'infinity',
+    facts: { excluded: [] },
+    work: {},
   }));
 }
 

@@ -2,11 +2,12 @@ import { excludedBuckets, planGate, quotaUses } from '../../../domain/access/gat
 import type { Priced } from '../../../domain/prices/line';
 import { price } from '../../../domain/prices/price';
 import { imagineart, parsed, smallest } from '../catalogs';
+import { defined } from '../../../domain/defined';
 
 const catalog = imagineart();
 
 function priced(action: string, model?: string): Priced {
-  const result = price({ catalog, action, ...(model === undefined ? {} : { model }) });
+  const result = price({ catalog, action, ...defined({ model }) });
   if (!result.ok) throw new Error(result.refusal.detail);
   return result.priced;
 }

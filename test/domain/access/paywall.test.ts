@@ -15,9 +15,14 @@ function coming(
   more: Partial<Coming> = {},
 ): Coming {
   return {
-    ...{ at, plan, ends: false },
+    at,
+    plan,
+    ends: false,
     grants: Object.entries(grants).map(([bucket, credits]) => ({
-      ...{ bucket, schedule: bucket, until: '2027-01-01T00:00:00.000Z', replaces: true },
+      bucket,
+      schedule: bucket,
+      until: '2027-01-01T00:00:00.000Z',
+      replaces: true,
       ifThere: bucket === 'daily' || plan === 'free',
       amountMilli: toMilli(credits),
     })),
@@ -27,7 +32,10 @@ function coming(
 const midnight = coming('2026-11-22T00:00:00.000Z', 'free', { daily: 100 });
 const nextCycle = coming('2026-12-01T09:00:00.000Z', 'basic', { plan: 3000 });
 const lot = (bucket: string, credits: number, until = 'infinity'): Spendable => ({
-  ...{ bucket, schedule: bucket, until, milli: toMilli(credits) },
+  bucket,
+  schedule: bucket,
+  until,
+  milli: toMilli(credits),
 });
 
 /** A free account with 100 credits of today that wants something for 250. */
@@ -225,7 +233,10 @@ describe('a limit', () => {
   const draftly = readProduct('draftly');
   const stuck = (change: Partial<Limited>, more: Partial<PaywallRequest> = {}) =>
     wall({
-      ...{ catalog: draftly, plan: 'basic', left: [lot('pack', 250)], coming: [nextCycle] },
+      catalog: draftly,
+      plan: 'basic',
+      left: [lot('pack', 250)],
+      coming: [nextCycle],
       limited: { ...limited, ...change },
       ...more,
     });
@@ -240,8 +251,11 @@ describe('a limit', () => {
     const short = { requiredMilli: toMilli(20), left: [lot('pack', 12)] };
     const answer = stuck({}, { ...short, coming: [{ ...nextCycle, grants: [] }] });
     expect(answer).toMatchObject({
-      ...{ required: 20, available: 12, shortfall: 8 },
-      ...{ waitSuffices: false, ways: ['upgrade'] },
+      required: 20,
+      available: 12,
+      shortfall: 8,
+      waitSuffices: false,
+      ways: ['upgrade'],
     });
     expect(stuck({}, short)).toMatchObject({ waitSuffices: true, ways: ['upgrade', 'wait'] });
   });
@@ -318,8 +332,12 @@ describe('the paywall', () => {
 
 describe('the ways of a balance', () => {
   const free = {
-    ...{ catalog, plan: 'free', subscriptionActive: false, role: null },
-    ...{ suspended: false, awaits: true },
+    catalog,
+    plan: 'free',
+    subscriptionActive: false,
+    role: null,
+    suspended: false,
+    awaits: true,
   };
 
   it('are those that are open whatever the account wants to do', () => {

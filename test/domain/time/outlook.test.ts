@@ -136,10 +136,16 @@ describe('with what comes', () => {
 
   it('a free month repays no debt of who was not there in it, so nothing of the next is promised for that', () => {
     const month = (at: string, until: string): Coming => ({
-      ...{ at, plan: 'free', ends: false },
+      at,
+      plan: 'free',
+      ends: false,
       grants: [
         {
-          ...{ bucket: 'plan', schedule: 'plan', amountMilli: toMilli(400), until, replaces: true },
+          bucket: 'plan',
+          schedule: 'plan',
+          amountMilli: toMilli(400),
+          until,
+          replaces: true,
           ifThere: true,
         },
       ],
@@ -201,7 +207,10 @@ test('whatever the account and its catalog, what is told is what settle then gra
   const json = smallest();
   const amounts = fc.constantFrom(0, 10, 25);
   const one = fc.record({
-    ...{ daily: amounts, free: amounts, lower: amounts, higher: amounts },
+    daily: amounts,
+    free: amounts,
+    lower: amounts,
+    higher: amounts,
     eligibility: fc.constantFrom('everyone', 'without-subscription'),
   });
   const catalogOf = ({
@@ -224,8 +233,11 @@ test('whatever the account and its catalog, what is told is what settle then gra
   const account = fc.record({
     plan: fc.constantFrom('free', 'one', 'two'),
     source: fc.constantFrom('admin', 'stripe'),
-    ...{ anchor: fc.integer({ min: -24 * 90, max: 0 }), settledAt: fc.integer({ min: -24 * 60, max: 0 }) },
-    ...{ zone: zones, moved: fc.option(zones), paidUntil: hours },
+    anchor: fc.integer({ min: -24 * 90, max: 0 }),
+    settledAt: fc.integer({ min: -24 * 60, max: 0 }),
+    zone: zones,
+    moved: fc.option(zones),
+    paidUntil: hours,
     pending: fc.option(
       fc.record({ plan: fc.constantFrom('free', 'one', 'two'), cycles: fc.integer({ min: 1, max: 13 }) }),
     ),
@@ -247,8 +259,12 @@ test('whatever the account and its catalog, what is told is what settle then gra
         ];
         const anchor = at(of.anchor);
         const rules: Partial<AccountRules> = {
-          ...{ plan: of.plan, planSource: free ? 'free' : of.source, planInterval: free ? null : 'month' },
-          ...{ anchor, createdAt: anchor, timezone: of.zone },
+          plan: of.plan,
+          planSource: free ? 'free' : of.source,
+          planInterval: free ? null : 'month',
+          anchor,
+          createdAt: anchor,
+          timezone: of.zone,
           paidUntil: !free && of.source === 'stripe' ? at(of.paidUntil) : null,
         };
         // As somebody left it who was there some time ago, and then perhaps moved.
@@ -287,8 +303,14 @@ test('whatever the account and its catalog, what is told is what settle then gra
       examples: [
         [
           {
-            ...{ plan: 'two', source: 'stripe', anchor: -673, settledAt: -2, zone: 'UTC', moved: null },
-            ...{ paidUntil: 0, pending: { plan: 'one', cycles: 1 } },
+            plan: 'two',
+            source: 'stripe',
+            anchor: -673,
+            settledAt: -2,
+            zone: 'UTC',
+            moved: null,
+            paidUntil: 0,
+            pending: { plan: 'one', cycles: 1 },
           },
           { daily: 0, free: 0, lower: 0, higher: 10, eligibility: 'everyone' },
           [{ daily: 0, free: 0, lower: 25, higher: 0, eligibility: 'everyone' }, 0],

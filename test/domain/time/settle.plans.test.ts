@@ -65,8 +65,13 @@ describe('a plan that ends', () => {
         ends: 'plan',
         forfeits: true,
         rules: {
-          ...{ plan: 'free', planSource: 'free', planInterval: null, pending: null },
-          ...{ endedAt: pending.at, paidUntil: null, periodFrom: pending.at },
+          plan: 'free',
+          planSource: 'free',
+          planInterval: null,
+          pending: null,
+          endedAt: pending.at,
+          paidUntil: null,
+          periodFrom: pending.at,
         },
       },
     ]);

@@ -286,7 +286,9 @@ describe('a settlement', () => {
         const first = settled({ now, rules });
         // What was granted, and ends one day, is in the account's lots by then.
         const ending = grantsOf(first).map(({ at, expiresAt, source }) => ({
-          ...{ at: expiresAt ?? 'infinity', since: at, of: source.split(':')[0] ?? '' },
+          at: expiresAt ?? 'infinity',
+          since: at,
+          of: source.split(':')[0] ?? '',
         }));
         const second = settled({ now, rules, calendar: first.calendar, ending });
         const notices = first.steps.filter((step) => 'op' in step); // whose keys are known by then

@@ -2,6 +2,7 @@ import { Client } from '@temporalio/client';
 import { holdIdOf } from '../../../domain/ids';
 import { dataConverter } from '../../../activities/temporal/payloads';
 import { type Engine, eventually, type Problem, startEngine } from '../../support/processes/engine';
+import { defined } from '../../../domain/defined';
 
 /** Whose decision a cancellation is, and which workflow it reaches. */
 
@@ -52,7 +53,7 @@ async function generateKey(account: string): Promise<string> {
 const cancel = <T>(id: string, body: Record<string, unknown>, apiKey?: string) =>
   engine.call<T>('POST', `/v1/generations/${id}/cancel`, {
     body,
-    ...(apiKey === undefined ? {} : { apiKey }),
+    ...defined({ apiKey }),
   });
 
 test('a customer’s own cancel after the month’s end forfeits, whatever key it comes with; an operator’s is graced', async () => {

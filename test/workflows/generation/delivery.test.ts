@@ -10,6 +10,7 @@ import {
 import { type Sweeper, startSweeper } from '../../support/processes/sweeper';
 import { SIGNALS, UPDATES } from '../../../domain/contract';
 import { runAudit } from '../../../db/audit';
+import { defined } from '../../../domain/defined';
 
 /** What a pipeline delivered is paid as long as its hold is open, whatever became of the workflow, of Temporal, of a process. */
 
@@ -35,7 +36,7 @@ const complete = (id: string, body: object = { outputs: FOUR }) => send(id, 'com
 const send = (id: string, what: string, body: object = {}, idempotencyKey?: string) =>
   engine.call<Generation & Problem>('POST', `/v1/generations/${id}/${what}`, {
     body,
-    ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+    ...defined({ idempotencyKey }),
   });
 const read = (id: string) => engine.call('GET', `/v1/generations/${id}`).then(({ body }) => body);
 const workflow = (id: string) => engine.temporal.workflow.getHandle(id);
@@ -79,7 +80,10 @@ test('what was reported in time and nobody acted upon, because who took it died,
   const id = await begun(6);
   const body = { kind: 'complete', id: 'left', outputs: FOUR, final: true };
   await knex()('holdfast.reports').insert({
-    ...{ account_id: account, generation_id: id, report_id: 'left', body: JSON.stringify(body) },
+    account_id: account,
+    generation_id: id,
+    report_id: 'left',
+    body: JSON.stringify(body),
     outcome: 'pending',
   });
   expect(await engine.ended(id)).toMatchObject({ status: 'succeeded', credits: { captured: 96 } });
@@ -301,7 +305,10 @@ describe('the sweep', () => {
 
   const left = (id: string, body: Record<string, unknown>) =>
     knex()('holdfast.reports').insert({
-      ...{ account_id: account, generation_id: id, report_id: body['id'], body: JSON.stringify(body) },
+      account_id: account,
+      generation_id: id,
+      report_id: body['id'],
+      body: JSON.stringify(body),
       outcome: 'pending',
     });
   const outcomes = async (id: string) =>

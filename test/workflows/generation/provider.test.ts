@@ -39,7 +39,10 @@ beforeAll(async () => {
     temporalUrl: () => null,
   });
   await engine.ledger.open({
-    ...{ account: ACCOUNT, catalog: 'working-day', plan: 'standard', planSource: 'admin' },
+    account: ACCOUNT,
+    catalog: 'working-day',
+    plan: 'standard',
+    planSource: 'admin',
   });
   const address = process.env['HOLDFAST_TEST_TEMPORAL'] ?? '';
   const [connection, native] = await Promise.all([

@@ -8,6 +8,7 @@ import {
 } from '../../support/processes/engine';
 import { OPEN_STUDIO, storeOpenStudio } from '../../support/ledger/openStudio';
 import { startSweeper, type Sweeper } from '../../support/processes/sweeper';
+import { defined } from '../../../domain/defined';
 
 /** Work that comes to 0 credits runs and is counted; phases that cost nothing land; what delivered something did not fail. */
 
@@ -37,7 +38,7 @@ async function open(plan = 'free'): Promise<string> {
 }
 
 const post = <T = Generation>(at: string, body: object, idempotencyKey?: string) =>
-  engine.call<T>('POST', at, { body, ...(idempotencyKey === undefined ? {} : { idempotencyKey }) });
+  engine.call<T>('POST', at, { body, ...defined({ idempotencyKey }) });
 const read = (id: string) => engine.call('GET', `/v1/generations/${id}`).then(({ body }) => body);
 const quotaOf = async (account: string) => (await engine.balance(account)).quotas[0]?.used;
 const attributes = async (id: string) =>

@@ -20,7 +20,10 @@ async function filled({ room, plan = 'free' }: { room: number; plan?: string }):
   const account = `full-${counter}`;
   const paid = { planSource: 'admin', planInterval: 'month' } as const;
   await whole.engine.ledger.open({
-    ...{ account, catalog: 'working-day', plan, clockAt: '2026-03-10T10:00:00Z' },
+    account,
+    catalog: 'working-day',
+    plan,
+    clockAt: '2026-03-10T10:00:00Z',
     ...(plan === 'free' ? { planSource: 'free' } : paid),
   });
   const balance = await whole.engine.ledger.balance(account);
@@ -33,8 +36,14 @@ async function add(account: string, amount: number) {
     op: 'adjust',
     key: `req:add-${counter}-${amount}`,
     hash: 'added',
-    ...{ bucket: 'pack', rank: 3, amount: milli(amount), expiresAt: null, graceSeconds: null },
-    ...{ source: 'adjustment', actor: 'test', reason: 'to be full' },
+    bucket: 'pack',
+    rank: 3,
+    amount: milli(amount),
+    expiresAt: null,
+    graceSeconds: null,
+    source: 'adjustment',
+    actor: 'test',
+    reason: 'to be full',
   });
 }
 

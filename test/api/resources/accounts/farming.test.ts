@@ -139,13 +139,25 @@ describe('nobody gains by', () => {
     const ada = await customer();
     await ada.post('plan', { plan: 'basic' });
     await engine.ledger.run(ada.id, ({ snapshot }) => ({
-      ...{ op: 'reserve', key: 'req:all', hash: 'all', holdId: `hold_${ada.id}.all` },
-      ...{ rulesVersion: snapshot.rulesVersion, amount: snapshot.available, maxOpen: 9, ttlSeconds: 600 },
-      ...{ excluded: [], reserveBefore: '2100-01-01T00:00:00Z', work: {} },
+      op: 'reserve',
+      key: 'req:all',
+      hash: 'all',
+      holdId: `hold_${ada.id}.all`,
+      rulesVersion: snapshot.rulesVersion,
+      amount: snapshot.available,
+      maxOpen: 9,
+      ttlSeconds: 600,
+      excluded: [],
+      reserveBefore: '2100-01-01T00:00:00Z',
+      work: {},
     }));
     await ada.post('cancel', { when: 'now' });
     const back = await engine.ledger.run(ada.id, {
-      ...{ op: 'release', key: 'sys:back', hash: 'back', holdId: `hold_${ada.id}.all`, cause: 'provider' },
+      op: 'release',
+      key: 'sys:back',
+      hash: 'back',
+      holdId: `hold_${ada.id}.all`,
+      cause: 'provider',
     });
     expect(back).toMatchObject({ returned: 100_000, forfeited: 3_000_000 }); // the day’s are no plan’s
     await ada.post('plan', { plan: 'basic' });

@@ -53,7 +53,10 @@ describe('a catalog that changes after a boundary, and before that is settled', 
     await suspended.post('plan', { plan: 'basic' });
     for (const is of [true, false])
       await customers.engine.ledger.run(suspended.id, {
-        ...{ op: 'rules', key: `sys:suspended:${is}`, hash: 'is', rules: { suspended: is } },
+        op: 'rules',
+        key: `sys:suspended:${is}`,
+        hash: 'is',
+        rules: { suspended: is },
       });
     await suspended.wake(TEN_PAST);
     expect(await suspended.buckets()).toEqual({ plan: 3000 });
@@ -73,7 +76,11 @@ describe('a catalog that changes after a boundary, and before that is settled', 
     await asleep.post('plan', { plan: 'basic' });
     const promo = { bucket: 'pack', rank: 9, graceSeconds: null, source: 'promo', amount: milli(7_000) };
     await customers.engine.ledger.run(asleep.id, {
-      ...{ op: 'grant', key: 'sys:promo', hash: 'promo', expiresAt: '2026-06-15T00:00:00.000Z', ...promo },
+      op: 'grant',
+      key: 'sys:promo',
+      hash: 'promo',
+      expiresAt: '2026-06-15T00:00:00.000Z',
+      ...promo,
     });
     await asleep.wake('2026-06-20T00:00:00.000Z');
     const granted = await asleep.events('credits.granted');
@@ -134,7 +141,10 @@ test('a limit of credits a day does not begin anew with a change of zone', async
   const ada = await customers.customer();
   await ada.post('plan', { plan: 'standard' });
   await customers.engine.ledger.run(ada.id, {
-    ...{ op: 'rules', key: 'sys:limit', hash: 'limit', rules: { creditsPerDay: 100_000 } },
+    op: 'rules',
+    key: 'sys:limit',
+    hash: 'limit',
+    rules: { creditsPerDay: 100_000 },
   });
   expect(await ada.charge(100)).toBe(201);
   const move = (timezone: string) =>

@@ -4,6 +4,7 @@ import type { Catalog } from '../../../../domain/catalog/catalog';
 import { milli } from '../../../../domain/credits';
 import type { TestApp } from '../../app';
 import { type Customers, startCustomers, T0 } from '../../customers';
+import { defined } from '../../../../domain/defined';
 
 /** Plans change, end and come back (rules 14, 18-20); that nobody gains by it is farming.test.ts. */
 
@@ -21,7 +22,8 @@ afterAll(() => close());
 
 /** Draftly under a name of its own, where an upgrade carries nothing. */
 const strict = (catalog: Catalog): Catalog => ({
-  ...{ ...catalog, catalog: 'draftly-strict' },
+  ...catalog,
+  catalog: 'draftly-strict',
   rules: { ...catalog.rules, upgrade: { ...catalog.rules.upgrade, carry: false } },
 });
 const hours = (n: number) => new Date(Date.parse(T0) + n * 3_600_000).toISOString();
@@ -129,7 +131,11 @@ test('a shorter interval of the same plan forfeits nothing that was held over it
   await ada.at('2026-06-10T10:00:00.000Z');
   expect(await ada.buckets()).toEqual({ plan: 8000 });
   const back = await engine.ledger.run(ada.id, {
-    ...{ op: 'release', key: 'sys:back', hash: 'back', holdId: hold, cause: 'provider' },
+    op: 'release',
+    key: 'sys:back',
+    hash: 'back',
+    holdId: hold,
+    cause: 'provider',
   });
   expect(back).toMatchObject({ returned: 1_000_000, forfeited: 0 });
   expect((await ada.account())['subscription']).toMatchObject({ interval: 'month', pendingChange: null });
@@ -144,7 +150,11 @@ test('a higher plan at the end of the period is a renewal to what is held over i
   await ada.at('2026-04-10T10:00:00.000Z');
   expect(await ada.buckets()).toEqual({ plan: 16_000 });
   const back = await engine.ledger.run(ada.id, {
-    ...{ op: 'release', key: 'sys:back', hash: 'back', holdId: hold, cause: 'provider' },
+    op: 'release',
+    key: 'sys:back',
+    hash: 'back',
+    holdId: hold,
+    cause: 'provider',
   });
   expect(back).toMatchObject({ returned: 1_000_000, forfeited: 0 });
 });
@@ -156,8 +166,12 @@ test('a change that was worked out before a boundary is worked out anew after it
   await ada.at('2026-04-10T10:00:00.000Z');
   await ada.buckets();
   const late = await engine.ledger.run(ada.id, {
-    ...{ op: 'rules', key: 'sys:late', hash: 'late', rules: { calendar: before?.calendar } },
-    ...{ rulesVersion: before?.rulesVersion ?? 0, settleVersion: before?.settleVersion ?? 0 },
+    op: 'rules',
+    key: 'sys:late',
+    hash: 'late',
+    rules: { calendar: before?.calendar },
+    rulesVersion: before?.rulesVersion ?? 0,
+    settleVersion: before?.settleVersion ?? 0,
   });
   expect(late?.status).toBe('stale');
 });
@@ -262,7 +276,12 @@ describe('a subscription that is cancelled', () => {
     const ada = await customer();
     await ada.post('plan', { plan: 'standard', interval: 'quarter' });
     await engine.ledger.run(ada.id, {
-      ...{ op: 'grant', key: 'sys:pack:p1', hash: 'p1', bucket: 'pack', rank: 3, source: 'pack:p1' },
+      op: 'grant',
+      key: 'sys:pack:p1',
+      hash: 'p1',
+      bucket: 'pack',
+      rank: 3,
+      source: 'pack:p1',
       amount: milli(8_000_000),
     });
     const { body } = await ada.post('cancel', { when: 'period_end' });
@@ -328,7 +347,7 @@ test('a preview says exactly what then happens', async () => {
         const before = total(await ada.buckets());
         if (spend > 0 && spend < before) await ada.charge(spend);
         const left = total(await ada.buckets());
-        const wanted = { plan, interval, ...(when === undefined ? {} : { when }) };
+        const wanted = { plan, interval, ...defined({ when }) };
         const preview = await ada.post('plan/preview', wanted);
         const was = await ada.account();
         const done = await ada.post('plan', wanted);

@@ -143,14 +143,20 @@ test('a purchase that nobody granted is an item while it waits, and the sweep gr
     await buy('order', { pack: 'tokens-5000', quantity: 3 });
     await due();
     expect(await sweep().drainInboxes({ after: null })).toEqual({
-      ...{ drained: 0, failed: 1, problems: [], next: null },
+      drained: 0,
+      failed: 1,
+      problems: [],
+      next: null,
     });
   });
   expect(await items()).toMatchObject([
     {
       kind: 'purchase_waiting',
       detail: {
-        ...{ pack: 'tokens-5000', quantity: 3, credits: 15_000, attempts: 2 },
+        pack: 'tokens-5000',
+        quantity: 3,
+        credits: 15_000,
+        attempts: 2,
         error: expect.stringContaining('permission denied'),
         wayOut: expect.stringContaining(
           `POST /v1/accounts/${account}/purchases/${purchaseId(account, 'order')}/retry`,
@@ -161,7 +167,10 @@ test('a purchase that nobody granted is an item while it waits, and the sweep gr
   await due();
   const rung: string[] = [];
   expect(await sweep(rung).drainInboxes({ after: null })).toEqual({
-    ...{ drained: 1, failed: 0, problems: [], next: null },
+    drained: 1,
+    failed: 0,
+    problems: [],
+    next: null,
   });
   expect(rung).toEqual([account]);
   expect(await available()).toBe(23_000_000);
@@ -219,7 +228,10 @@ test('an account whose doorbell cannot be rung holds up no other in a sweep', as
     after: null,
   });
   expect(done).toEqual({
-    ...{ drained: 2, failed: 0, problems: [`${first}: the bell is broken`], next: null },
+    drained: 2,
+    failed: 0,
+    problems: [`${first}: the bell is broken`],
+    next: null,
   });
   expect(await available()).toBe(9_000_000);
 });

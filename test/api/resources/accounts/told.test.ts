@@ -3,6 +3,7 @@ import type { Engine } from '../../../../db/engine';
 import { milli } from '../../../../domain/credits';
 import type { TestApp } from '../../app';
 import { type Customer, type Customers, startCustomers, T0 } from '../../customers';
+import { defined } from '../../../../domain/defined';
 
 /** What a customer is told of the future is what then happens, over HTTP and on a clock (rules 19, 27, 33). */
 
@@ -101,8 +102,10 @@ describe.each([
     expect(await nextOf(ada, 'plan')).toEqual(free === 0 ? null : { at: END, amount: free });
     // Day by day, or not for subscribers, who are none from then on, or never.
     const daily = {
-      ...{ imagineart: END, 'imagineart-legacy': '2026-03-11T00:00:00.000Z' },
-      ...{ intangible: undefined, draftly: undefined },
+      imagineart: END,
+      'imagineart-legacy': '2026-03-11T00:00:00.000Z',
+      intangible: undefined,
+      draftly: undefined,
     };
     expect((await nextOf(ada, 'daily'))?.at).toBe(daily[catalog]);
     const { wall } = await asked(ada, same + 500);
@@ -167,7 +170,12 @@ test('waiting adds to what lasts: a pack and the next month are enough for what 
   await ada.post('plan', { plan: 'basic' });
   await ada.charge(3000);
   await engine.ledger.run(ada.id, {
-    ...{ op: 'grant', key: 'sys:pack:ada', hash: 'p', bucket: 'pack', rank: 3, source: 'pack:ada' },
+    op: 'grant',
+    key: 'sys:pack:ada',
+    hash: 'p',
+    bucket: 'pack',
+    rank: 3,
+    source: 'pack:ada',
     amount: milli(1_000_000),
   });
   const { wall } = await asked(ada, 4000);
@@ -204,7 +212,10 @@ test('an upgrade is offered for what it gives in this slot, which is what then c
 test('nobody who is suspended is told of a way that does not help', async () => {
   const ada = await customer();
   await engine.ledger.run(ada.id, {
-    ...{ op: 'rules', key: 'sys:suspend:ada', hash: 's', rules: { suspended: true } },
+    op: 'rules',
+    key: 'sys:suspend:ada',
+    hash: 's',
+    rules: { suspended: true },
   });
   expect((await balanceOf(ada)).ways).toEqual([]);
 });
@@ -213,14 +224,13 @@ test('nobody who is suspended is told of a way that does not help', async () => 
 function owe({ id }: Customer, credits: number) {
   orders += 1;
   return engine.ledger.run(id, {
-    ...{
-      op: 'revoke',
-      key: `sys:revoke:${orders}`,
-      hash: 'r',
-      cause: `refund:${orders}`,
-      source: 'pack:none',
-    },
-    ...{ buckets: [], amount: milli(credits * 1000) },
+    op: 'revoke',
+    key: `sys:revoke:${orders}`,
+    hash: 'r',
+    cause: `refund:${orders}`,
+    source: 'pack:none',
+    buckets: [],
+    amount: milli(credits * 1000),
   });
 }
 
@@ -255,8 +265,7 @@ test('whatever a customer does, what is told comes, when it is told, and nothing
         const left = Object.values(await ada.buckets()).reduce((sum, credits) => sum + credits, 0);
         const plan = plans[name][n % plans[name].length];
         const size = Math.floor((left * percent) / 100);
-        if (kind === 'plan')
-          await ada.post('plan', { plan, interval, ...(when === undefined ? {} : { when }) });
+        if (kind === 'plan') await ada.post('plan', { plan, interval, ...defined({ when }) });
         if (kind === 'cancel') await ada.post('cancel', { when: when ?? 'period_end' });
         if (kind === 'resume') await ada.post('resume');
         if (kind === 'spend' && size > 0) await ada.charge(size);

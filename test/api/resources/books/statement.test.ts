@@ -356,9 +356,19 @@ describe('a journal of 25,000 rows as CSV', () => {
     const pages = journalPages(database.db.reports, { account });
     await pages.next();
     await database.owner.knex('ledger.openings').insert({
-      ...{ account_id: account, seq: 1, at: new Date(0), recorded_at: new Date(0) },
-      ...{ available: 0, held: 0, debt: 0, owed: 0, repaid: 0, keys: 0, keys_digest: 0 },
-      ...{ lots: '[]', counters: '[]' },
+      account_id: account,
+      seq: 1,
+      at: new Date(0),
+      recorded_at: new Date(0),
+      available: 0,
+      held: 0,
+      debt: 0,
+      owed: 0,
+      repaid: 0,
+      keys: 0,
+      keys_digest: 0,
+      lots: '[]',
+      counters: '[]',
     });
     const rest = async () => {
       for await (const page of pages) expect(page.last).toBe(false);

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { runAudit } from '../../../../db/audit';
 import { parseCatalog } from '../../../../domain/publish/parse';
 import { startWhole, type Whole } from '../../whole';
+import { defined } from '../../../../domain/defined';
 
 /** What an earlier release published serves its accounts for ever, whatever is refused today (rule 33). */
 
@@ -29,7 +30,10 @@ beforeAll(async () => {
   whole = await startWhole();
   const insert = (catalog: string, body: unknown) =>
     whole.database.db.knex('holdfast.catalogs').insert({
-      ...{ catalog, version: 1, hash: 'as it was', effective_at: '-infinity' },
+      catalog,
+      version: 1,
+      hash: 'as it was',
+      effective_at: '-infinity',
       body: JSON.stringify(body),
     });
   await insert('laxer', laxer());
@@ -45,7 +49,7 @@ afterAll(() => whole.close());
 
 const get = (at: string) => whole.app.call('GET', at);
 const post = (at: string, body: unknown, idempotencyKey?: string) =>
-  whole.app.call('POST', at, { body, ...(idempotencyKey === undefined ? {} : { idempotencyKey }) });
+  whole.app.call('POST', at, { body, ...defined({ idempotencyKey }) });
 
 test('publishing would refuse it today, for each of its faults', () => {
   const parsed = parseCatalog(laxer());

@@ -6,13 +6,29 @@ import type { CatalogStore } from '../../../../db/catalogs/catalogs';
 const NO_CATALOGS = {} as CatalogStore; // an accepted request's answer asks none
 
 const generation = {
-  ...{ id: 'gen_a.k', account: 'a', member: null, project: null, feature: null, parent: null },
-  ...{ action: 'explore', model: 'relaxed', params: {}, ordered: 1, metadata: null, deadlineAt: null },
-  ...{ provider: { type: 'simulated' }, workflowId: null, temporalUrl: null, catalogVersion: 1 },
+  id: 'gen_a.k',
+  account: 'a',
+  member: null,
+  project: null,
+  feature: null,
+  parent: null,
+  action: 'explore',
+  model: 'relaxed',
+  params: {},
+  ordered: 1,
+  metadata: null,
+  deadlineAt: null,
+  provider: { type: 'simulated' },
+  workflowId: null,
+  temporalUrl: null,
+  catalogVersion: 1,
 };
 const stored = (amount: number, facts: object) =>
   JSON.stringify({
-    ...{ status: 'applied', at: '2026-03-01T00:00:00.000001+00:00', amount, draws: [] },
+    status: 'applied',
+    at: '2026-03-01T00:00:00.000001+00:00',
+    amount,
+    draws: [],
     facts: { v: 1, generation, ...facts },
   });
 const statusOf = async (text: string) => {

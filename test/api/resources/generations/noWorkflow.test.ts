@@ -179,9 +179,22 @@ test('the answer of a run that another request began is given only if the ledger
   const answer = (receivedAt: string | undefined) => {
     whole.answerFrom((input) => {
       const generation = {
-        ...{ id: 'gen_x.y', account, member: null, project: null, feature: null, parent: null },
-        ...{ action: 'image', model: 'example', params: {}, ordered: 1, metadata: null, deadlineAt: null },
-        ...{ provider: { type: 'simulated' }, workflowId: null, temporalUrl: null, catalogVersion: 1 },
+        id: 'gen_x.y',
+        account,
+        member: null,
+        project: null,
+        feature: null,
+        parent: null,
+        action: 'image',
+        model: 'example',
+        params: {},
+        ordered: 1,
+        metadata: null,
+        deadlineAt: null,
+        provider: { type: 'simulated' },
+        workflowId: null,
+        temporalUrl: null,
+        catalogVersion: 1,
       };
       const facts = { v: 1, free: true, generation };
       const text = JSON.stringify({

@@ -1,6 +1,7 @@
 import { runAudit } from '../../../../db/audit';
 import type { Reply } from '../../app';
 import { startWhole, type Whole } from '../../whole';
+import { defined } from '../../../../domain/defined';
 
 /** Captured credits that are given back: of charges, of leases, of generations (rules 14, 22, 32). */
 
@@ -25,7 +26,7 @@ beforeEach(async () => {
 
 const call = (method: string, at: string, body?: unknown, idempotencyKey = `key-${(keys += 1)}`) =>
   whole.app.call(method, at, {
-    ...(body === undefined ? {} : { body }),
+    ...defined({ body }),
     ...(method === 'POST' ? { idempotencyKey } : {}),
   });
 const post = (at: string, body: unknown, key?: string) => call('POST', at, body, key);
@@ -45,14 +46,12 @@ const refund = (id: string, body: Record<string, unknown> = {}, key?: string) =>
 async function captured(credits: number): Promise<string> {
   const { id, holdId } = await whole.running(account, credits);
   await whole.engine.ledger.run(account, {
-    ...{
-      op: 'capture',
-      key: `sys:capture:${holdId}:final`,
-      hash: 'all',
-      holdId,
-      final: true,
-      cause: 'provider',
-    },
+    op: 'capture',
+    key: `sys:capture:${holdId}:final`,
+    hash: 'all',
+    holdId,
+    final: true,
+    cause: 'provider',
     generation: { status: 'succeeded', outputs: [] },
   });
   return id;
@@ -181,7 +180,9 @@ test('a refund takes an administrator, a key and a reason', async () => {
   const made = await post('/v1/api-keys', { name: 'shop', scopes: ['generate', 'billing'] });
   const key = String(made.body['secret']);
   const forbidden = await whole.app.call('POST', `/v1/charges/${id}/refund`, {
-    ...{ key, idempotencyKey: 'mine', body: { reason: 'mine' } },
+    key,
+    idempotencyKey: 'mine',
+    body: { reason: 'mine' },
   });
   expect([forbidden.status, forbidden.body['code']]).toEqual([403, 'scope_missing']);
   const keyless = await whole.app.call('POST', `/v1/charges/${id}/refund`, { body: { reason: 'mine' } });
@@ -228,7 +229,10 @@ describe('with an instant of its own', () => {
 
   test('a refund that would go to a dead lot and a living one moves nothing; what was drawn last comes back first', async () => {
     await post(`/v1/accounts/${account}/adjustments`, {
-      ...{ bucket: 'pack', credits: 50, reason: 'a gift', expiresAt: '2026-03-20T00:00:00.000Z' },
+      bucket: 'pack',
+      credits: 50,
+      reason: 'a gift',
+      expiresAt: '2026-03-20T00:00:00.000Z',
     });
     const id = await charged(120); // 100 of the day, 20 of the gift
     await at(NEXT_DAY);

@@ -20,18 +20,35 @@ const catalogs = {
 const midnight = '2026-11-22T00:00:00.000Z';
 /** Without debt and role, as the first paywalls were. */
 const first = {
-  ...{ v: 1, catalog: 'small', plan: 'free', subscribed: false, requiredPlan: null, excluded: [] },
-  ...{ nextRefresh: { at: midnight, amountMilli: 10_000 }, required: 250_000, refusalDetail: null },
+  v: 1,
+  catalog: 'small',
+  plan: 'free',
+  subscribed: false,
+  requiredPlan: null,
+  excluded: [],
+  nextRefresh: { at: midnight, amountMilli: 10_000 },
+  required: 250_000,
+  refusalDetail: null,
   generation: { catalogVersion: 1 },
 };
 const facts = { ...first, role: null, debt: 0 };
 const short = { status: 'insufficient_credits', at: midnight, required: 250_000, spendable: 4_000, facts };
 const quota = {
   ...short,
-  ...{ status: 'quota_reached', required: 2_500, spendable: 1_000, facts: { ...facts, required: 2_500 } },
+  status: 'quota_reached',
+  required: 2_500,
+  spendable: 1_000,
+  facts: { ...facts, required: 2_500 },
   limited: {
-    ...{ counter: 'quota:images', period: 'month:2026-11', of: 'uses', units: 1, limit: 2, used: 2 },
-    ...{ refusal: 'quota_reached', name: 'images', resetsAt: '2026-12-01T00:00:00.000Z' },
+    counter: 'quota:images',
+    period: 'month:2026-11',
+    of: 'uses',
+    units: 1,
+    limit: 2,
+    used: 2,
+    refusal: 'quota_reached',
+    name: 'images',
+    resetsAt: '2026-12-01T00:00:00.000Z',
   },
 };
 const packs = '[{"pack":"p50","credits":50,"price":5,"currency":"USD","covers":false}]';

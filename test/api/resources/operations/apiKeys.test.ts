@@ -1,6 +1,7 @@
 import { apiKeyRoutes } from '../../../../api/resources/operations/apiKeys';
 import { testDatabase } from '../../../support/database';
 import { ADMIN_KEY, startApp, type TestApp } from '../../app';
+import { defined } from '../../../../domain/defined';
 
 let database: Awaited<ReturnType<typeof testDatabase>>;
 let app: TestApp;
@@ -16,7 +17,7 @@ afterAll(async () => {
 });
 
 const make = (body: object, idempotencyKey?: string) =>
-  app.call('POST', '/v1/api-keys', { body, ...(idempotencyKey === undefined ? {} : { idempotencyKey }) });
+  app.call('POST', '/v1/api-keys', { body, ...defined({ idempotencyKey }) });
 
 test('a key is shown once, works, and is stored only as a hash', async () => {
   const made = await make({ name: 'ops', scopes: ['admin'] });
