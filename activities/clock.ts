@@ -1,6 +1,6 @@
 import { heartbeat } from '@temporalio/activity';
 import type { Knex } from 'knex';
-import type { Carried, Stop } from '../db/ledger/clockAdvance';
+import type { Advanced, Stop } from '../db/ledger/clockAdvance';
 import type { Ledger } from '../db/ledger/ledger';
 import {
   clockProgress,
@@ -28,7 +28,7 @@ const PAGE = 256;
 const STEP_MS = 10_000;
 
 export function createClockActivities({ ledger, knex, drainInbox }: ClockDeps): ClockActivities {
-  /** Works through the mailboxes before anything else moves; what could not be done keeps its account where it is. */
+  /** Works through the inboxes before anything else moves; what could not be done keeps its account where it is. */
   async function drain(accounts: readonly string[], fail: (account: string, error: unknown) => void) {
     const drained = await withInbox(knex, accounts);
     for (const account of drained) {
@@ -78,9 +78,9 @@ export function createClockActivities({ ledger, knex, drainInbox }: ClockDeps): 
   };
 }
 
-type Arrived = Exclude<Carried, { error: Error }>;
+type Arrived = Exclude<Advanced, { error: Error }>;
 
-/** What came out of the mailbox may have changed everything, so it is settled where it stands. */
+/** What came out of the inbox may have changed everything, so it is settled where it stands. */
 function firstStopOf(hand: ClockHand, { moved, clock }: { moved: boolean; clock: TestClock }): Stop {
   const { account, clockAt } = hand;
   return { account, at: moved ? clockAt : firstStop(hand, clock.target.getTime()) };

@@ -25,7 +25,7 @@ import { FAILURES, type GenerationInput, type GenerationStatus } from '../domain
 import type { Ended, LedgerActivities, Reserved, ReserveRequest, Work } from './types';
 import { defined } from '../domain/defined';
 
-/** A hold that was cut so recently is gone on with, though its reservation was not decided in time (rule 8). */
+/** A hold that was cut so recently is resumed, though its reservation was not decided in time (rule 8). */
 const STILL_WANTED_SECONDS = 60;
 /** Reports of one generation taken at one look; what is left is taken at the next. */
 const REPORTS_AT_ONCE = 100;
@@ -60,7 +60,7 @@ export function createGenerationActivities(deps: GenerationDeps): LedgerActiviti
       const account = request.input.account;
       const holdId = holdIdOf(verifiedId(request.input, request.workflowId));
       const hold = await holdNow(knex, { account, holdId });
-      // Whoever was told of it, or went on with it, counts on it, however long ago it was cut.
+      // Whoever was told of it, or continued with it, counts on it, however long ago it was cut.
       const unheard = hold?.open === true && hold.epoch === 0;
       if (unheard && !(await wasCutWithin(knex, { account, holdId, seconds: STILL_WANTED_SECONDS }))) {
         if ((await giveUp({ ...request, epoch: 0 })) !== 'hold_alive') return { kind: 'too_late' };
@@ -173,8 +173,8 @@ function shownEnd({ status, error, captured, refunded, forfeited }: EndedGenerat
 
 /**
  * When a run began, in this process' monotonic milliseconds: before it came here it waited by the server's clock, and since then
- * by this machine's. Of both only spans are used: neither is the clock that decides. A regular activity comes when nobody waits
- * any more, and may hold nothing anew.
+ * by this machine's. Only spans of both are used: neither is the clock that decides. A regular activity comes when nobody waits
+ * any more, and may hold nothing new.
  */
 function arrivalOf(waitedMs: number): number {
   const { isLocal, scheduledTimestampMs } = activityInfo();
@@ -193,7 +193,7 @@ function verifiedId({ account, key }: GenerationInput, workflowId: string): stri
   return id;
 }
 
-/** `code`: the problem that it is over HTTP, where it can be one. */
+/** `code`: the problem it is over HTTP, where it can be one. */
 function invalid(message: string, code?: string): ApplicationFailure {
   const details = code === undefined ? {} : { details: [{ kind: 'refused', code, detail: message }] };
   return ApplicationFailure.create({ type: FAILURES.invalid, message, nonRetryable: true, ...details });

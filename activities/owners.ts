@@ -36,7 +36,7 @@ type Found = { kind: 'closed'; atMs: number } | { kind: 'alive' | 'not_found' | 
 const ANSWER_WITHIN_MS = 5_000;
 const NOT_FOUND = new Set<number>([5]); // gRPC status
 
-/** WorkflowExecutionStatus of the API: completed, failed, canceled, terminated, timed out. A continued one goes on. */
+/** WorkflowExecutionStatus of the API: completed, failed, canceled, terminated, timed out. A continued one continues. */
 const CLOSED: ReadonlySet<unknown> = new Set([2, 3, 4, 5, 7]);
 
 /** For one page of holds: what it learned about namespaces is not asked again. */

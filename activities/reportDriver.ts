@@ -22,7 +22,7 @@ export interface ReportDriverDeps {
   knex: Knex;
   client: Client;
   owners: HoldOwners;
-  /** How long whoever took a report has time before it is seen to here. */
+  /** How long whoever took a report has time before it is acted upon here. */
   graceMs: number;
   /** Rows of a page. */
   limit: number;

@@ -28,7 +28,7 @@ export interface SweepDeps {
   knex: Knex;
   pool: Pool;
   client: Client;
-  /** Rings an account's doorbell, and waits until it has rung. */
+  /** Wakes an account's workflow, and waits until the signal is sent. */
   ringNow: (account: string) => Promise<void>;
   /** Starts a test clock's workflow, or has the one that runs look again. */
   ringClockNow: (clock: string) => Promise<void>;
@@ -61,18 +61,18 @@ const ACCOUNTS_PAGE = 100;
 const LEASES_PAGE = 100;
 const HOLDS_PAGE = 250;
 const REPORTS_PAGE = 100;
-/** Accounts whose inboxes are worked through, and of each so many rows for so long: what is left has the next pass. */
+/** Accounts whose inboxes are worked through, and of each this many rows for so long: what is left has the next pass. */
 const INBOXES_PAGE = 50;
 const INBOX_ROWS = 20;
 const INBOX_WITHIN_MS = 3_000;
-/** Items raised at once, and accounts of a page that are named because they could not be seen to. */
+/** Items raised at once, and accounts of a page that are named because they could not be settled. */
 const WAITING_PAGE = 250;
 const PROBLEMS_NAMED = 3;
 /** Test clocks that are rung in a pass: an advance is a developer's. */
 const CLOCKS = 100;
 /** Quotes, and kept answers, that are taken away at once. */
 const PASSING_PAGE = 5_000;
-/** Of the quick audit's own batches. */
+/** For the quick audit's own batches. */
 const AUDIT_BATCHES = 2;
 /** Accounts settled, and workflows asked for, at one time. Those who pay go first, so it is few. */
 const AT_ONCE = 4;

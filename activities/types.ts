@@ -120,7 +120,7 @@ export interface LedgerActivities {
   captureGeneration(request: CaptureRequest): Promise<CaptureReply>;
   releaseGeneration(request: ReleaseRequest): Promise<Ended>;
   /**
-   * Asks once more for a reservation that was not decided in time: a hold that was cut less than a minute ago is gone on with,
+   * Asks once more for a reservation that was not decided in time: a hold that was cut less than a minute ago is resumed,
    * an older one is given back (rule 8).
    */
   decideLate(request: ReserveRequest): Promise<Reserved>;
@@ -192,7 +192,7 @@ export interface AccountActivities {
 export interface ClockStep {
   /** The page ended with this account; null: it was the last of this pass. */
   after: string | null;
-  /** Of this page. */
+  /** For this page. */
   failing: number;
   target: string;
   accounts: number;
@@ -236,11 +236,11 @@ export interface SweepActivities {
   settleOverdue(request: {
     after: OverduePlace | null;
   }): Promise<{ settled: number; failed: number; next: OverduePlace | null }>;
-  /** Writes down leases that were over long ago, by settling their accounts. */
+  /** Writes down leases that had ended long ago, by settling their accounts. */
   endLeases(request: {
     after: LeasePlace | null;
   }): Promise<{ settled: number; failed: number; next: LeasePlace | null }>;
-  /** Does rows of inboxes, and rings their accounts. `failed` rows were put off; `problems`: accounts that could not be seen to. */
+  /** Does rows of inboxes, and rings their accounts. `failed` rows were put off; `problems`: accounts whose rows failed. */
   drainInboxes(request: {
     after: string | null;
   }): Promise<{ drained: number; failed: number; problems: string[]; next: string | null }>;
@@ -291,7 +291,7 @@ export interface SweepActivities {
   /** Notes that a pass of this kind came to its end with nothing left out. */
   /** Rings test clocks that are to advance, whoever should have done so before. */
   ringClocks(): Promise<{ rung: number }>;
-  /** Takes away what moved no credits and is a month old, so many at once (rule 38). */
+  /** Takes away what moved no credits and is a month old, this many at once (rule 38). */
   forgetPassing(): Promise<{ quotes: number; answers: number; more: boolean }>;
   notePass(request: { pass: Pass }): Promise<void>;
 }

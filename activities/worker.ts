@@ -77,7 +77,9 @@ export async function startWorkers({
   const ringClockNow = (clock: string) => ringClock({ client, clock, taskQueue });
   const ring = (account: string) => {
     // The row is committed: a bell that does not ring delays the work until the next one, and loses nothing.
-    ringNow(account).catch((error: unknown) => log.error({ err: error, account }, 'doorbell'));
+    ringNow(account).catch((error: unknown) =>
+      log.error({ err: error, account }, 'an account’s workflow could not be woken'),
+    );
   };
   const ownNamespace = await namespaceId(client);
   const { ledger, reservations } = createEngine({

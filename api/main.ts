@@ -59,7 +59,7 @@ async function main(): Promise<void> {
   const ring = (account: string) => {
     // What the bell announces is committed: if it does not ring, the next one does.
     ringAccount({ client, account, taskQueue: temporal.taskQueue }).catch((error: unknown) =>
-      logger.error({ err: error, account }, 'doorbell'),
+      logger.error({ err: error, account }, 'an account’s workflow could not be woken'),
     );
   };
   const { catalogs, ledger, reservations, leases } = createEngine({
@@ -69,7 +69,7 @@ async function main(): Promise<void> {
     temporalUrl: temporalUrlOf(temporal),
     batching: settings.batching,
   });
-  // The clock's row says that it is to advance: the sweep rings where this does not come about.
+  // The clock's row says that it is to advance: the sweep rings where this does not happen.
   const startAdvance = (clock: string) =>
     connection
       .withDeadline(Date.now() + ADVANCE_WITHIN_MS, () =>

@@ -69,7 +69,7 @@ function calendarOf(crowd: Crowd, anchorMs: number): Calendar {
   let snapshot = newcomer(crowd, 'account', anchorMs);
   for (;;) {
     const due = settle({ snapshot, catalog, touch: false });
-    // How it came to be here is no load of these days.
+    // How it came to be here is not a load of these days.
     if (toMs(snapshot.now) >= fromMs) {
       calendar.grants += due.steps.filter((step) => !('op' in step)).length;
       calendar.notices += due.steps.filter((step) => 'op' in step && step.op === 'notice').length;
@@ -81,7 +81,7 @@ function calendarOf(crowd: Crowd, anchorMs: number): Calendar {
   }
 }
 
-/** What the ledger has of the account after a settlement; notices are told once, as their keys see to. */
+/** What the ledger has of the account after a settlement; notices are told once, as their keys ensure. */
 function leftBy(snapshot: Snapshot, due: Settlement, nowMs: number): Pick<Snapshot, 'calendar' | 'ending'> {
   const granted = due.steps.flatMap((step) =>
     'op' in step || step.expiresAt === null ? [] : [{ at: step.expiresAt, since: step.at, of: 'plan' }],
@@ -144,7 +144,7 @@ export interface Lateness {
   longestWaitSeconds: number;
 }
 
-/** A queue that is worked off at a fixed rate, first come, first served. */
+/** A queue that is processed at a fixed rate, first come, first served. */
 export function worked(perSecond: ArrayLike<number>, rate: number): Lateness {
   let [queue, peakQueue, peakPerSecond, longest] = [0, 0, 0, 0];
   let first: number | null = null;

@@ -94,12 +94,12 @@ CREATE TABLE ledger.lots (
   parent_lot   integer,                                    -- The lot that credits returned for; null: not a linked lot.
   source       text NOT NULL,                              -- Where it comes from: daily:…, plan:…, a purchase, a return. The part before the colon is the schedule.
   granted      bigint NOT NULL,                            -- Credits granted, in millicredits.
-  available    bigint NOT NULL,                            -- Of these, spendable, in millicredits.
-  held         bigint NOT NULL DEFAULT 0,                  -- Of these, reserved by open holds, in millicredits.
-  frozen       bigint NOT NULL DEFAULT 0,                  -- Of these, frozen by a dispute, in millicredits.
-  spent        bigint NOT NULL DEFAULT 0,                  -- Of these, captured, in millicredits.
-  expired      bigint NOT NULL DEFAULT 0,                  -- Of these, expired unspent, in millicredits.
-  revoked      bigint NOT NULL DEFAULT 0,                  -- Of these, taken back, in millicredits.
+  available    bigint NOT NULL,                            -- The part that can be spent, in millicredits.
+  held         bigint NOT NULL DEFAULT 0,                  -- The part reserved by open holds, in millicredits.
+  frozen       bigint NOT NULL DEFAULT 0,                  -- The part frozen by a dispute, in millicredits.
+  spent        bigint NOT NULL DEFAULT 0,                  -- The part that was captured, in millicredits.
+  expired      bigint NOT NULL DEFAULT 0,                  -- The part that expired unspent, in millicredits.
+  revoked      bigint NOT NULL DEFAULT 0,                  -- The part that was taken back, in millicredits.
   open         boolean GENERATED ALWAYS AS ((available > 0)) STORED, -- Whether anything can be spent from it.
   PRIMARY KEY (account_id, lot_no),
   CHECK (granted = (((((available + held) + frozen) + spent) + expired) + revoked)),
@@ -115,11 +115,11 @@ CREATE TABLE ledger.holds (
   hold_id       text NOT NULL,                             -- Id of the hold.
   generation_id text,                                      -- The generation it pays for; null: a lease or a charge.
   amount        bigint NOT NULL,                           -- Credits reserved, in millicredits.
-  held          bigint NOT NULL,                           -- Of these, still reserved, in millicredits.
-  captured      bigint NOT NULL DEFAULT 0,                 -- Of these, charged, in millicredits.
-  released      bigint NOT NULL DEFAULT 0,                 -- Of these, given back, in millicredits.
-  forfeited     bigint NOT NULL DEFAULT 0,                 -- Of what was given back, lost with its lot, in millicredits (rule 14).
-  refunded      bigint NOT NULL DEFAULT 0,                 -- Of what was charged, given back later, in millicredits.
+  held          bigint NOT NULL,                           -- The part that is still reserved, in millicredits.
+  captured      bigint NOT NULL DEFAULT 0,                 -- The part that was charged, in millicredits.
+  released      bigint NOT NULL DEFAULT 0,                 -- The part that was given back, in millicredits.
+  forfeited     bigint NOT NULL DEFAULT 0,                 -- Released credits that were lost with their lot, in millicredits (rule 14).
+  refunded      bigint NOT NULL DEFAULT 0,                 -- Captured credits that were given back later, in millicredits.
   lots          integer[] NOT NULL,                        -- Numbers of the lots it was cut from, in spend order.
   lots_held     bigint[] NOT NULL,                         -- What it still holds of each of these lots, in millicredits.
   lots_captured bigint[] NOT NULL,                         -- What it captured of each, less refunds, in millicredits.
@@ -261,7 +261,7 @@ CREATE TABLE ledger.debts (
   cause      text NOT NULL,                                -- The refund or dispute.
   seq        bigint NOT NULL,                              -- Journal row in which it arose.
   owed       bigint NOT NULL,                              -- Credits owed for this cause in all, in millicredits.
-  repaid     bigint NOT NULL DEFAULT 0,                    -- Of these, repaid by credits that came in later, in millicredits.
+  repaid     bigint NOT NULL DEFAULT 0,                    -- The part repaid by credits that came in later, in millicredits.
   PRIMARY KEY (account_id, cause),
   CHECK (repaid >= 0) AND (repaid <= owed),
   CHECK (owed > 0),
@@ -367,12 +367,12 @@ CREATE TABLE ledger.audit_lots (
   parent_lot   integer,                                    -- The lot that credits returned for; null: not a linked lot.
   source       text NOT NULL,                              -- Where it comes from: daily:…, plan:…, a purchase, a return. The part before the colon is the schedule.
   granted      bigint NOT NULL,                            -- Credits granted, in millicredits.
-  available    bigint NOT NULL,                            -- Of these, spendable, in millicredits.
-  held         bigint NOT NULL,                            -- Of these, reserved by open holds, in millicredits.
-  frozen       bigint NOT NULL,                            -- Of these, frozen by a dispute, in millicredits.
-  spent        bigint NOT NULL,                            -- Of these, captured, in millicredits.
-  expired      bigint NOT NULL,                            -- Of these, expired unspent, in millicredits.
-  revoked      bigint NOT NULL,                            -- Of these, taken back, in millicredits.
+  available    bigint NOT NULL,                            -- The part that can be spent, in millicredits.
+  held         bigint NOT NULL,                            -- The part reserved by open holds, in millicredits.
+  frozen       bigint NOT NULL,                            -- The part frozen by a dispute, in millicredits.
+  spent        bigint NOT NULL,                            -- The part that was captured, in millicredits.
+  expired      bigint NOT NULL,                            -- The part that expired unspent, in millicredits.
+  revoked      bigint NOT NULL,                            -- The part that was taken back, in millicredits.
   open         boolean,                                    -- Whether anything can be spent from it.
   PRIMARY KEY (account_id, lot_no)
 );

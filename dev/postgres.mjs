@@ -202,7 +202,7 @@ export async function startPostgres({
   };
 }
 
-/** Without its password the data belong to a data directory that was deleted: that is a wish to begin anew. */
+/** Without its password the data belong to a data directory that was deleted: that is a wish to begin again. */
 function setAside(data, log) {
   if (!existsSync(data)) return;
   const aside = `${data}.${new Date().toISOString().replaceAll(':', '')}`;

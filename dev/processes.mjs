@@ -61,7 +61,7 @@ export function isSame({ pid, begunAt: then }) {
   return Number.isInteger(pid) && pid > 1 && then !== null && isAlive(pid) && begunAt(pid) === then;
 }
 
-/** Ends a process and returns when it is gone; with SIGKILL if it does not go by itself. */
+/** Ends a process and returns when it is gone; with SIGKILL if it does not exit on its own. */
 export async function endPid({ pid, signal = 'SIGTERM', withinMs = 20_000 }) {
   const until = Date.now() + withinMs;
   send(pid, signal);
@@ -78,7 +78,7 @@ function send(pid, signal) {
   try {
     process.kill(pid, signal);
   } catch (error) {
-    if (error.code !== 'ESRCH') throw error; // gone by itself, which is what was wanted
+    if (error.code !== 'ESRCH') throw error; // it exited on its own, which is what was wanted
   }
 }
 

@@ -38,7 +38,7 @@ const say = (line) => console.log(line);
 const step = (line) => console.log(`  ${line}`);
 const supervisor = createSupervisor({ recordFile: CHILDREN, say: step });
 const logs = new Map();
-/** What says how another server is reached, and is no business of one that was started here. */
+/** What says how another server is reached, and is not the business of one that was started here. */
 const OTHER_TEMPORAL = /^TEMPORAL_(API_KEY|TLS|CONFIG_FILE|PROFILE|GRPC_META)/;
 let lockHeld = false;
 let stopAskedAt = null;

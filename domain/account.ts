@@ -98,13 +98,13 @@ export interface Snapshot {
   debt: MilliCredits;
   openHolds: number;
   nextDueAt: Instant;
-  /** From then on some lot or lease is over that the totals still count. */
+  /** From then on some lot or lease has ended that the totals still count. */
   endsAt: Instant;
   wakeAt: Instant;
   rulesVersion: number;
   settleVersion: number;
   rules: AccountRules;
-  /** Of a team, by name. */
+  /** For a team, by name. */
   members: Record<string, Member>;
   calendar: CalendarState;
   ending: Ending[];

@@ -13,14 +13,14 @@ export function providerTaskQueue(mainQueue: string, provider: string): string {
 
 /**
  * Accounts have one too, for their workflows as well as their activities, and the sweep with them: a flood of midnights
- * queues there and holds up no reservation. Of this queue itself it is the same queue.
+ * queues there and holds up no reservation. For this queue itself it is the same queue.
  */
 export function accountTaskQueue(mainQueue: string): string {
   const suffix = '-accounts';
   return mainQueue.endsWith(suffix) ? mainQueue : `${mainQueue}${suffix}`;
 }
 
-/** Of account workflows and so of their activities: behind everything else that waits in a queue. */
+/** For account workflows and so of their activities: behind everything else that waits in a queue. */
 export const ACCOUNT_PRIORITY = { priorityKey: 5 } as const;
 
 /** The Schedule that sweeps. */
@@ -89,7 +89,7 @@ export interface GenerationInput {
   mayChooseProvider?: boolean;
   /** The ledger was asked just before, and had no answer to this key: what comes too late for a hold may then end at once. */
   keyIsNew?: boolean;
-  /** Set by the workflow itself when it goes on in a new run, because its history grew long. Leave it out. */
+  /** Set by the workflow itself when it continues in a new run, because its history grew long. Leave it out. */
   continued?: Continued;
 }
 
@@ -117,7 +117,7 @@ export interface GenerationResult {
 export interface ReserveReply {
   answer: string;
   replayed: boolean;
-  /** Of the request that was answered. Absent from runs of binaries that did not say. */
+  /** For the request that was answered. Absent from runs of binaries that did not say. */
   hash?: string;
   /** That request's own `receivedAt`: who finds another one here has joined a run that was there before. */
   receivedAt?: string;
@@ -158,7 +158,7 @@ export interface ClockInput {
 }
 
 export interface SweepInput {
-  /** What an operator who has looked at them lets it free in one pass, beyond what it frees by itself (rule 17). */
+  /** What an operator who has looked at them lets it free in one pass, beyond what it frees on its own (rule 17). */
   maxOrphans?: number;
   /** The id of a namespace that counts as declared lost in this pass, where the server does not know it. */
   lostNamespace?: string;

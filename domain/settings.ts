@@ -15,7 +15,7 @@ const environment = z.object({
     .regex(/^[^\s/]+:\d+$/, 'must be host:port')
     .optional()
     .describe('The Temporal frontend'),
-  // Of anything else the library would make a connection in the clear.
+  // For anything else the library would make a connection in the clear.
   TEMPORAL_TLS: z.enum(['true', 'false', '1', '0'], 'must be true or false').optional(),
   TEMPORAL_UI_URL: z.url().optional().describe('Where operators see workflows; shown in answers'),
   PORT: port.default(3000),
@@ -47,9 +47,7 @@ const environment = z.object({
     .describe('Accounts in one call of the ledger; 1 gives each account a call of its own'),
   HOLDFAST_TIMER_JITTER_SECONDS: z.coerce.number().int().min(0).max(86_400).default(900),
   HOLDFAST_QUIET_SECONDS: count(86_400).default(60).describe('How long an idle account keeps its workflow'),
-  HOLDFAST_SWEEP_SECONDS: count(86_400)
-    .default(60)
-    .describe('How often what nobody else saw to is looked for'),
+  HOLDFAST_SWEEP_SECONDS: count(86_400).default(60).describe('How often the sweep runs'),
   HOLDFAST_SCHEMA_CHECK_SECONDS: count(3_600)
     .default(30)
     .describe('How often a running process looks whether a newer release has shut it out'),
@@ -101,7 +99,7 @@ export interface Settings {
   adminKey: string | undefined;
   corsOrigins: string[];
   dbPool: number;
-  batching: { lanes: number; maxAccounts: number };
+  batching: { callsAtOnce: number; maxAccounts: number };
   timerJitterMs: number;
   quietMs: number;
   sweepSeconds: number;
@@ -136,7 +134,10 @@ export function parseSettings(env: Readonly<Record<string, string | undefined>>)
     adminKey: data.HOLDFAST_ADMIN_KEY,
     corsOrigins: data.HOLDFAST_CORS_ORIGINS,
     dbPool: data.HOLDFAST_DB_POOL,
-    batching: { lanes: data.HOLDFAST_LEDGER_LANES, maxAccounts: data.HOLDFAST_LEDGER_ACCOUNTS_PER_CALL },
+    batching: {
+      callsAtOnce: data.HOLDFAST_LEDGER_LANES,
+      maxAccounts: data.HOLDFAST_LEDGER_ACCOUNTS_PER_CALL,
+    },
     timerJitterMs: data.HOLDFAST_TIMER_JITTER_SECONDS * 1000,
     quietMs: data.HOLDFAST_QUIET_SECONDS * 1000,
     sweepSeconds: data.HOLDFAST_SWEEP_SECONDS,

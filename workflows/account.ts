@@ -21,7 +21,7 @@ const MAX_ERROR = 300;
 
 /**
  * One per account. It owns when, never how much: it sleeps until the account's next boundary, has it settled,
- * and sleeps again. It is also the account's mailbox: signals are doorbells, the work is rows of the inbox.
+ * and sleeps again. It also works through the account's inbox: a signal only wakes it, the work is rows of the inbox.
  * An account with nothing ahead of it needs no workflow; the next touch that does rings one up.
  */
 export async function accountWorkflow({ account }: AccountInput): Promise<void> {

@@ -19,7 +19,7 @@ import { SEARCH_ATTRIBUTES, type SweepInput } from '../domain/contract';
 import { sweeping } from './common/proxies';
 import { defined } from '../domain/defined';
 
-/** What one pass did. Where it had to stop (`next`), the next one goes on. */
+/** What one pass did. Where it had to stop (`next`), the next one continues. */
 export interface SweepReport {
   overdue: { settled: number; failed: number; next: OverduePlace | null };
   leases: { settled: number; failed: number; next: LeasePlace | null };
@@ -45,7 +45,7 @@ export interface SweepReport {
   audit: { at: string | null; accounts: number; violations: number; next: string | null };
   /** What moved no credits and was taken away for its age (rule 38). */
   passing: { quotes: number; answers: number };
-  /** Parts that did not come about. */
+  /** Parts that failed. */
   failures: string[];
 }
 
@@ -69,7 +69,7 @@ const MOST_FREED = 20_000;
 const FREED_AT_ONCE = 50;
 /** Ids named in an item, and namespaces remembered. */
 const NAMED = 20;
-/** What passes did otherwise before; those that began then go on as they did. */
+/** What passes did otherwise before; those that began then continue as they did. */
 const PATCHES = {
   stopsAreTakenBack: 'stops-are-taken-back',
   inboxesAreDrained: 'inboxes-are-drained',
@@ -81,7 +81,7 @@ const PATCHES = {
 const AUDIT_EVERY_MS = 15 * 60_000;
 
 /**
- * The backstop for everything that should have happened by itself: settles what is overdue, does what lies in
+ * The backstop for everything that should have happened on its own: settles what is overdue, does what lies in
  * inboxes, frees what nobody owns, and audits what moved. A part that fails keeps none of the others from happening.
  */
 export async function sweepWorkflow({ maxOrphans, lostNamespace }: SweepInput): Promise<SweepReport> {
@@ -313,7 +313,7 @@ function tell({
     ...(holds.stopped
       ? ['**Nothing was freed: these are too many at once.** Is this the right namespace?']
       : []),
-    ...failures.map((failure) => `Did not come about: ${failure}`),
+    ...failures.map((failure) => `Failed: ${failure}`),
   ];
   setCurrentDetails([...table, '', ...why].join('\n'));
   const failed = overdue.failed + leases.failed + inbox.failed + reports.failed;

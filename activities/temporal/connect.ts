@@ -60,7 +60,7 @@ export function temporalUrlOf(temporal: Settings['temporal']): (workflowId: stri
   return (workflowId) => `${base}/namespaces/${namespace}/workflows/${encodeURIComponent(workflowId)}`;
 }
 
-/** Rings an account's doorbell, starting its workflow if it has none (rule 24). */
+/** Wakes an account's workflow, starting it if it has none (rule 24). */
 export async function ringAccount(options: {
   client: Client;
   account: string;
@@ -99,7 +99,7 @@ export async function ringClock(options: {
 
 type SweepStory = (input: SweepInput) => Promise<unknown>;
 
-/** A pass that hangs must not be the last one: with overlap SKIP the next begins only when it is over. */
+/** A pass that hangs must not be the last one: with overlap SKIP the next begins only when it has ended. */
 const PASS_TIMEOUT = '30 minutes';
 
 /**
@@ -127,7 +127,7 @@ export async function ensureSweep(options: {
       taskQueue: accountTaskQueue(taskQueue),
       workflowRunTimeout: PASS_TIMEOUT,
       args: [{}],
-      staticSummary: 'Sees to what nobody else saw to',
+      staticSummary: 'Repairs whatever no other process handled',
     },
   };
   try {
@@ -155,7 +155,7 @@ export type FoundNamespace = { kind: 'found'; name: string } | { kind: 'not_foun
 const NOT_FOUND = new Set<number>([5]); // gRPC status
 
 /**
- * Looks a namespace up by its id; by our own name first, which needs no other right than to our own. One that was made anew
+ * Looks a namespace up by its id; by our own name first, which needs no other right than to our own. One that was made again
  * under the same name has another id, and knows nothing of our workflows. The caller sets the deadline.
  */
 export async function findNamespace(client: Client, id: string): Promise<FoundNamespace> {

@@ -21,7 +21,7 @@ const parse: RequestHandler = express.json({
   strict: false,
   // A few compressed bytes must not become megabytes.
   inflate: false,
-  // Two bodies that differ must not become one: what is no UTF-8 would be read as U+FFFD wherever it is wrong.
+  // Two bodies that differ must not become one: what is not UTF-8 would be read as U+FFFD wherever it is wrong.
   verify(_request, _response, bytes, encoding) {
     if (encoding !== 'utf-8')
       throw new ProblemError('unsupported_media_type', { detail: 'Send the body in UTF-8.' });
@@ -37,7 +37,7 @@ const parse: RequestHandler = express.json({
 /** A text that does not end goes to the end of the body, so that nothing is read twice, whatever was sent. */
 const TOKEN = /"[^"\\]*(?:\\.[^"\\]*)*(?:"(\s*:)?|\\?$)|[{}[\]]/gs;
 
-/** The first name, as it is written, that an object has twice: of two amounts nobody knows which was meant. Of what is no JSON, anything. */
+/** The first name, as it is written, that an object has twice: of two amounts nobody knows which was meant. For what is not JSON, anything. */
 function nameSaidTwice(text: string): string | null {
   const around: Set<unknown>[] = [];
   for (const [token, isName] of text.matchAll(TOKEN)) {

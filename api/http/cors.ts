@@ -5,7 +5,7 @@ import type { RequestHandler } from 'express';
 export function cors(origins: readonly string[]): RequestHandler {
   const allowed = new Set(origins);
   const forListed = corsOf({
-    // False goes on as if there were no CORS: other origins, and requests without one, are told nothing.
+    // False continues as if there were no CORS: other origins, and requests without one, are told nothing.
     origin: (origin, done) => done(null, origin !== undefined && allowed.has(origin) ? origin : false),
     methods: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],
     allowedHeaders: ['Authorization', 'Content-Type', 'Idempotency-Key', 'Last-Event-ID', 'X-Request-Id'],

@@ -1,7 +1,7 @@
 import type { Request, RequestHandler } from 'express';
 
 /**
- * Requests without a key cost something, too, and there is one thread. So many of one address are answered at once in each
+ * Requests without a key cost something, too, and there is one thread. A limited number from one address are answered at once in each
  * second; the others are held back for a second, which costs nothing: a hundred connections then make some two hundred requests
  * a second, whatever they try, and nobody with a key waits for them. Behind a proxy all clients have one address, and so no
  * request with a valid key is ever counted, nor are the probes of `/healthz` and `/readyz`.

@@ -20,7 +20,7 @@ const HEADERS_WITHIN_MS = 10_000;
 const REQUEST_WITHIN_MS = 30_000;
 const LOOK_EVERY_MS = 2_000;
 
-/** Node's names for what its parser refuses; all else is no HTTP. */
+/** Node's names for what its parser refuses; all else is not HTTP. */
 const PROBLEMS: Readonly<Record<string, ProblemCode>> = {
   HPE_HEADER_OVERFLOW: 'headers_too_large',
   HPE_CHUNK_EXTENSIONS_OVERFLOW: 'headers_too_large',
@@ -54,7 +54,7 @@ export function createHttpServer(options: { app: RequestListener; logger: Logger
     response.on('close', () => open.delete(exchange));
     options.app(request, response);
   };
-  /** Of a request that is at work nobody may say that it was not looked at, nor write into an answer that has begun. */
+  /** For a request that is at work nobody may say that it was not looked at, nor write into an answer that has begun. */
   const isAnswering = (socket: Socket) =>
     [...(exchanges.get(socket) ?? [])].some(
       ({ request, response }) => request.complete || response.headersSent,

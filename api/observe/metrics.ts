@@ -18,7 +18,7 @@ const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 const SAMPLE_WITHIN_MS = 2_000;
 
 export interface MetricsDeps {
-  /** Of each pool, what its connections do. */
+  /** For each pool, what its connections do. */
   pools: () => readonly PoolUse[];
   /** How far ahead the journal has partitions (db/archive/partitions.ts). */
   monthsAhead: () => Promise<number>;

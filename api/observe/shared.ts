@@ -20,7 +20,7 @@ export function shared<T>(work: () => Promise<T>, freshMs: number): () => Promis
   };
 }
 
-/** Rejects when the work takes longer; the work itself goes on. */
+/** Rejects when the work takes longer; the work itself continues. */
 export async function within<T>(ms: number, work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {

@@ -104,7 +104,7 @@ export function problemOf(error: unknown): ProblemError {
 }
 
 /**
- * Whatever the Temporal server answers instead of doing what it was asked, in any of its status codes, is no fault of the
+ * Whatever the Temporal server answers instead of doing what it was asked, in any of its status codes, is not a fault of the
  * caller's: what a caller may not do is found out before. Whoever wraps an error keeps it as the cause: what matters is what
  * went wrong at the bottom.
  */

@@ -50,7 +50,7 @@ const problem = z
     checks: z
       .record(z.string(), z.enum(['ok', 'failing']))
       .optional()
-      .describe('Of `/readyz`: what works and what does not'),
+      .describe('For `/readyz`: what works and what does not'),
   })
   .meta({
     id: 'Problem',
@@ -173,7 +173,8 @@ function parameters(each: Route, components: Components): Json[] {
     name: 'Idempotency-Key',
     in: 'header',
     required: each.idempotency === 'required',
-    description: 'Of your own making. The same key and request get the same answer, with one effect.',
+    description:
+      'A value that the caller makes. The same key and request get the same answer, with one effect.',
     schema: { type: 'string', minLength: 1, maxLength: MAX_KEY_LENGTH },
   };
   return [...inPath, ...inQuery, key];
@@ -311,7 +312,7 @@ class Components {
   readonly schemas: Record<string, unknown> = {};
 
   schemaOf(schema: z.ZodType): Json {
-    // Of a schema that transforms, `input` is what travels over the wire.
+    // Where a schema transforms, `input` is what travels over the wire.
     const {
       $schema: _dialect,
       $defs,
@@ -335,7 +336,7 @@ function pointed(schema: object): Json {
   const text = JSON.stringify(schema, (name, value: unknown) => {
     if (name === '$ref' && typeof value === 'string')
       return value.replace('#/$defs/', '#/components/schemas/');
-    // What is called `properties` is no schema, but has some.
+    // What is called `properties` is not a schema, but has some.
     return isObject(value) && name !== 'properties' ? digestible(value) : value;
   });
   return JSON.parse(text) as Json;

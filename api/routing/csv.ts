@@ -10,10 +10,10 @@ type Cell = string | number | null;
 /** A table's columns: the name in the first line, and the cell of a row. */
 export type Columns<Row> = Record<string, (row: Row) => Cell>;
 
-/** Of an answer that is not paged. */
+/** For an answer that is not paged. */
 export const MAX_ROWS = 10_000;
 
-/** Of the query of a route with `csv: true`. */
+/** For the query of a route with `csv: true`. */
 export const csvFields = {
   format: z.enum(['json', 'csv']).optional().describe('Instead of the Accept header'),
 };
@@ -91,7 +91,7 @@ function written<Row>(options: { columns: Columns<Row>; rows: readonly Row[]; he
       header,
       columns: Object.keys(columns),
       record_delimiter: 'windows',
-      // By itself the library quotes only what has the whole delimiter in it.
+      // On its own the library quotes only what has the whole delimiter in it.
       quoted_match: /[\r\n]/,
       escape_formulas: true,
       // The library leaves a line feed before a formula as it is; some spreadsheets look behind it.

@@ -15,7 +15,7 @@ export interface Gate {
 
 interface Bounds {
   inAll: number;
-  /** Of one holder. */
+  /** For one holder. */
   perHolder: number;
 }
 

@@ -53,7 +53,7 @@ export function page<Row, Item>({
 
 /**
  * A page of those rows for which `look` finds something to show, where the database cannot tell which they are. It is
- * short only at the end of the list, or where `most` rows were looked at: then `cutShort`, and the list goes on.
+ * short only at the end of the list, or where `most` rows were looked at: then `cutShort`, and the list continues.
  */
 export async function pageOfSome<Row, Item>({
   read,

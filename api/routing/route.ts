@@ -121,7 +121,7 @@ interface RouteFacts {
   /** What it answers moves no credits: the text that is kept of it goes after 30 days, and its key is new again (rule 38). */
   passing?: true;
   /**
-   * The ledger looks its keys up by itself, so that asking before is only worth a round trip for requests that are
+   * The ledger looks its keys up on its own, so that asking before is only worth a round trip for requests that are
    * refused before they get there. All routes whose answers are kept as facts ask then; these ask only then.
    */
   replayOnRefusal?: true;

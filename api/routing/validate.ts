@@ -64,7 +64,7 @@ function fieldErrors(issues: readonly z.core.$ZodIssue[], above: readonly Proper
       return issue.keys.map((key) => ({ path: dotted([...path, key]), message: 'There is no such field.' }));
     }
     if (issue.code === 'invalid_union') {
-      // Of the alternatives, the one that fits best is the one the caller meant.
+      // The alternative that fits best is the one the caller meant.
       const [closest] = issue.errors.toSorted((a, b) => a.length - b.length);
       if (closest !== undefined && closest.length > 0) return fieldErrors(closest, path);
     }

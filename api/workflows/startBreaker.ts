@@ -6,7 +6,7 @@ import type { GenerationStarter, Started } from './starter';
  * started, and the others are told at once; the first one that is decided closes it again.
  */
 
-/** So many accounts, and nobody decided in between: one whose row is locked holds up itself alone (rule 36). */
+/** This many accounts, and nobody decided in between: one whose row is locked holds up itself alone (rule 36). */
 const ACCOUNTS_IN_A_ROW = 5;
 const PROBE_EVERY_MS = 1_000;
 

@@ -14,9 +14,9 @@ export interface GenerationWatch {
 
 export interface Patience {
   withinMs: number;
-  /** The API key of whoever waits: of one key only so many may. */
+  /** The API key of whoever waits: of one key only this many may. */
   holder: string;
-  /** Of a client that may leave. */
+  /** For a client that may leave. */
   signal?: AbortSignal;
   /** What was asked for is done: where no more may wait, the generation as it is, and no refusal. */
   isDone?: boolean;

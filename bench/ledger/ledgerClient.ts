@@ -6,7 +6,7 @@ import { perSecond } from '../kit/measure';
 import { defined } from '../../domain/defined';
 
 /**
- * One process of the ledger bench: so many callers, each reserving a leased hold and capturing it, over and over.
+ * One process of the ledger bench: this many callers, each reserving a leased hold and capturing it, over and over.
  * Prints its figures as the last line. Arguments: one JSON object.
  */
 export interface ClientOptions {
@@ -29,14 +29,14 @@ export interface ClientFigures {
 async function main(): Promise<void> {
   const options = JSON.parse(process.argv[2] ?? '') as ClientOptions; // bench/ledger/ledger.ts wrote it
   const { databaseUrl, prefix, accounts, callers, seconds, batched } = options;
-  const lanes = batched ? undefined : { maxBatch: 1, lanes: callers, maxAccounts: 1 };
+  const batching = batched ? undefined : { maxBatch: 1, callsAtOnce: callers, maxAccounts: 1 };
   const database = openDatabase({ url: databaseUrl, max: batched ? 10 : Math.min(callers, 64) });
   const { ledger } = createEngine({
     database,
     ring: () => undefined,
     namespaceId: 'bench',
     temporalUrl: () => null,
-    ...defined({ batching: lanes }),
+    ...defined({ batching }),
   });
   const times = latencies();
 

@@ -4,9 +4,9 @@ import { Client } from 'pg';
 
 export const DAYS = 30;
 export const FIRST_DAY = '2026-01-01Z';
-/** Of the accounts that are asked about, by how many generations they have in the month. */
+/** For the accounts that are asked about, by how many generations they have in the month. */
 export const SIZES = [1_000, 10_000, 100_000, 1_000_000] as const;
-/** Of every other account. */
+/** For every other account. */
 const OTHERS = 1_000;
 
 export const accountOfSize = (size: number) => `usage-${size}`;

@@ -147,7 +147,7 @@ export async function clockProgress(
   return row ?? { accounts: 0, settled: 0 };
 }
 
-/** Of these accounts, those with something in their mailboxes. */
+/** Those of these accounts whose inboxes are not empty. */
 export async function withInbox(knex: Knex, accounts: readonly string[]): Promise<string[]> {
   const rows = await knex('holdfast.inbox')
     .whereIn('account_id', [...accounts])

@@ -45,7 +45,8 @@ export async function archiveMonth({
   onStep = () => undefined,
   attempts = ATTEMPTS,
 }: ArchiveOptions): Promise<Archived> {
-  if (!/^\d{4}-(0[1-9]|1[0-2])$/.test(month)) throw new NotArchivable(`${month} is no month; write 2026-01`);
+  if (!/^\d{4}-(0[1-9]|1[0-2])$/.test(month))
+    throw new NotArchivable(`${month} is not a month; write 2026-01`);
   const file = path.join(directory, archiveName(month));
   const table = `ledger.journal_${month.replace('-', '_')}`;
   return asOwner(url, async (client) => {
@@ -54,7 +55,7 @@ export async function archiveMonth({
     await mustBeNext(client, { month, table });
     await mkdir(directory, { recursive: true });
     await client.query('BEGIN');
-    // Who is still writing into the month is waited for, and nobody writes into it any more. Reading goes on.
+    // Who is still writing into the month is waited for, and nobody writes into it any more. Reading continues.
     await client.query(`LOCK TABLE ONLY ${table} IN SHARE MODE`);
     if (!(await isThere(file))) {
       await writeArchive({ file, month, schema: await schemaOf(client), rows: rowsOf(client, table) });
@@ -151,7 +152,7 @@ async function archivedBefore(
   return { file, rows, sha256, before: true };
 }
 
-/** Months are archived in their order, and only once they are over. */
+/** Months are archived in their order, and only once they have ended. */
 async function mustBeNext(client: Client, { month, table }: { month: string; table: string }): Promise<void> {
   const { rows } = await client.query<{ there: boolean; over: boolean; older: string | null }>(
     `SELECT to_regclass($1) IS NOT NULL AS there, $2::date < date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC')::date AS over,
@@ -160,7 +161,7 @@ async function mustBeNext(client: Client, { month, table }: { month: string; tab
     [table, `${month}-01`],
   );
   const [found] = rows;
-  if (found?.over !== true) throw new NotArchivable(`Month ${month} is not over yet.`);
+  if (found?.over !== true) throw new NotArchivable(`Month ${month} has not ended yet.`);
   if (!found.there) throw new NotArchivable(`The journal has no month ${month}.`);
   if (found.older !== null) {
     const first = found.older.replace('journal_', '').replace('_', '-');

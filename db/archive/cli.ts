@@ -10,7 +10,7 @@ const USAGE = `say --month 2026-01 --to <directory> [--audit-on <URL of a standb
 
 /**
  * `npm run archive`, on the database of DATABASE_URL, which must be the owner's.
- *   --month 2026-01 --to <directory>    takes a month that is over out of the journal, into a file
+ *   --month 2026-01 --to <directory>    takes a month that has ended out of the journal, into a file
  *     --audit-on <URL of a standby>     audits there first, and not on the primary
  *   --load <file> --into <table>        puts such a file into a new table, to be looked into
  * Exit code 0: done. 1: not done, and said why; the journal is as it was.
@@ -55,7 +55,7 @@ async function archive({
   console.log(`sha256 ${sha256}`);
 }
 
-/** Of the database as it is now, read from it or from a standby that has caught up. */
+/** For the database as it is now, read from it or from a standby that has caught up. */
 async function audited(primaryUrl: string, url: string): Promise<AuditReport> {
   const open = (each: string) => openDatabase({ url: each, max: 1, applicationName: 'holdfast archive' });
   const [primary, database] = [open(primaryUrl), open(url)];

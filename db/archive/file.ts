@@ -99,7 +99,7 @@ export async function readArchive(
   } catch (error) {
     if (isMissing(error)) throw error;
     throw new Error(
-      `${file} is no whole archive: ${error instanceof Error ? error.message : String(error)}`,
+      `${file} is not a whole archive: ${error instanceof Error ? error.message : String(error)}`,
       {
         cause: error,
       },
@@ -108,10 +108,10 @@ export async function readArchive(
   const { month, schema } = header ?? {};
   const sha256 = digest.digest('hex');
   if (header?.format !== FORMAT || month === undefined || schema === undefined)
-    throw new Error(`${file} is no archive of the journal`);
-  if (trailer === null) throw new Error(`${file} is no whole archive: its end is missing`);
+    throw new Error(`${file} is not an archive of the journal`);
+  if (trailer === null) throw new Error(`${file} is not a whole archive: its end is missing`);
   if (trailer.rows !== count || trailer.sha256 !== sha256)
-    throw new Error(`${file} is no whole archive: its rows are not those it was written with`);
+    throw new Error(`${file} is not a whole archive: its rows are not those it was written with`);
   return {
     format: FORMAT,
     month,

@@ -1,6 +1,6 @@
 import type { Pool } from 'pg';
 
-/** Far enough ahead that a year without a restart or a look is no problem. */
+/** Far enough ahead that a year without a restart or a look is not a problem. */
 const MONTHS_AHEAD = 12;
 const LOOK_EVERY_MS = 24 * 3_600_000;
 

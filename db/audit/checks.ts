@@ -5,12 +5,12 @@ import { WORK_CHECKS } from './workChecks';
 /**
  * The ledger's invariants as queries: each returns the rows that break it, and none when all is well. What stands in
  * braces is filled in by db/audit/scope.ts: `{x.account_id}` by a condition on the accounts that are looked at, the
- * tables by themselves or by what of them changed since the audit looked last, `{openings}` by what history begins with.
+ * tables on their own or by what of them changed since the audit looked last, `{openings}` by what history begins with.
  */
 export interface Check {
   id: string;
   title: string;
-  /** Of design section 2. */
+  /** For design section 2. */
   invariant: number;
   /** It reads all there is of an account, so it is left to the full audit. */
   wholeHistory?: true;
@@ -105,7 +105,7 @@ export const CHECKS: readonly Check[] = [
     id: 'rebuild-lot-terms',
     title: 'Each lot’s bucket, rank, expiry and return policy are those it was granted with',
     invariant: 3,
-    // Of lots that an opening carries, the row that granted them is no longer here.
+    // For lots that an opening carries, the row that granted them is no longer here.
     sql: `WITH ${OPENINGS}, granted AS (
             SELECT j.account_id, n.* FROM {journal} j CROSS JOIN LATERAL jsonb_to_recordset(j.detail -> 'lots') n ${TERMS}
              WHERE j.detail ? 'lots' AND {j.account_id}
@@ -202,7 +202,7 @@ export const CHECKS: readonly Check[] = [
   },
   {
     id: 'one-request-per-key',
-    title: 'A key whose answer is kept as text is no other request’s operation',
+    title: 'A key whose answer is kept as text is not another request’s operation',
     invariant: 6,
     sql: `SELECT k.account_id, k.key, k.seq, k.request_hash, a.request_hash AS answered FROM {op_keys} k
             JOIN ledger.kept_answers a ON a.account_id = k.account_id AND a.key = k.key
@@ -224,7 +224,7 @@ export const CHECKS: readonly Check[] = [
     id: 'nothing-taken-after-expiry',
     title: 'No credit is taken from a lot that has expired, nor before it was granted',
     invariant: 7,
-    // A lot that a grant ended is over from that row on: others may bear the same instant before it.
+    // A lot that a grant ended has ended from that row on: others may bear the same instant before it.
     sql: `WITH ${MOVES}, ended AS (
             SELECT j.account_id, e.value::int AS lot, j.seq FROM {journal} j
              CROSS JOIN LATERAL jsonb_array_elements(j.detail -> 'ended') e WHERE j.detail ? 'ended' AND {j.account_id})

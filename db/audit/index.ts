@@ -29,7 +29,7 @@ export interface AuditOptions {
   sample?: number;
   /** For tests and for people in a hurry: only these checks. */
   checks?: readonly Check[];
-  /** Of whoever asked: once they are gone it ends, also in the middle of a check. */
+  /** For whoever asked: once they are gone it ends, also in the middle of a check. */
   signal?: AbortSignal;
   /** Only one such audit at a time, of all processes; each of its checks within this time. By hand there is no bound. */
   aloneWithinMs?: number;

@@ -14,7 +14,7 @@ export interface QuickReport {
   next: string | null;
 }
 
-/** What is looked at in one transaction: so many accounts, or fewer with so many rows. One account is never divided. */
+/** What is looked at in one transaction: this many accounts, or fewer with this many rows. One account is never divided. */
 const BATCH_ACCOUNTS = 500;
 const BATCH_ROWS = 50_000;
 
@@ -116,7 +116,7 @@ const CHANGES = [
 ];
 const now = (row: string) => CHANGES.map((column) => `${row}.${column}`).join(', ');
 
-/** Of the lots that were looked at, those that are not what they were. */
+/** The lots that were looked at and are not what they were. */
 const REMEMBER_LOTS = `
   INSERT INTO ledger.audit_lots AS m SELECT * FROM pg_temp.audit_lots WHERE account_id = ANY ($1)
   ON CONFLICT (account_id, lot_no) DO UPDATE SET (${CHANGES.join(', ')}, open) = (${now('excluded')}, excluded.open)

@@ -44,7 +44,7 @@ export function ofAccount(account: string): Scope {
 const staged = (name: string) => `audit_${name}`;
 const parametersOf = (sql: string) => (sql.includes('$2') ? 2 : sql.includes('$1') ? 1 : 0);
 
-/** Of each row on the left those on the right, one by one by their index: OFFSET keeps Postgres from reading all of them. */
+/** For each row on the left those on the right, one by one by their index: OFFSET keeps Postgres from reading all of them. */
 const each = (left: string, right: string, condition: string) =>
   `SELECT r.* FROM ${left} n CROSS JOIN LATERAL (SELECT * FROM ${right} t WHERE ${condition} OFFSET 0) r`;
 const HOLD_NAMES = 'pg_temp.audit_hold_names';

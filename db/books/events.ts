@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
 import { type MilliCredits, milli } from '../../domain/credits';
 
-/** What an account may be told of by itself; made by the view ledger.events from the journal. */
+/** What an account may be told of on its own; made by the view ledger.events from the journal. */
 export const EVENT_TYPES = [
   'credits.granted',
   'credits.expiring',

@@ -47,7 +47,7 @@ export interface JournalEntry {
   hold: string | null;
   actor: string | null;
   reason: string | null;
-  /** Of a capture: the phase it was for, if it names one. */
+  /** For a capture: the phase it was for, if it names one. */
   phase?: string;
 }
 

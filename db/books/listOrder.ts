@@ -1,6 +1,6 @@
 /**
  * The order of lists by time. A cursor passes through a JavaScript Date, so the order has whole milliseconds too; said in exactly these
- * words, an index has it (0017). Of a timestamptz as it is, `date_trunc` depends on the session's zone, and fits no index.
+ * words, an index has it (0017). For a timestamptz as it is, `date_trunc` depends on the session's zone, and fits no index.
  */
 export const inMs = (column: string) => `date_trunc('milliseconds', ${column} AT TIME ZONE 'UTC')`;
 

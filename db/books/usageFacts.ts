@@ -27,8 +27,8 @@ export const FACT_SUMS = ['credits', 'works', 'leads', 'works_outputs', 'leads_o
  */
 const FACTS = `
   SELECT x.at, x.action, x.model, x.member, x.feature, x.project, x.resolution, x.provider, x.bucket, x.credits,
-         (x.counted AND x.anew)::int AS works, (x.counted AND x.first)::int AS leads,
-         CASE WHEN x.counted AND x.anew THEN x.made ELSE 0 END AS works_outputs, CASE WHEN x.counted AND x.first THEN x.made ELSE 0 END AS leads_outputs
+         (x.counted AND x.again)::int AS works, (x.counted AND x.first)::int AS leads,
+         CASE WHEN x.counted AND x.again THEN x.made ELSE 0 END AS works_outputs, CASE WHEN x.counted AND x.first THEN x.made ELSE 0 END AS leads_outputs
     FROM (
       SELECT j.at, coalesce(g.action, h.work ->> 'action') AS action, coalesce(g.model, h.work ->> 'model') AS model,
              coalesce(g.member, h.work ->> 'member') AS member, coalesce(g.feature, h.work ->> 'feature') AS feature,
@@ -43,7 +43,7 @@ const FACTS = `
              END AS counted,
              coalesce(m.n, 1) = 1 AS first,
              coalesce(m.n, 1) = 1 OR NOT EXISTS (SELECT FROM unnest(j.moves[1:m.n - 1]) s JOIN ledger.lots o ON o.account_id = :account AND o.lot_no = s.lot
-                                                  WHERE o.bucket = l.bucket) AS anew,
+                                                  WHERE o.bucket = l.bucket) AS again,
              CASE WHEN g.outputs IS NULL THEN coalesce((h.work #>> '{params,outputs}')::int, 1)
                   ELSE (SELECT count(*) FROM jsonb_array_elements(g.outputs) o WHERE o ->> 'status' = 'succeeded') END AS made
         FROM ledger.journal j
@@ -63,7 +63,7 @@ export function usageFacts(knex: Knex, { account, after, until }: SeqRange): Kne
   return knex.raw(FACTS, { account, after, until });
 }
 
-/** For the rest of a transaction that reads facts: by index, as above, and without compiling what is over in a moment. */
+/** For the rest of a transaction that reads facts: by index, as above, and without compiling what has ended in a moment. */
 export async function readByIndex(transaction: Knex): Promise<void> {
   await transaction.raw("SELECT set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)");
 }

@@ -4,7 +4,7 @@ import { keepingMonths } from './snapshotRead';
 import { FACT_KEYS, FACT_SUMS, readByIndex, seqsBefore, usageFacts } from './usageFacts';
 
 /**
- * Usage of hours and days that are over, added up when somebody first asks for it and kept. It never changes, so nothing has to
+ * Usage of hours and days that have ended, added up when somebody first asks for it and kept. It never changes, so nothing has to
  * keep it up to date: rows of the journal are only added at its end, and what is added up lies before its last row (see `closedAt`
  * in usage.ts).
  */

@@ -37,7 +37,7 @@ export interface CatalogStore {
   version(catalog: string, version: number): Promise<CatalogVersion | undefined>;
   /** Every catalog's version in force at the instant, without those that cannot be read: `refused` has them. */
   list(atMs: number): Promise<CatalogVersion[]>;
-  /** Of the versions that are in force or will be, those that publishing would refuse today. */
+  /** Versions, in force or to come, that publishing would refuse today. */
   refused(atMs: number): Promise<RefusedVersion[]>;
   /** The versions that come into force after an instant, in their order. */
   scheduled(catalog: string, atMs: number): Promise<Scheduled[]>;
@@ -62,7 +62,7 @@ export class PlanInUse extends Error {
   override readonly name = 'PlanInUse';
 }
 
-/** How long a process may go on with the versions it knows after another one was published. */
+/** How long a process may continue with the versions it knows after another one was published. */
 export const LIST_TTL_MS = 2_000;
 
 interface CatalogRow {
@@ -209,7 +209,7 @@ export function createCatalogStore({ points }: { points: Pick<Pool, 'query'> }):
   };
 }
 
-/** Of all that have begun the newest is in force: one that begins after a newer one did never is. */
+/** The newest version that has begun is in force: one that begins after a newer one did never is. */
 function versionsOf(all: CatalogRow[]): Versions {
   const inForce: Versions['inForce'] = [];
   let untilMs = Number.POSITIVE_INFINITY;

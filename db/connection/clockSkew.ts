@@ -30,7 +30,7 @@ export interface SkewLog {
 }
 
 export interface SkewWatch {
-  /** Of every process that measured its own within the last minute. */
+  /** For every process that measured its own within the last minute. */
   processes: () => readonly ProcessSkew[];
   /** Rejects while one of them is off by more than the limit, and where this process could not measure its own. */
   check: () => Promise<void>;
@@ -39,7 +39,7 @@ export interface SkewWatch {
 
 /** Seconds that this process' clock is ahead of the database's, known to half a round trip; null: it took too long to tell. */
 export async function measureSkew(pool: Pool): Promise<number | null> {
-  const client = await pool.connect(); // a wait for a connection is no part of the round trip
+  const client = await pool.connect(); // a wait for a connection is not part of the round trip
   try {
     const askedMs = performance.now();
     const wallMs = Date.now();

@@ -14,7 +14,7 @@ export interface Database {
   knex: Knex;
   /** What grows with what there is: lists, statements, usage, searches. */
   reports: Knex;
-  /** So many connections there are for them. */
+  /** How many connections there are for them. */
   reportsAtOnce: number;
   /** One connection, for the one audit that may be at work. */
   audits: Pool;
@@ -38,7 +38,7 @@ export interface DatabaseOptions {
   /** Connections of the ledger, and as many for requests beside it. */
   max?: number;
   applicationName?: string;
-  /** Told when an idle connection breaks, which its pool replaces by itself, and when a caller gets none in time; `what` says which. */
+  /** Told when an idle connection breaks, which its pool replaces on its own, and when a caller gets none in time; `what` says which. */
   onError?: (error: Error, what: string) => void;
 }
 

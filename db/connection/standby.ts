@@ -22,7 +22,7 @@ export async function standingOf(pool: Pool): Promise<Standing> {
   return standing;
 }
 
-/** Waits until the standby has all that the primary had when this was called. Throws where it is no copy, or stays behind. */
+/** Waits until the standby has all that the primary had when this was called. Throws where it is not a copy, or stays behind. */
 export async function awaitStandby(
   { primary, standby }: { primary: () => Promise<Standing>; standby: () => Promise<Standing> },
   { withinMs = 60_000 } = {},

@@ -18,7 +18,7 @@ export interface OpenHold {
   namespaceId: string | null;
   openedAt: Date;
   overdueAt: Date;
-  /** Of a lease, which no workflow owns: when it is over. */
+  /** For a lease, which no workflow owns: when it has ended. */
   expiresAt: Date | null;
 }
 
@@ -85,7 +85,7 @@ export async function listOpenHolds(
   const query = knex('ledger.holds as h')
     .join('ledger.accounts as a', 'a.account_id', 'h.account_id')
     .where({ open: true })
-    // A lease is over at its end, also before anybody has written it down.
+    // A lease has ended at its end, also before anybody has written it down.
     .whereRaw('(expires_at IS NULL OR expires_at > coalesce(a.clock_at, clock_timestamp()))')
     .select('h.*')
     .orderByRaw(`${opened}, hold_id`)

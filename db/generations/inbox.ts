@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
 import { inMs, MS } from '../books/listOrder';
 
-/** The accounts' mailboxes: a row per thing to do, each with a key, so that it is put there once (rule 24). */
+/** The accounts' inboxes: a row per thing to do, each with a key, so that it is put there once (rule 24). */
 
 export interface PackPurchase {
   purchase: string;
@@ -30,7 +30,7 @@ export interface InboxRow {
 
 type NewRow = Pick<InboxRow, 'account' | 'key' | 'kind' | 'requestHash' | 'body'>;
 
-/** Puts a row into the mailbox; false if it is there already. Have it done, and ring the account, afterwards. */
+/** Puts a row into the inbox; false if it is there already. Have it done, and ring the account, afterwards. */
 export async function putIntoInbox(knex: Knex, row: NewRow): Promise<boolean> {
   const inserted = await knex('holdfast.inbox')
     .insert({
@@ -147,7 +147,7 @@ export async function untilNextInInbox(knex: Knex, account: string): Promise<num
   return ms === null ? null : Math.max(0, Math.ceil(ms));
 }
 
-/** Of what an account bought, what waits and then what is newest. */
+/** Purchases of an account: waiting ones, then the newest. */
 export async function notablePurchases(
   knex: Knex,
   { account, limit }: { account: string; limit: number },

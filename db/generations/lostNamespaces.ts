@@ -21,7 +21,7 @@ const MOST_COUNTED = 100_000;
 const MOST_LISTED = 100;
 /** Younger holds may be of a run that has only begun. */
 const LOST_FROM_MS = 3_600_000;
-/** Of one call: some seconds of work. */
+/** For one call: some seconds of work. */
 const LOOKED_AT_ONCE = 250;
 const MOST_PAGES = 8;
 
@@ -72,7 +72,7 @@ export async function withdrawLost(knex: Knex, namespaceId: string): Promise<boo
 const LOCK_NOT_AVAILABLE = '55P03';
 
 /**
- * Frees holds of a namespace that are an hour old, at most so many in so long, without asking Temporal. A hold that moved since
+ * Frees holds of a namespace that are an hour old, at most this many in so long, without asking Temporal. A hold that moved since
  * it was read has a new owner, and stays. One that cannot be freed now, because its account is locked, holds up no other: it is
  * counted as `failed`.
  */

@@ -40,7 +40,7 @@ export async function reportOutcome(knex: Knex, key: ReportKey): Promise<ReportO
 /**
  * Writes down what became of a report. One that was acted upon stays so, whatever comes after. A signal's report is not kept
  * before it is acted upon; what came of nothing is kept now. Work that came late and was not paid in full is an item until
- * somebody has seen to it.
+ * somebody has acted upon it.
  */
 export async function decideReport(
   knex: Knex,
@@ -101,7 +101,7 @@ export async function pendingReports(
   return rows.map(({ body }) => body);
 }
 
-/** A report that somebody should have seen to by now, as a sweep finds it. */
+/** A report that should have been acted upon by now, as a sweep finds it. */
 export interface UnseenReport extends ReportKey {
   report: ProviderReport;
   outcome: ReportOutcome;

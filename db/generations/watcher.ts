@@ -19,7 +19,7 @@ export interface Watcher<Value> {
 export interface WatcherOptions<Value> {
   /** The values of these subjects; those that there are not are missing. */
   read: (subjects: readonly string[]) => Promise<ReadonlyMap<string, Value>>;
-  /** A look that failed; the next one comes. Whoever waits goes on waiting. */
+  /** A look that failed; the next one comes. The callers keep waiting. */
   onError: (error: unknown) => void;
   /** From the beginning of one look to the next. */
   everyMs?: number;
@@ -27,7 +27,7 @@ export interface WatcherOptions<Value> {
   limits?: { holder: number; inAll: number };
 }
 
-/** So many wait already, of this key or in this process. Nothing was done. */
+/** Too many wait already, of this key or in this process. Nothing was done. */
 export class TooManyWatchers extends Error {
   override readonly name = 'TooManyWatchers';
 }

@@ -6,7 +6,7 @@ import { throughReplacement } from '../migrate/replacedFunctions';
 import type { KeptText } from './requestKeys';
 
 /**
- * An account's keys, which are one space (rule 1). Of its operations the ledger keeps keys and facts (ledger.op_keys).
+ * An account's keys, which are one space (rule 1). For its operations the ledger keeps keys and facts (ledger.op_keys).
  * For all other requests the key is claimed under the account's lock before the effect, and the answer kept after it
  * (ledger.kept_answers), so that no two requests are carried out under one key.
  */

@@ -1,4 +1,4 @@
-import { type Lanes, mayBeOneRequests } from './groupCommit';
+import { type GroupCommit, mayBeOneRequests } from './groupCommit';
 import { isLockTimeout } from './lockWaits';
 import type { ApplyResult, Operation, Reply } from './operations';
 import type { Snapshot } from '../../domain/account';
@@ -15,7 +15,7 @@ export interface Batches {
 }
 
 export interface BatchesOptions {
-  lanes: Lanes;
+  groupCommit: GroupCommit;
   /** The calendar steps that are due, from the account as it is (rule 11). */
   due: (snapshot: Snapshot) => Promise<Settlement>;
   /** Told of every result, once it is committed. */
@@ -26,7 +26,7 @@ export interface BatchesOptions {
   maxWaitingInAll?: number;
 }
 
-/** The account went on changing under us, or settling it never ends. Retryable. */
+/** The account kept changing, or settling it never ends. Retryable. */
 export class LedgerContended extends Error {
   override readonly name = 'LedgerContended';
 }
@@ -41,7 +41,7 @@ export const REFUSED_TOO_OFTEN =
   'Too many requests of this account were refused within the last minute; nothing was done. ' +
   'Repeating them does not change the refusal.';
 
-/** So many requests of the account were refused in this minute that no more are looked at. Nothing was done, and no key is used up. */
+/** Too many requests of the account were refused in this minute: no more are looked at. Nothing was done, and no key is used up. */
 export class TooManyRefused extends Error {
   override readonly name = 'TooManyRefused';
 }
@@ -59,7 +59,7 @@ const DEFAULT_MAX_WAITING = 2_048;
 const DEFAULT_MAX_WAITING_IN_ALL = 16_384;
 
 export function createBatches({
-  lanes,
+  groupCommit,
   due,
   onResult,
   maxBatch = DEFAULT_MAX_BATCH,
@@ -86,7 +86,7 @@ export function createBatches({
         answer(batch, replies);
       } catch (error) {
         if (batch.length > 1 && mayBeOneRequests(error)) {
-          // One of them spoiled it for all, and none was carried out: each goes on its own.
+          // One of them spoiled it for all, and none was carried out: each is sent on its own.
           for (const waiting of batch) await single(account, waiting);
           continue;
         }
@@ -114,7 +114,7 @@ export function createBatches({
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
       // What leaves more to settle goes without operations: they are decided when all is settled.
       const alone: boolean = settlement !== null && settlement.until !== null;
-      const result = await lanes.call(account, () => ({
+      const result = await groupCommit.call(account, () => ({
         account,
         operations: alone ? [] : take(),
         settlement,

@@ -1,14 +1,14 @@
 import type { Pool } from 'pg';
 import { type Instant, type Snapshot, toMs } from '../../domain/account';
 import type { Settlement } from '../../domain/time/settle';
-import { type Lanes, mayBeOneRequests } from './groupCommit';
+import { type GroupCommit, mayBeOneRequests } from './groupCommit';
 import { BUSY, type LockWaits } from './lockWaits';
 import type { ApplyResult } from './operations';
 import { ask } from '../connection/prepared';
 import { throughReplacement } from '../migrate/replacedFunctions';
 
 /**
- * Carries accounts along their test clocks (rule 23): many at once, each to the instant it is due at, and settled
+ * Advances accounts with their test clocks (rule 23): many at once, each to the instant at which it is due, and settled
  * there as its timer would have it settled. Two round trips for all of them, however many they are.
  */
 
@@ -18,24 +18,24 @@ export interface Stop {
   at: Instant;
 }
 
-export type Carried =
+export type Advanced =
   /** `dueMs`: its next boundary. Not `settled`: somebody else changed it meanwhile, or there is more to settle here. */
   { account: string; nowMs: number; dueMs: number; settled: boolean } | { account: string; error: Error };
 
-export interface CarrierDeps {
+export interface ClockAdvanceDeps {
   pool: Pool;
-  lanes: Lanes;
+  groupCommit: GroupCommit;
   locks: LockWaits;
   due: (snapshot: Snapshot) => Promise<Settlement>;
 }
 
-export function createCarrier({
+export function createClockAdvance({
   pool,
-  lanes,
+  groupCommit,
   locks,
   due,
-}: CarrierDeps): (stops: readonly Stop[]) => Promise<Carried[]> {
-  /** A clock that is further already stays there: another process carries this account, too. */
+}: ClockAdvanceDeps): (stops: readonly Stop[]) => Promise<Advanced[]> {
+  /** A clock that is further already stays there: another process advances this account, too. */
   async function moveClocks(stops: readonly Stop[], { wait }: { wait: boolean }): Promise<Snapshot[]> {
     const move = () =>
       ask<{ value: Snapshot[] }>(pool, {
@@ -47,8 +47,8 @@ export function createCarrier({
     return rows[0]?.value ?? []; // the shape is what ledger.snapshot builds
   }
 
-  /** Of one that somebody else has locked, or that does not exist. */
-  async function moveAlone(stop: Stop): Promise<Carried[]> {
+  /** For one that somebody else has locked, or that does not exist. */
+  async function moveAlone(stop: Stop): Promise<Advanced[]> {
     try {
       const moved = await locks.through(stop.account, async (wait) => {
         const found = await moveClocks([stop], { wait });
@@ -60,30 +60,30 @@ export function createCarrier({
     }
   }
 
-  async function settle(snapshot: Snapshot): Promise<Carried> {
+  async function settle(snapshot: Snapshot): Promise<Advanced> {
     const { account } = snapshot;
     try {
       const settlement = await due(snapshot);
-      const result = await lanes.call(account, () => ({ account, operations: [], settlement }));
+      const result = await groupCommit.call(account, () => ({ account, operations: [], settlement }));
       return { account, ...outcome({ snapshot, settlement, result }) };
     } catch (error) {
       return { account, error: error instanceof Error ? error : new Error(String(error)) };
     }
   }
 
-  return async function carry(stops: readonly Stop[]): Promise<Carried[]> {
+  return async function advance(stops: readonly Stop[]): Promise<Advanced[]> {
     const moved = await moveClocks(stops, { wait: false }).catch((error: unknown) => {
       if (!mayBeOneRequests(error)) throw error;
       return []; // one of them spoiled it for all
     });
     const snapshots = new Map(moved.map((snapshot) => [snapshot.account, snapshot]));
-    const carried = await Promise.all(
+    const advanced = await Promise.all(
       stops.map(async (stop) => {
         const snapshot = snapshots.get(stop.account);
         return snapshot === undefined ? moveAlone(stop) : [await settle(snapshot)];
       }),
     );
-    return carried.flat();
+    return advanced.flat();
   };
 }
 

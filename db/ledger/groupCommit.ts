@@ -3,12 +3,12 @@ import type { ApplyRequest, ApplyResult } from './operations';
 
 /**
  * Calls of the ledger's function, several accounts in one. A call costs much the same for one account as for ten
- * (round trip, commit, flush), so while all lanes are busy the requests that queue become the next call. When
- * nothing waits, nothing is held back. A call in a lane waits for no lock: an account that is locked is left out of it, and
+ * (round trip, commit, flush), so while as many calls as may be are in flight, the requests that queue become the next call. When
+ * nothing waits, nothing is held back. Such a call waits for no lock: an account that is locked is left out of it, and
  * goes its own way (db/ledger/lockWaits.ts).
  */
 
-export interface Lanes {
+export interface GroupCommit {
   /**
    * The result for one account. `request` is asked for at the moment of the call, so that what came meanwhile is
    * in it. Throws what the database threw, for this request alone: the others of the call are not harmed.
@@ -17,94 +17,94 @@ export interface Lanes {
 }
 
 /** What the function answers for one account. `busy`: somebody else has it locked, and nothing was done. */
-export type Carried = ApplyResult | { result: 'busy' };
+export type CallResult = ApplyResult | { result: 'busy' };
 
-export interface LanesOptions {
+export interface GroupCommitOptions {
   /** One call of the function: a result for each request, in their order. `wait`: for accounts that are locked. */
-  send: (requests: readonly ApplyRequest[], options: { wait: boolean }) => Promise<Carried[]>;
+  send: (requests: readonly ApplyRequest[], options: { wait: boolean }) => Promise<CallResult[]>;
   locks: LockWaits;
   /** Calls in flight at one time, beside those that wait for a lock. */
-  lanes?: number;
+  callsAtOnce?: number;
   /** Accounts in one call. */
   maxAccounts?: number;
-  /** Operations in one call: with these on board it leaves, and an account with many goes alone. */
+  /** Operations in one call: with these it is full, and an account with many has a call of its own. */
   maxOperations?: number;
 }
 
 type Outcome = ApplyResult | typeof BUSY;
 
-interface Passenger {
+interface Queued {
   account: string;
   request: () => ApplyRequest;
   resolve: (result: Outcome) => void;
   reject: (error: unknown) => void;
 }
 
-const DEFAULT_LANES = 4;
+const DEFAULT_CALLS = 4;
 const DEFAULT_MAX_ACCOUNTS = 64;
 const DEFAULT_MAX_OPERATIONS = 256;
 
 /** The transaction was not carried out, or nobody knows, or it waited for a lock in vain: trying its parts at once would not help. */
 const NOT_ONE_REQUESTS = /^(08|57P|55P03)/;
 
-export function createLanes({
+export function createGroupCommit({
   send,
   locks,
-  lanes = DEFAULT_LANES,
+  callsAtOnce = DEFAULT_CALLS,
   maxAccounts = DEFAULT_MAX_ACCOUNTS,
   maxOperations = DEFAULT_MAX_OPERATIONS,
-}: LanesOptions): Lanes {
-  let waiting: Passenger[] = [];
+}: GroupCommitOptions): GroupCommit {
+  let waiting: Queued[] = [];
   /** Halves of calls that one request spoiled; they go before anybody else. */
-  const halves: Passenger[][] = [];
+  const halves: Queued[][] = [];
   let busy = 0;
 
   function start(): void {
-    while (busy < lanes && (halves.length > 0 || waiting.length > 0)) {
+    while (busy < callsAtOnce && (halves.length > 0 || waiting.length > 0)) {
       busy += 1;
-      void carry(halves.shift() ?? board()).finally(() => {
+      void carryOut(halves.shift() ?? nextCall()).finally(() => {
         busy -= 1;
         start();
       });
     }
   }
 
-  /** The next call's passengers: first come, each account once, until it is full. */
-  function board(): Passenger[] {
-    const boarded: Passenger[] = [];
-    const left: Passenger[] = [];
+  /** The next call: first come, each account once, until it is full. */
+  function nextCall(): Queued[] {
+    const taken: Queued[] = [];
+    const left: Queued[] = [];
     const accounts = new Set<string>();
     let operations = 0;
-    for (const passenger of waiting) {
-      if (boarded.length === maxAccounts || operations >= maxOperations || accounts.has(passenger.account)) {
-        left.push(passenger);
+    for (const queued of waiting) {
+      if (taken.length === maxAccounts || operations >= maxOperations || accounts.has(queued.account)) {
+        left.push(queued);
         continue;
       }
-      accounts.add(passenger.account);
-      boarded.push(passenger);
-      operations += passenger.request().operations.length;
+      accounts.add(queued.account);
+      taken.push(queued);
+      operations += queued.request().operations.length;
     }
     waiting = left;
-    return boarded;
+    return taken;
   }
 
-  async function carry(boarded: readonly Passenger[]): Promise<void> {
+  async function carryOut(taken: readonly Queued[]): Promise<void> {
     try {
-      const requests = boarded.map(({ request }) => request());
+      const requests = taken.map(({ request }) => request());
       const results = await send(requests, { wait: false });
-      boarded.forEach(({ resolve, reject }, index) => {
+      taken.forEach(({ resolve, reject }, index) => {
         const result = results[index];
         if (result === undefined) reject(new Error('ledger.apply answered fewer accounts than were asked'));
         else resolve(outcome(result));
       });
     } catch (error) {
-      if (boarded.length === 1 || !mayBeOneRequests(error)) {
-        for (const { reject } of boarded) reject(error);
+      if (taken.length === 1 || !mayBeOneRequests(error)) {
+        for (const { reject } of taken) reject(error);
         return;
       }
       // One of them spoiled it for all, and none was carried out: in a few halvings it is alone.
-      const middle = Math.ceil(boarded.length / 2);
-      halves.push(boarded.slice(0, middle), boarded.slice(middle));
+      const middle = Math.ceil(taken.length / 2);
+      halves.push(taken.slice(0, middle), taken.slice(middle));
     }
   }
 
@@ -127,7 +127,7 @@ export function createLanes({
   };
 }
 
-function outcome(result: Carried): Outcome {
+function outcome(result: CallResult): Outcome {
   return result.result === 'busy' ? BUSY : result;
 }
 

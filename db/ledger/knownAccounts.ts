@@ -14,7 +14,7 @@ export interface Known {
 /** An account to decide on, with the catalog in force. */
 export interface BuildContext extends Known {
   catalog: CatalogVersion;
-  /** What comes to the account by itself, and how it stands at these instants beside. */
+  /** What comes to the account on its own, and how it stands at these instants beside. */
   coming: (also: readonly Instant[]) => Coming[];
 }
 

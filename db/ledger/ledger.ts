@@ -7,10 +7,10 @@ import {
   MAX_ATTEMPTS,
   TooManyRefused,
 } from './accountQueue';
-import { type Carried, createCarrier, type Stop } from './clockAdvance';
+import { type Advanced, createClockAdvance, type Stop } from './clockAdvance';
 import type { CatalogStore } from '../catalogs/catalogs';
 import { ask } from '../connection/prepared';
-import { type Carried as LaneResult, createLanes, type LanesOptions } from './groupCommit';
+import { type CallResult, createGroupCommit, type GroupCommitOptions } from './groupCommit';
 import { type BuildContext, createKnownAccounts, type Known } from './knownAccounts';
 import { BUSY, createLockWaits } from './lockWaits';
 import type { ApplyRequest, Operation, Reply, TimedSnapshot } from './operations';
@@ -37,7 +37,7 @@ export interface Ledger {
   read(account: string): Promise<Known | null>;
   /**
    * As they are now, in what is asked about: `plan`, a change that was due is written down first; `holds`, what has ended;
-   * `grants`, all that came by itself. Looking is not being there: it grants nothing free (rules 18, 21).
+   * `grants`, all that came on its own. Looking is not being there: it grants nothing free (rules 18, 21).
    */
   current(account: string, aspect: Aspect): Promise<Snapshot | null>;
   /** What a key was answered, before anything else is looked at (rule 1). */
@@ -52,14 +52,14 @@ export interface Ledger {
   /** For accounts on a test clock only; the clock never goes back. */
   moveClock(account: string, to: Instant): Promise<void>;
   /** Many accounts on test clocks, each to an instant of its own and settled there without being touched. */
-  carry(stops: readonly Stop[]): Promise<Carried[]>;
+  carry(stops: readonly Stop[]): Promise<Advanced[]>;
   /** False if the hold is no longer open; else the run owns it, and gave a sign of life that keeps the sweeper away. */
   assertHoldOpen(run: HoldRun): Promise<boolean>;
   /** The same where somebody was told that it is held: whoever wants to give it up sees that. Its owner stays. */
   touchHold(hold: { account: string; holdId: string }): Promise<boolean>;
 }
 
-/** A run that goes on with a hold. */
+/** A run that continues with a hold. */
 interface HoldRun {
   account: string;
   holdId: string;
@@ -91,7 +91,7 @@ export interface LedgerDeps {
   /** Wakes the account's workflow; called after commit when the next boundary moved earlier (rule 24). */
   ring: (account: string) => void;
   /** How much goes into one call; left out, the defaults of db/ledger/accountQueue.ts and db/ledger/groupCommit.ts. */
-  batching?: Omit<LanesOptions, 'send' | 'locks'> &
+  batching?: Omit<GroupCommitOptions, 'send' | 'locks'> &
     Pick<BatchesOptions, 'maxBatch' | 'maxWaiting' | 'maxWaitingInAll'>;
 }
 
@@ -102,20 +102,20 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
       one<TimedSnapshot>('ledger_snapshot', 'SELECT ledger.snapshot($1) AS value', [account]),
   });
 
-  async function send(requests: readonly ApplyRequest[], { wait }: { wait: boolean }): Promise<LaneResult[]> {
+  async function send(requests: readonly ApplyRequest[], { wait }: { wait: boolean }): Promise<CallResult[]> {
     const calls = requests.map(({ account, operations, settlement }) => ({
       account,
       ops: operations,
       settle: settlement,
     }));
     const text = 'SELECT ledger.apply($1, $2) AS value';
-    const results = await one<LaneResult[]>('ledger_apply', text, [JSON.stringify(calls), wait]);
+    const results = await one<CallResult[]>('ledger_apply', text, [JSON.stringify(calls), wait]);
     if (results === null) throw new Error('ledger.apply answered nothing');
     return results;
   }
 
   const locks = createLockWaits();
-  const lanes = createLanes({
+  const groupCommit = createGroupCommit({
     send: (requests, options) => throughReplacement(() => send(requests, options)),
     locks,
     ...batching,
@@ -123,14 +123,14 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
   const settling = createSettling({
     catalogs,
     accounts,
-    lanes,
+    groupCommit,
     ring,
     findBalance: (account) =>
       one<BalanceSnapshot>('ledger_balance', 'SELECT ledger.balance($1) AS value', [account]),
   });
   const batches = createBatches({
     ...batching,
-    lanes,
+    groupCommit,
     due: (known) => settling.due(known, true),
     onResult(account, result) {
       if (result.result === 'settle_required' || result.result === 'stale')
@@ -178,7 +178,7 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
 
   async function submit(account: string, operation: Operation): Promise<Reply | null> {
     const reply = await batches.submit(account, operation);
-    // A machine that was suspended does not know for how long, and so not what time it is: it reads the clock anew.
+    // A machine that was suspended does not know for how long, and so not what time it is: it reads the clock again.
     if (operation.op === 'rules' || reply?.status === 'too_late') accounts.forget(account);
     if (reply?.status === 'overloaded')
       throw new TooManyRefused(`too many requests of account ${account} were refused within a minute`);
@@ -207,7 +207,7 @@ export function createLedger({ pool, catalogs, ring, batching = {} }: LedgerDeps
     decide,
     balance: (account) => settling.balance(account),
     settle: (account, options) => settling.settle(account, options),
-    carry: createCarrier({ pool, lanes, locks, due: (known) => settling.due(known, false) }),
+    carry: createClockAdvance({ pool, groupCommit, locks, due: (known) => settling.due(known, false) }),
     async open({ account, clockAt, ...rules }) {
       const opened = await one<boolean>('ledger_open', 'SELECT ledger.open_account($1, $2, $3) AS value', [
         account,

@@ -1,6 +1,6 @@
 /**
  * Waiting for an account that somebody else has locked, so that it delays itself and nobody else. Every call first tries without
- * waiting. Of those that find their account locked a few wait in the database, where they come in their turn; each keeps a
+ * waiting. A few of those that find their account locked wait in the database, where they come in their turn; each keeps a
  * connection. The others hold nothing, and try again from time to time.
  */
 

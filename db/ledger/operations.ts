@@ -50,7 +50,7 @@ export interface TakeOperation extends Keyed {
   refusal?: KeptRefusal;
   /** Counted if it is taken, refused if one is too full; in this order. */
   counts?: Count[];
-  /** A period ends then: what is decided later must be decided anew. */
+  /** A period ends then: what is decided later must be decided again. */
   countsUntil?: Instant;
   reserveBefore: Instant;
   /** Joins `facts` where the answer is a refusal: nobody else needs to store it. */
@@ -83,12 +83,12 @@ export interface HeldWork {
   feature?: string | null;
   metadata?: Record<string, unknown> | null;
   catalogVersion?: number;
-  /** Of a charge for late work: the generation it was for, and the report that delivered it. */
+  /** For a charge for late work: the generation it was for, and the report that delivered it. */
   generation?: string;
   report?: string;
 }
 
-/** A hold without a workflow: it is over when its lease is, to the instant. */
+/** A hold without a workflow: it expires with its lease, exactly on time. */
 export interface LeaseOperation extends TakeOperation {
   op: 'reserve';
   maxOpen: number;
@@ -113,7 +113,7 @@ export interface CaptureOperation extends Keyed {
   op: 'capture';
   holdId: string;
   amount?: MilliCredits;
-  /** Of `ordered` outputs; what they cost is the hold's amount unless `price` says less. */
+  /** For `ordered` outputs; what they cost is the hold's amount unless `price` says less. */
   delivered?: number;
   ordered?: number;
   price?: MilliCredits;
@@ -233,7 +233,7 @@ export interface HoldState {
   refunded: MilliCredits;
   open: boolean;
   epoch: number;
-  /** Of a lease: when it is over. */
+  /** For a lease: when it has ended. */
   expiresAt: Instant | null;
 }
 
@@ -269,7 +269,7 @@ export type ReplyStatus =
   | 'not_frozen'
   | 'stale'
   | 'would_hold'
-  /** So many were refused within a minute that this refusal leaves no row (TooManyRefused). */
+  /** Too many were refused within a minute: this refusal leaves no row (TooManyRefused). */
   | 'overloaded'
   /** The caller made no operation of it after all; nothing was asked of the database. */
   | 'withdrawn';
@@ -293,12 +293,12 @@ export interface Reply {
   returned?: MilliCredits;
   forfeited?: MilliCredits;
   spendable?: MilliCredits;
-  /** Of a refusal that is kept: what can be spent on it, in spend order. */
+  /** For a refusal that is kept: what can be spent on it, in spend order. */
   left?: Spendable[];
   /** The counter that was too full. */
   limited?: Count & { used: number };
   draws?: Draw[];
-  /** Of a hold that no workflow owns: as it was right after the operation. */
+  /** For a hold that no workflow owns: as it was right after the operation. */
   after?: HoldState & { draws: Draw[] };
   /** What became debt, and what of the credits that came in was taken for debt. */
   owed?: MilliCredits;
@@ -317,7 +317,7 @@ export type ApplyResult =
       replies: Reply[];
       seq?: number;
       wakeAt: Instant;
-      /** From then on some lot or lease is over that the totals still count. */
+      /** From then on some lot or lease has ended that the totals still count. */
       endsAt: Instant;
       /** The account must be looked at earlier than its workflow knows: the caller rings. */
       ring?: boolean;

@@ -17,7 +17,7 @@ interface Known {
 }
 
 export function createOutlooks() {
-  // By the rules as they were read: a snapshot that is cached keeps them, and what is read anew brings its own.
+  // By the rules as they were read: a snapshot that is cached keeps them, and what is read again brings its own.
   const known = new WeakMap<Snapshot['rules'], Map<string, Known>>();
 
   return function outlookOf(snapshot: Snapshot, versions: Versions, also: readonly Instant[]): Coming[] {

@@ -2,7 +2,7 @@ import { type BalanceSnapshot, type Instant, type Snapshot, toMs } from '../../d
 import { dueSince, type Settlement, settleBy } from '../../domain/time/settle';
 import type { CatalogStore } from '../catalogs/catalogs';
 import { LedgerContended, MAX_ATTEMPTS } from './accountQueue';
-import type { Lanes } from './groupCommit';
+import type { GroupCommit } from './groupCommit';
 import type { KnownAccounts } from './knownAccounts';
 
 /** What is being asked about, and so what has to be written down first. */
@@ -26,13 +26,19 @@ export interface Settled {
 export interface SettlingDeps {
   catalogs: CatalogStore;
   accounts: KnownAccounts;
-  lanes: Lanes;
+  groupCommit: GroupCommit;
   /** Wakes the account's workflow. */
   ring: (account: string) => void;
   findBalance: (account: string) => Promise<BalanceSnapshot | null>;
 }
 
-export function createSettling({ catalogs, accounts, lanes, ring, findBalance }: SettlingDeps): Settling {
+export function createSettling({
+  catalogs,
+  accounts,
+  groupCommit,
+  ring,
+  findBalance,
+}: SettlingDeps): Settling {
   async function snapshot(account: string): Promise<Snapshot | null> {
     return (await accounts.read(account))?.snapshot ?? null;
   }
@@ -46,7 +52,7 @@ export function createSettling({ catalogs, accounts, lanes, ring, findBalance }:
     let known = await snapshot(account);
     for (let attempt = 0; attempt < MAX_ATTEMPTS && known !== null; attempt += 1) {
       const settlement = await due(known, touch);
-      const result = await lanes.call(account, () => ({ account, operations: [], settlement }));
+      const result = await groupCommit.call(account, () => ({ account, operations: [], settlement }));
       if (result.result === 'unknown_account') return null;
       if (result.result !== 'ok') {
         known = accounts.remember(result.snapshot).snapshot;

@@ -169,7 +169,7 @@ export function createReservations(deps: ReservationDeps): Reservations {
     const { workflowId, ...key } = hold;
     if (workflowId === null) return (await holdNow(knex, key))?.open === true;
     const { namespaceId } = deps;
-    if (namespaceId === null) throw new Error('a process without a namespace cannot go on with a hold');
+    if (namespaceId === null) throw new Error('a process without a namespace cannot continue with a hold');
     return ledger.assertHoldOpen({ ...key, workflowId, namespaceId });
   }
 

@@ -32,7 +32,7 @@ import { defined } from '../../domain/defined';
 /** Holds and charges without a workflow: straight from a request to the ledger, in one call. */
 
 export interface Leases {
-  /** Holds credits until the lease is over, or charges them at once. */
+  /** Holds credits until the lease has ended, or charges them at once. */
   take(request: TakeRequest): Promise<TakeOutcome>;
 }
 
@@ -43,7 +43,7 @@ export interface TakeRequest {
   hash: string;
   /** When it came in, in monotonic milliseconds of this process: from then on credits may be taken for a while (rule 8). Null: however late. */
   arrivedMs: number | null;
-  /** Of a hold. */
+  /** For a hold. */
   ttlSeconds?: number | undefined;
   what: { credits: MilliCredits } | { quote: string; confirm?: boolean | undefined } | ReservationRequest;
   member?: string | undefined;

@@ -96,7 +96,7 @@ export interface PaywallFacts {
   catalog: string;
   plan: string;
   subscribed: boolean;
-  /** Of the member who asked; absent or null: nobody in particular. */
+  /** For the member who asked; absent or null: nobody in particular. */
   role?: 'owner' | 'member' | null;
   requiredPlan: string | null;
   excluded: string[];
@@ -144,7 +144,7 @@ export function paywallFacts(options: {
   };
 }
 
-/** What a refusal would be told of the future: what settle will do, also when the limits of these counts start anew. */
+/** What a refusal would be told of the future: what settle will do, also when the limits of these counts start again. */
 export function futureFacts(options: {
   snapshot: Snapshot;
   catalog: Catalog;

@@ -24,7 +24,7 @@ export const ITEM_KINDS = [
   'purchase_waiting',
   /** An account that was due could not be settled. */
   'settlement_failing',
-  /** More holds without a workflow than a sweep frees by itself: is this the right namespace? (rule 17) */
+  /** More holds without a workflow than a sweep frees on its own: is this the right namespace? (rule 17) */
   'sweep_stopped',
   /** The quick audit found something. */
   'audit_violation',
@@ -56,7 +56,7 @@ interface Row {
 
 const TABLE = 'holdfast.operations_items';
 
-/** Raises an item, or brings an open one up to date. One that was resolved is raised anew. */
+/** Raises an item, or brings an open one up to date. One that was resolved is raised again. */
 export async function raiseItem(
   knex: Knex,
   item: ItemKey & { detail: Record<string, unknown> },
@@ -73,7 +73,7 @@ export async function raiseItem(
     });
 }
 
-/** Closes an item: what it says is no longer so, or somebody has seen to it. False: there is no open one. */
+/** Closes an item: what it says is no longer so, or somebody has dealt with it. False: there is no open one. */
 export async function resolveItem(knex: Knex, { kind, ...key }: ItemKey): Promise<boolean> {
   return (await resolveItems(knex, { ...key, kinds: [kind] })) > 0;
 }

@@ -1,7 +1,7 @@
 import type { Knex } from 'knex';
 
 /**
- * What a sweep reads: accounts and rows that somebody else should have seen to by now, and all open holds. Each page is a
+ * What a sweep reads: accounts and rows that somebody else should have handled by now, and all open holds. Each page is a
  * range of an index, in the order of its cursor. That takes `statement_timestamp()`: `clock_timestamp()` is volatile, and
  * no condition on an index.
  */
@@ -29,7 +29,7 @@ export async function overdueAccounts(
   return query.select({ account: 'account_id', wakeAt: knex.raw('wake_at::text') });
 }
 
-/** Where a page of leases that are over ended. */
+/** Where a page of expired leases ended. */
 export interface LeasePlace extends HoldPlace {
   expiresAt: string;
 }
@@ -86,7 +86,7 @@ export interface HoldPlace {
   holdId: string;
 }
 
-/** Where a page of open holds ended. A pass of an older version names no namespace: then it is begun anew. */
+/** Where a page of open holds ended. A pass of an older version names no namespace: then it is begun again. */
 export interface OwnedPlace extends HoldPlace {
   namespaceId?: string;
 }
@@ -102,7 +102,7 @@ export interface OwnedHold extends HoldPlace {
   overdue: boolean;
 }
 
-/** Open holds of generations, one Temporal namespace after the other. Leases have no workflow: they end by themselves. */
+/** Open holds of generations, one Temporal namespace after the other. Leases have no workflow: they end on their own. */
 export async function ownedHolds(
   knex: Knex,
   { of, after, limit }: { of?: string; after: OwnedPlace | null; limit: number },

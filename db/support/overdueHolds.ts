@@ -5,7 +5,7 @@ import type { HoldPlace } from './overdue';
 
 /**
  * Holds whose work takes longer than its rate's `maxDuration` and the deadline that its pipeline agreed allow (rule 12).
- * They go on: the hold lives as long as its workflow; but somebody should look. A lease is not among them: it ends by itself.
+ * They continue: the hold lives as long as its workflow; but somebody should look. A lease is not among them: it ends on its own.
  * An item closes with its hold by a trigger (0012); what was raised while its hold closed is closed by the next sweep.
  */
 

@@ -10,7 +10,7 @@ export async function raiseWaitingPurchases(
   { ageMs, limit }: { ageMs: number; limit: number },
 ): Promise<void> {
   const kind: ItemKind = 'purchase_waiting';
-  // A row that somebody is at just now is left out; one that was done meanwhile is seen to be, since it is locked here.
+  // A row that somebody is at just now is left out; one that was done meanwhile is recognised, since it is locked here.
   await knex.raw(
     `WITH waiting AS (
        SELECT b.* FROM holdfast.inbox b
@@ -23,7 +23,7 @@ export async function raiseWaitingPurchases(
      SELECT account_id, :kind, inbox_key, jsonb_build_object('pack', body -> 'pack', 'quantity', body -> 'quantity',
               'credits', trim_scale((body ->> 'creditsMilli')::numeric * (body ->> 'quantity')::int / 1000),
               'receivedAt', received_at, 'attempts', attempts, 'error', last_error,
-              'wayOut', 'It is tried again by itself, at least every hour. Once the error is seen to: POST /v1/accounts/'
+              'wayOut', 'It is tried again on its own, at least every hour. Once the error is fixed: POST /v1/accounts/'
                 || account_id || '/purchases/' || inbox_key || '/retry')
        FROM waiting
      ON CONFLICT (account_id, kind, subject) DO UPDATE SET detail = excluded.detail

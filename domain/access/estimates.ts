@@ -14,7 +14,7 @@ export interface EstimateItem {
   params?: Record<string, unknown>;
   /** Instead of the catalog's rate. */
   credits?: MilliCredits;
-  /** How many times: per day on so many days, or per month. */
+  /** How many times: per day on this many days, or per month. */
   times: { perDay: number; days: number } | { perMonth: number };
 }
 
@@ -109,7 +109,7 @@ interface Wanted {
   rate: MilliCredits;
   perMonth: number;
   perDay: number | null;
-  /** On so many days. */
+  /** On this many days. */
   days: number;
 }
 

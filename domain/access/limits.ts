@@ -121,7 +121,7 @@ export function countersOf(options: { snapshot: Snapshot; catalog: Catalog; memb
   return [...limitsShown(options).counters, ...own].map(({ counter, period }) => ({ counter, period }));
 }
 
-/** When the first of these periods ends: what is decided later must be worked out anew. */
+/** When the first of these periods ends: what is decided later must be worked out again. */
 export function countsUntil(counts: readonly Count[]): Instant | null {
   const ends = counts.flatMap(({ resetsAt }) => resetsAt ?? []);
   return ends.toSorted((a, b) => toMs(a) - toMs(b))[0] ?? null;
@@ -131,7 +131,7 @@ const ACCOUNT_COUNTER = 'account';
 const quotaCounter = (quota: string) => `quota:${quota}`;
 export const memberCounter = (member: string) => `member:${member}`;
 
-/** A team has at most so many, also where its plan sets no number of seats: each request of the account reads who they are. */
+/** A team has at most this many, also where its plan sets no number of seats: each request of the account reads who they are. */
 export const MAX_MEMBERS = 1_000;
 
 /** Undefined: not in the team, which limits nothing. */
@@ -140,7 +140,7 @@ export function memberOf({ members }: Pick<Snapshot, 'members'>, member: string 
 }
 
 /**
- * Null: nobody in particular, or an account that is no team. Who is not listed in a team may spend there, and is no
+ * Null: nobody in particular, or an account that is not a team. Who is not listed in a team may spend there, and is not an
  * owner of it.
  */
 export function roleOf(

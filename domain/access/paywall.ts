@@ -12,7 +12,7 @@ interface Standing {
   catalog: Catalog;
   plan: string;
   subscriptionActive: boolean;
-  /** Of the member who asks; null: nobody in particular. */
+  /** For the member who asks; null: nobody in particular. */
   role: 'owner' | 'member' | null;
 }
 
@@ -23,7 +23,7 @@ export interface PaywallRequest extends Standing {
   requiredPlan: string | null;
   /** What the account has, of buckets that may pay. */
   left: readonly Spendable[];
-  /** What comes by itself; where a limit stands in the way, with the instant at which that starts anew. */
+  /** What comes on its own; where a limit stands in the way, with the instant at which that starts again. */
   coming: readonly Coming[];
   /** What an upgrade would give. */
   upgrade: UpgradeTerms;
@@ -130,7 +130,7 @@ function limitWall(request: PaywallRequest, limited: Limited): Paywall {
 
 /** The ways that are open to this account, whatever it wants to do, in the order they are shown. */
 export function paywallWays(
-  standing: Standing & { suspended: boolean /** Whether anything comes by itself. */; awaits: boolean },
+  standing: Standing & { suspended: boolean /** Whether anything comes on its own. */; awaits: boolean },
 ): Way[] {
   const { catalog, plan, suspended, awaits } = standing;
   if (suspended) return []; // nothing a customer does helps

@@ -68,7 +68,7 @@ function openWall(request: PaywallRequestV1) {
       price: one.prices?.month ?? null,
     })),
     nextRefreshAt: nextRefresh?.at ?? null,
-    // A refresh sets a bucket anew, so what is left there is not added: this may say "no" where it would just do.
+    // A refresh sets a bucket again, so what is left there is not added: this may say "no" where it would just do.
     waitSuffices: !gated && nextRefresh !== null && refreshed >= requiredMilli,
   };
 }

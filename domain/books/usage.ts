@@ -40,7 +40,7 @@ export const PERIODS = ['cycle', 'previous-cycle', 'day', '7d', '30d'] as const;
 
 export type Period = (typeof PERIODS)[number];
 
-/** The whole of a period, today included also where it is not over. */
+/** The whole of a period, today included also where it has not ended. */
 export function periodRange({
   period,
   snapshot,
@@ -84,7 +84,7 @@ export function withinDay({
 export interface UsageDay {
   /** `2026-11-21` in the account's zone. */
   date: string;
-  /** Of what lies within the range: a range may begin in the middle of a day. */
+  /** For what lies within the range: a range may begin in the middle of a day. */
   startMs: number;
 }
 

@@ -146,7 +146,7 @@ const phase = z.strictObject({
   action: id.optional().describe('Priced as this action; what one price says is not said twice'),
   model: z.union([id, z.strictObject({ option: optionName })]).optional(),
   params: z.record(optionName, phaseParam).default({}),
-  credits: credits.optional().describe('Priced by itself, where it is no action of its own'),
+  credits: credits.optional().describe('Priced on its own, where it is not an action of its own'),
   approximate: z.boolean().optional(),
   ...provenance,
 });
@@ -197,7 +197,7 @@ const rules = z.strictObject({
   memberLimits: z
     .enum(['calendar-month', 'cycle'])
     .default('calendar-month')
-    .describe('When they start anew'),
+    .describe('When they start again'),
   renewalGrace: duration.default('PT2H'),
   notices: z
     .strictObject({

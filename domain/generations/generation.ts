@@ -5,10 +5,10 @@ import { shownReport } from './reports';
 /** After this nobody may be charged any more for a request (rule 8). */
 export const TAKE_WITHIN_MS = 8_000;
 
-/** Of a generation whose reservation was not decided in time, and whose credits were given back before it began. */
+/** For a generation whose reservation was not decided in time, and whose credits were given back before it began. */
 export const UNDECIDED = 'undecided';
 
-/** What came after a generation had ended. It moved nothing by itself; operations may charge for it (rule 16). */
+/** What came after a generation had ended. It moved nothing on its own; operations may charge for it (rule 16). */
 export interface LateReport {
   reportId: string;
   receivedAt: Instant;

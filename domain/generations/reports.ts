@@ -15,10 +15,10 @@ export const REPORT_LIMITS = {
   messageLength: 2000,
 } as const;
 
-/** Of something that is no report, this much is kept as JSON text. */
+/** For something that is not a report, this much is kept as JSON text. */
 const MAX_EXCERPT = 4000;
 
-/** Null if it is a report; else what is wrong with it, in a sentence. Fields that a report does not have are no matter. */
+/** Null if it is a report; else what is wrong with it, in a sentence. Fields that a report does not have do not matter. */
 export function reportProblem(report: unknown): string | null {
   if (!isRecord(report)) return 'A report is an object.';
   const { id, kind, code, message } = report;
@@ -55,7 +55,7 @@ export function outputsOf<O extends object>(
   return listed.map((output, index) => ({ index, status: 'succeeded', ...output }));
 }
 
-/** A report as HTTP shows it, in credits like every other amount there; what is no report is shown as it came. */
+/** A report as HTTP shows it, in credits like every other amount there; what is not a report is shown as it came. */
 export function shownReport(report: unknown): unknown {
   if (!isRecord(report)) return report;
   const { creditsMilli, ...rest } = report;

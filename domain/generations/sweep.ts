@@ -1,4 +1,4 @@
-/** How many holds a sweep may free by itself (rule 17). */
+/** How many holds a sweep may free on its own (rule 17). */
 
 /** Up to this many are freed without a second thought. */
 const FEW_HOLDS = 20;
@@ -6,7 +6,7 @@ const FEW_HOLDS = 20;
 const SHARE_PERCENT = 1;
 
 /**
- * A restored or wrong namespace looks just like many workflows gone at once, so many are somebody's decision:
+ * A restored or wrong namespace looks just like many workflows gone at once, so a large number is somebody's decision:
  * `allowed` is what an operator who has looked at them said to free.
  */
 export function mayFree(found: { orphans: number; looked: number; allowed?: number | undefined }): boolean {

@@ -88,7 +88,7 @@ function rateFor(model: Model, values: Readonly<Record<string, ParamValue>>) {
 /** Phases are priced one by one; what is held at most is the published upper end, or their sum if that is more. */
 function priceOfPipeline({ catalog, action, modelId, params }: Asked): PriceResult {
   const { pipeline } = action;
-  if (pipeline === undefined) throw new Error(`${action.action} is no pipeline`);
+  if (pipeline === undefined) throw new Error(`${action.action} is not a pipeline`);
   if (modelId !== undefined) return refuse('unknown_model', 'model', modelless(action, 'a pipeline'));
   const chosen = chooseOptions({ of: action.action, options: pipeline.options, maxOutputs: 1, params });
   if (!chosen.ok) return chosen;

@@ -41,7 +41,7 @@ function errorsOf(error: z.ZodError): { path: string; message: string }[] {
   return error.issues.flatMap((issue) => {
     const { path, message } = issue;
     if (issue.code !== 'unrecognized_keys') return [{ path: path.join('.'), message }];
-    const unknown = 'is no field of a catalog; leave it out, or see docs/catalogs.md for its name';
+    const unknown = 'is not a field of a catalog; leave it out, or see docs/catalogs.md for its name';
     return issue.keys.map((key) => ({ path: [...path, key].join('.'), message: unknown }));
   });
 }

@@ -4,7 +4,7 @@ import { WORK_FOR_NOTHING } from '../catalog/shape';
 import { providerProblem } from '../catalog/providers';
 import { checkModel, checkOptions, mustDiffer } from './rates';
 
-/** What no field of a catalog can say by itself: ids are unique, every name that is used exists, prices are one. */
+/** What no field of a catalog can say on its own: ids are unique, every name that is used exists, prices are one. */
 
 export function checkReferences(catalog: Catalog, report: Report): void {
   const { buckets, quotas, plans, packs, actions } = catalog;

@@ -1,7 +1,7 @@
 import { DateTime, IANAZone } from 'luxon';
 
 /**
- * Calendar arithmetic on milliseconds since the epoch. Cycles are UTC instants, always reckoned from the
+ * Calendar arithmetic on milliseconds since the epoch. Cycles are UTC instants, always calculated from the
  * anchor and never chained; only days use the account's time zone.
  */
 

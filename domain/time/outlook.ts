@@ -29,7 +29,7 @@ export interface Coming {
 
 interface ComingGrant {
   bucket: string;
-  /** Of which schedule, `daily` or `plan`. */
+  /** Its schedule, `daily` or `plan`. */
   schedule: string;
   amountMilli: MilliCredits;
   /** When it ends; null: never. */
@@ -63,7 +63,7 @@ export function outlook(options: {
   also?: readonly Instant[];
 }): Coming[] {
   const { snapshot, versions, also = [] } = options;
-  // What is due already is no future: it is there for whoever comes now.
+  // What is due already is not the future: it is there for whoever comes now.
   let standing = settled({ ...snapshot, ending: [] }, versions);
   const awaited = new Set(standing.dueMs.keys());
   const later = versions.slice(1).map(({ effectiveAt }) => toMs(effectiveAt));

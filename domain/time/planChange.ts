@@ -36,7 +36,7 @@ export interface PlanGrant {
 
 export interface WantedPlan {
   plan: Plan;
-  /** Of the free plan: ignored. */
+  /** For the free plan: ignored. */
   interval: PlanInterval;
   /** Undefined: at once for more, at the end of the period for less. */
   when?: 'now' | 'period_end' | undefined;
@@ -128,7 +128,7 @@ function later({ snapshot, wanted }: Options): PlanChange {
 
 /**
  * A first subscription, or one after another has ended: its cycle begins now, and its first slot is granted as every
- * slot is. Only where the last one was ended in a slot that still runs does that slot go on, and gives the difference, which
+ * slot is. Only where the last one was ended in a slot that still runs does that slot continue, and gives the difference, which
  * is what is paid for: cancelling and coming back yields nothing (rule 19), and costs nothing.
  */
 function subscribe(options: Options): PlanChange {
@@ -195,9 +195,9 @@ function more(options: Options, rules: Record<string, unknown>): PlanChange {
   const buckets = monthlyBuckets(catalog);
   const added = buckets.flatMap((bucket) => difference(options, bucket) ?? []);
   // Where no slot runs, settling grants the one that does as a whole, and none of those that passed without one.
-  const anew = buckets.map(({ bucket }) => [bucket, {}] as const);
+  const again = buckets.map(({ bucket }) => [bucket, {}] as const);
   const calendar: CalendarState = Object.fromEntries([
-    ...anew,
+    ...again,
     ...added.map(
       ({ bucket, highest }) =>
         [bucket.bucket, { ...snapshot.calendar[bucket.bucket], allotment: highest, paid: true }] as const,
@@ -225,7 +225,7 @@ function more(options: Options, rules: Record<string, unknown>): PlanChange {
 
 /** What a higher plan gives at once of what it gives a month: what that is more than `highest`, and of it the share. */
 export interface UpgradeTerms {
-  /** Of the paid plans of the slot that runs; 0 where there was none. */
+  /** For the paid plans of the slot that runs; 0 where there was none. */
   highest: MilliCredits;
   part: number;
   whole: number;

@@ -227,7 +227,7 @@ function planStep({ account, rules: { pending, plan: before } }: Snapshot, catal
     at: pending.at,
     key,
     hash: `${plan} ${source} ${interval}`,
-    ...(rankOf(plan) < rankOf(before) ? { ends: 'plan', forfeits: true } : {}), // what is no downgrade is as a renewal
+    ...(rankOf(plan) < rankOf(before) ? { ends: 'plan', forfeits: true } : {}), // what is not a downgrade is as a renewal
     rules: {
       plan,
       planSource: source,

@@ -3,7 +3,7 @@ import { dayStart, firstResetAfterZoneChange, localDate, nextMidnight } from './
 
 /**
  * A new zone counts from its first midnight at least 20 hours after the last reset (rule 21). Until then the day of the
- * change goes on, whatever midnight it is elsewhere.
+ * change continues, whatever midnight it is elsewhere.
  */
 
 export interface Day {

@@ -44,7 +44,7 @@ test('so is one that was thrown in the sandbox, where errors are of another real
   expect(logged({ error })).toMatchObject({ error: { type: 'RangeError', message: 'not an instant' } });
 });
 
-test('what is no error is told as it is, and what a database quotes of its rows is not', () => {
+test('what is not an error is told as it is, and what a database quotes of its rows is not', () => {
   expect(logged({ error: 'gone' })).toMatchObject({ error: 'gone' });
   const broken = Object.assign(new Error('duplicate key'), { code: '23505', detail: 'Key (id)=(secret)' });
   const line = logged({ error: broken });

@@ -23,7 +23,7 @@ export interface Whole {
   engine: Engine;
   routes: readonly Route[];
   watch: GenerationWatch;
-  /** Whether a bell of an account's is heard: then its mailbox is emptied at once. */
+  /** Whether a bell of an account's is heard: then its inbox is emptied at once. */
   listen: (listens: boolean) => void;
   /** Whom the starter was asked to cancel, and to start. */
   cancelled: string[];
@@ -68,7 +68,7 @@ export async function startWholeOn(
   const rung = new Set<Promise<unknown>>();
   const ring = (account: string) => {
     if (!listens) return;
-    const heard = mailbox
+    const heard = inbox
       .drainInbox({ account })
       .catch(() => undefined)
       .finally(() => rung.delete(heard));
@@ -84,7 +84,7 @@ export async function startWholeOn(
         });
   const engine = createEngine({ database: db, ring, namespaceId: 'none', temporalUrl: () => null });
   const { ledger, catalogs } = engine;
-  const mailbox = createAccountActivities({ ledger, knex: db.knex, jitterWindowMs: 0, quietMs: 0 });
+  const inbox = createAccountActivities({ ledger, knex: db.knex, jitterWindowMs: 0, quietMs: 0 });
   const quoting = createQuoting({ db, ledger, catalogs });
   const watch = createGenerationWatch({ pool: db.points, onError: () => undefined });
   const findNamespace = () => Promise.resolve({ kind: 'unclear' } as const);

@@ -5,7 +5,7 @@ import { CatalogShape } from '../../domain/catalog/shape';
 
 const FILE = path.join(__dirname, '../../docs/catalog.schema.json');
 
-test('docs/catalog.schema.json is the schema that files are checked with (UPDATE_DOCS=1 writes it anew)', () => {
+test('docs/catalog.schema.json is the schema that files are checked with (UPDATE_DOCS=1 writes it again)', () => {
   const schema = {
     title: 'A Holdfast catalog',
     ...z.toJSONSchema(CatalogShape, { io: 'input', unrepresentable: 'throw' }),

@@ -10,7 +10,7 @@ test('a database is all that must be said; the rest has defaults', () => {
     adminKey: undefined,
     corsOrigins: [],
     dbPool: 10,
-    batching: { lanes: 4, maxAccounts: 64 },
+    batching: { callsAtOnce: 4, maxAccounts: 64 },
     timerJitterMs: 900_000,
     logLevel: 'info',
   });
@@ -40,7 +40,7 @@ test('text becomes what it means', () => {
   expect(settings).toMatchObject({
     port: 8080,
     dbPool: 25,
-    batching: { lanes: 2, maxAccounts: 1 },
+    batching: { callsAtOnce: 2, maxAccounts: 1 },
     timerJitterMs: 0,
     corsOrigins: ['https://a.example', 'https://b.example'],
   });

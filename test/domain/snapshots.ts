@@ -54,7 +54,7 @@ export function snapshotOf({ rules, ...change }: SnapshotChange = {}): BalanceSn
   };
 }
 
-/** Of what is due, the grants. */
+/** The grants that are due. */
 export function grantsOf({ steps }: Settlement): GrantStep[] {
   return steps.filter((step): step is GrantStep => !('op' in step));
 }

@@ -51,7 +51,7 @@ test('the worker ends what it has begun and stops with the reason; the API is no
   expect([ready.status, ready.body.checks]).toEqual([503, expect.objectContaining({ schema: 'failing' })]);
   expect((await engine.call('GET', '/healthz')).status).toBe(200);
 
-  // The work that was under way is gone on with by a worker of the newer release.
+  // The work that was under way is resumed by a worker of the newer release.
   await letIn();
   await engine.startWorker();
   const held = () =>

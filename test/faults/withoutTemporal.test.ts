@@ -2,7 +2,7 @@ import { type Engine, startEngine } from '../support/processes/engine';
 import { type Proxy, startProxy, targetOf } from '../support/processes/proxy';
 import { defined } from '../../domain/defined';
 
-/** The API starts without Temporal and serves what needs none; when Temporal comes, it goes on with the rest (rule 36). */
+/** The API starts without Temporal and serves what needs none; when Temporal comes, it continues with the rest (rule 36). */
 
 let engine: Engine;
 let proxy: Proxy;

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import {
   FLOORS,
@@ -10,18 +10,7 @@ import {
   MAX_LINES,
   MAX_SQL_LINES,
 } from './architectureChecks';
-
-const ROOT = path.join(__dirname, '..', '..');
-/** Not ours, or made by a build or a run; .gitignore has the same. */
-const NOT_SOURCE = new Set(['.git', 'node_modules', 'dist', '.holdfast']);
-
-function filesBelow(folder: string): string[] {
-  return readdirSync(path.join(ROOT, folder), { withFileTypes: true }).flatMap((entry) => {
-    const file = path.posix.join(folder, entry.name);
-    if (NOT_SOURCE.has(entry.name)) return [];
-    return entry.isDirectory() ? filesBelow(file) : entry.isFile() ? [file] : [];
-  });
-}
+import { filesBelow, ROOT } from './files';
 
 const sources = filesBelow('')
   .filter((file) => !file.endsWith('.log'))
@@ -101,7 +90,7 @@ describe('the checker of imports', () => {
     ['db/ledger/ledger.ts', "import type { Work } from '../../activities/types';"],
     ['db/ledger/ledger.ts', "import { reachTemporal } from '../../activities/temporal/connect';"],
     ['activities/generation.ts', "import { problem } from '../api/problems/problem';"],
-    ['activities/generation.ts', "import { surely } from '../workflows/common/proxies';"],
+    ['activities/generation.ts', "import { retryUntilDone } from '../workflows/common/proxies';"],
     ['activities/temporal/connect.ts', "import { openDatabase } from '../../db/connection/connection';"],
     ['workflows/sweep.ts', "import { createActivities } from '../activities/index';"],
     ['workflows/sweep.ts', "import { type Work, workOf } from '../activities/types';"],

@@ -1,17 +1,15 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { filesBelow, ROOT } from './files';
 import { functionsOf, literalSpreads, MAX_HANDLER_LINES, MAX_OWN_LINES } from './shapeChecks';
 
 /** A function fits on a screen, a request's on less; and an object says what it has, one thing a line. */
 
-const ROOT = path.join(__dirname, '..', '..');
 const FOLDERS = ['activities', 'api', 'bench', 'db', 'domain', 'test', 'workflows'];
 
-const sources = FOLDERS.flatMap((folder) =>
-  readdirSync(path.join(ROOT, folder), { recursive: true, encoding: 'utf8' })
-    .filter((file) => file.endsWith('.ts'))
-    .map((file) => path.posix.join(folder, file.replaceAll(path.sep, '/'))),
-).map((file) => ({ file, source: readFileSync(path.join(ROOT, file), 'utf8') }));
+const sources = FOLDERS.flatMap(filesBelow)
+  .filter((file) => file.endsWith('.ts'))
+  .map((file) => ({ file, source: readFileSync(path.join(ROOT, file), 'utf8') }));
 
 const product = sources.filter(({ file }) => !/^(?:test|bench)\//.test(file));
 

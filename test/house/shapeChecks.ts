@@ -2,9 +2,9 @@ import { parseSync } from '@swc/core';
 
 /** How long functions are, and what of their form a reader stumbles over; read from the syntax. */
 
-/** Of one screen: what a request does. */
+/** What a request does fits on a screen. */
 export const MAX_HANDLER_LINES = 40;
-/** Of its own, without the functions in it, which have names and lengths of their own. */
+/** A function's own lines, without the functions in it, which have names and lengths of their own. */
 export const MAX_OWN_LINES = 85;
 
 export interface Shape {

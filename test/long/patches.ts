@@ -50,7 +50,7 @@ export const BUGS: readonly Bug[] = [
     "ledger.replay(answers[x], holds[array_position(hold_ids, op ->> 'holdId')], op); IF r.reply ? 'available' THEN r.reply := r.reply || jsonb_build_object('available', a.available); END IF;",
   ),
   runs(
-    'a run that goes on with a hold does not become its owner',
+    'a run that continues with a hold does not become its owner',
     "AND op ->> 'workflowId' IS NOT NULL;",
     'AND false;',
   ),
@@ -147,7 +147,7 @@ export const BUGS: readonly Bug[] = [
     'WHEN wanted > h.captured - h.refunded OR',
     'WHEN wanted > h.captured OR',
   ),
-  runs('a refund is spendable until an instant that is over', 'WHEN due <= at THEN', 'WHEN false THEN'),
+  runs('a refund is spendable until an instant that has ended', 'WHEN due <= at THEN', 'WHEN false THEN'),
   runs(
     'a refund forgets the instant that was named for it',
     "timestamptz := coalesce((op ->> 'expiresAt')::timestamptz,",

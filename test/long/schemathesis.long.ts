@@ -12,7 +12,7 @@ import { defined } from '../../domain/defined';
 /**
  * Schemathesis (from PyPI) reads /openapi.json and asks a running engine what it may and may not: every answer has a status, a
  * content type, headers and a schema that the document names, nothing is a 500, nothing against the schema is taken, no route
- * forgets its key. With every kind of key, and without one; the books are audited when it is over.
+ * forgets its key. With every kind of key, and without one; the books are audited when it has ended.
  */
 
 const SECONDS = Number(process.env['SCHEMATHESIS_SECONDS'] ?? 60);
@@ -72,7 +72,7 @@ withPython('schemathesis', () => {
     'with %s',
     async (_name, keyed) => {
       const key = await keyed();
-      // Not spawnSync: connections that the engine closes meanwhile must be seen to close.
+      // Not spawnSync: connections that the engine closes meanwhile must be noticed.
       const tool = spawn(
         'venv/bin/schemathesis',
         [

@@ -47,15 +47,15 @@ export interface Hold {
   held: number;
   open: boolean;
   epoch: number;
-  /** Workflow and namespace of the run that goes on with it. */
+  /** Workflow and namespace of the run that continues with it. */
   owner: [workflow: string, namespace: string] | null;
   openedAt: Micros;
-  /** Of a lease: when it is over. */
+  /** For a lease: when it has ended. */
   until: Micros | null;
   closedAt: Micros | null;
   cuts: Cut[];
   phases: string[];
-  /** Of holds without a generation. */
+  /** For holds without a generation. */
   draws: Draw[] | null;
   /** What was counted when it was taken. */
   counts: readonly Count[];
@@ -85,7 +85,7 @@ interface Row {
 interface Debt {
   owed: number;
   repaid: number;
-  /** Of the operation that first took back: the oldest is repaid first. */
+  /** For the operation that first took back: the oldest is repaid first. */
   seq: number;
 }
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { createBatches, LedgerOverloaded } from '../../db/ledger/accountQueue';
-import { createLanes } from '../../db/ledger/groupCommit';
+import { createGroupCommit } from '../../db/ledger/groupCommit';
 import { createLockWaits } from '../../db/ledger/lockWaits';
 import type {
   ApplyRequest,
@@ -22,7 +22,7 @@ import {
 
 const ACCOUNTS = ['a', 'b', 'c', 'nobody'];
 const LIMITS = { maxBatch: 3, maxWaiting: 5, maxWaitingInAll: 9 };
-const LANES = { lanes: 2, maxAccounts: 2, maxOperations: 5 };
+const SIZES = { callsAtOnce: 2, maxAccounts: 2, maxOperations: 5 };
 
 interface Arrival {
   account: number;
@@ -100,11 +100,11 @@ async function play(scheduler: fc.Scheduler, plan: readonly Arrival[], fate: fc.
 
   const pause = () => scheduler.schedule(Promise.resolve(), 'a pause');
   const locks = createLockWaits({ atOnce: 1, patienceMs: 60_000, pause });
-  const lanes = createLanes({ ...LANES, locks, send });
+  const groupCommit = createGroupCommit({ ...SIZES, locks, send });
   const due = (account: string) => scheduler.schedule(Promise.resolve(), `steps of ${account}`);
   const batches = createBatches({
     ...LIMITS,
-    lanes,
+    groupCommit,
     onResult: () => undefined,
     due: async ({ account }) => {
       await due(account);
@@ -148,9 +148,9 @@ function wrongWithCall(requests: readonly ApplyRequest[], inFlight: Set<string>)
     ...(new Set(names).size < names.length ? ['an account is in one call twice'] : []),
     ...names.filter((name) => inFlight.has(name)).map((name) => `two calls of ${name} are in flight`),
     ...sizes.filter((size) => size > LIMITS.maxBatch).map((size) => `${size} operations in a batch`),
-    ...(names.length > LANES.maxAccounts ? [`${names.length} accounts in a call`] : []),
-    // It leaves with the account that fills it on board.
-    ...(full >= LANES.maxOperations + LIMITS.maxBatch ? [`${full} operations in a call`] : []),
+    ...(names.length > SIZES.maxAccounts ? [`${names.length} accounts in a call`] : []),
+    // It is full with the account that fills it.
+    ...(full >= SIZES.maxOperations + LIMITS.maxBatch ? [`${full} operations in a call`] : []),
   ];
 }
 

@@ -171,7 +171,7 @@ function ownerIn(operation: ModelOperation): Hold['owner'] {
   return workflowId === null || namespaceId === null ? null : [workflowId, namespaceId];
 }
 
-/** A run that asks again goes on with the hold if it is open, and owns it from then on: a sign of life (rule 17). */
+/** A run that asks again continues with the hold if it is open, and owns it from then on: a sign of life (rule 17). */
 export function goOnWith(account: Account, operation: ModelOperation): void {
   const hold = operation.op === 'reserve' ? account.holds.get(operation.holdId) : undefined;
   const owner = ownerIn(operation);
@@ -255,7 +255,7 @@ function close(
   hold: Hold,
   { cause, generation }: { cause: string; generation?: GenerationEnd },
 ) {
-  // Of a hold of nothing nothing can be captured: there it is what was delivered that counts as a use (rule 22).
+  // From a hold of nothing nothing can be captured: there it is what was delivered that counts as a use (rule 22).
   const status = generation?.status ?? '';
   const landed = hold.amount === 0 && (hold.phases.length > 0 || ['succeeded', 'partial'].includes(status));
   ledger.uncount(account, hold, { credits: hold.held, unused: hold.captured === 0 && !landed });
@@ -317,7 +317,7 @@ function grant(context: Context, operation: Extract<ModelOperation, { op: 'grant
   return { status: 'applied', reply: { amount, lot } };
 }
 
-/** What the same schedule granted before is over now: credits of a period are set, not added. */
+/** What the same schedule granted before has ended now: credits of a period are set, not added. */
 function endSchedule(
   { account, at, moves }: Context,
   { bucket, source }: Pick<Lot, 'bucket' | 'source'>,
@@ -386,7 +386,7 @@ function changeRules({ account }: Context, { rules }: RulesOperation): Decided {
   return { status: 'applied', recorded: false, reply: { op: 'rules' } };
 }
 
-/** A purchase's own lot, and what came back of it when that was over. */
+/** A purchase's own lot, and what came back of it when that had ended. */
 function ofSource(account: Account, source: string): Lot[] {
   const own = account.lots.filter((lot) => lot.source === source).map(({ lot }) => lot);
   return account.lots.filter(

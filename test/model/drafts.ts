@@ -141,7 +141,7 @@ export interface Hand {
 
 const BUCKETS = ['daily', 'plan', 'pack', 'promo'];
 const SOURCES = ['pack:1', 'pack:2', 'pack:3', 'plan:1', 'plan:2', 'daily:1', 'daily:2', 'promo', 'gift'];
-/** Few, so that many lots and leases end at one instant. The first two are over before they begin. */
+/** Few, so that many lots and leases end at one instant. The first two have ended before they begin. */
 const LIVES = [0, -1, 1, SECOND, 60 * SECOND, HOUR, DAY, 30 * DAY];
 const TTL_SECONDS = [1, 60, 3_600, 86_400];
 const NOBODYS = { holdId: 'nobodys', sort: 'lease' } as const;

@@ -1,4 +1,4 @@
-import type { Carried } from '../../db/ledger/groupCommit';
+import type { CallResult } from '../../db/ledger/groupCommit';
 import type { ApplyRequest, ApplyResult, Operation, Reply } from '../../db/ledger/operations';
 import type { Settlement } from '../../domain/time/settle';
 import { type Account, newAccount } from './account';
@@ -28,7 +28,7 @@ export const RAISED = 'P0001';
 export interface FakeLedger {
   accounts: Map<string, Account>;
   /** As one transaction: all of it, or nothing. */
-  send(requests: readonly ApplyRequest[], options: { fate: Fate; wait: boolean }): Carried[];
+  send(requests: readonly ApplyRequest[], options: { fate: Fate; wait: boolean }): CallResult[];
   settlement(account: string): Settlement;
 }
 

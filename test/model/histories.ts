@@ -19,7 +19,7 @@ import { inModelsWords } from './world';
  * whether one after the other it could have happened like that.
  */
 
-/** As processes that know nothing of each other: each ledger has its own pool, queues and lanes. */
+/** As processes that know nothing of each other: each ledger has its own pool, queues and calls. */
 export interface Process {
   ledger: Ledger;
   db: Database;
@@ -89,7 +89,7 @@ export async function playHistory({ database, processes, weights, seed }: Histor
 }
 
 /**
- * Who asks again is no run that goes on with the hold: that is a sign of life and no row of the journal, so nothing would say
+ * Who asks again is not a run that continues with the hold: that is a sign of life and no row of the journal, so nothing would say
  * where in the order it came.
  */
 function asked(operation: ModelOperation): ModelOperation {
@@ -137,7 +137,7 @@ function againstTheLock({ journal }: Stored): string[] {
   });
 }
 
-/** Of each key that was used up one caller has the first answer; the others have the same text, or a conflict. */
+/** For each key that was used up one caller has the first answer; the others have the same text, or a conflict. */
 function repliesBesideFirsts(events: readonly Event[]): string[] {
   const firsts = new Map<string, Event>();
   const problems: string[] = [];

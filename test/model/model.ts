@@ -10,7 +10,7 @@ import { decide, type Decision, goOnWith, holdState } from './decisions';
  */
 
 /** A grant may take the place of what the same schedule granted before; from callers that is a renewal. */
-/** Members are no credits: their rules are tested by themselves (test/api/resources/accounts/members.test.ts). */
+/** Members are not credits: their rules are tested on their own (test/api/resources/accounts/members.test.ts). */
 export type ModelOperation = Exclude<Operation, { op: 'member' }> | (GrantOperation & { replaces: true });
 
 export interface Call {
@@ -24,7 +24,7 @@ export type ModelReply = Record<string, unknown> & Pick<Reply, 'status'>;
 export type CallResult = { result: 'settle_required' | 'stale' } | { result: 'ok'; replies: ModelReply[] };
 
 export function applyCall(account: Account, { operations, settlement }: Call): CallResult {
-  // A key that is known is answered before anything else is looked at; a lease that is over is written down first.
+  // A key that is known is answered before anything else is looked at; a lease that has ended is written down first.
   const leaseOver = openHolds(account).some(
     ({ until }) => (until ?? Number.POSITIVE_INFINITY) <= Math.max(account.now, account.journalAt),
   );
@@ -124,7 +124,7 @@ function write(account: Account, { kind, status, holdId, moves, before, at, key 
   return { seq, told: repaid > 0 ? { repaid } : {} };
 }
 
-/** Everything that is over by then ends, in the order of time; at one instant lots before leases. */
+/** Everything that has ended by then ends, in the order of time; at one instant lots before leases. */
 function endWhatIsOver(account: Account, until: Micros): void {
   for (;;) {
     const lots = spendOrder(account.lots.filter(({ available }) => available > 0));
@@ -143,7 +143,7 @@ function endWhatIsOver(account: Account, until: Micros): void {
       move(account, moves, { lot, source: 'available', target: 'expired', milli: lot.available });
       write(account, { kind: 'expire', status: 'applied', holdId: null, moves, before, at, key: null });
     } else {
-      // Of leases that end together the one with the lesser id goes first.
+      // Where leases end together, the one with the lesser id goes first.
       const [holdId] = leases
         .filter((hold) => hold.until === leaseEnd)
         .map((hold) => hold.holdId)

@@ -21,7 +21,7 @@ export interface World {
   settle(account: number, options: { stale: boolean }): Promise<void>;
   /** The key of an operation is claimed for a request that is answered as text. */
   claim(account: number, request: ClaimRequest): Promise<void>;
-  /** To just before, at, or after something that is over then; or simply ahead. */
+  /** To just before, at, or after something that has ended then; or simply ahead. */
   moveClock(account: number, to: ClockMove): Promise<void>;
   /** Everything that is stored, against the model. */
   compare(): Promise<void>;
@@ -57,7 +57,7 @@ interface Request {
 }
 
 export const START = microsOf('2026-03-01T00:00:00Z');
-/** State is compared at the end of a run, and every so many operations on the way. */
+/** State is compared at the end of a run, and every this many operations on the way. */
 const COMPARE_EVERY = 150;
 
 export async function createWorld(pool: Pool, accounts: number): Promise<World> {
@@ -78,7 +78,7 @@ export async function createWorld(pool: Pool, accounts: number): Promise<World> 
 
   return {
     async call(entries, path) {
-      // Each account once in a call, as everybody who calls the ledger must see to.
+      // Each account once in a call, as every caller of the ledger must ensure.
       const named = new Map(entries.map((entry) => [lifeOf(entry.account), entry]));
       const requests = [...named].map(([life, { drafts }]) => ({ life, operations: planned(life, drafts) }));
       operations += requests.reduce((all, request) => all + request.operations.length, 0);
@@ -231,7 +231,7 @@ function keepAnswer(
   answers.set(key, answer);
 }
 
-/** A reply with instants in microseconds and without the stored text, which is looked at by itself. */
+/** A reply with instants in microseconds and without the stored text, which is looked at on its own. */
 export function inModelsWords({ answer: _answer, ...reply }: Reply): Record<string, unknown> {
   const hold = <T extends HoldState>(state: T) => ({
     ...state,
@@ -248,7 +248,7 @@ export function inModelsWords({ answer: _answer, ...reply }: Reply): Record<stri
   };
 }
 
-/** An instant at which something of this account is over or due; its own if there is none ahead. */
+/** An instant at which something of this account ends or is due; its own if there is none ahead. */
 function boundaryOf(model: Account, choice: number): Micros {
   const ends = [
     ...model.lots.flatMap(({ until, available, held }) => (available + held > 0 ? [until] : [])),

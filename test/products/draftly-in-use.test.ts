@@ -166,7 +166,7 @@ test('“Video unavailable”: Free has one clip in its life, which a failure do
   expect((await generate(account, { ...clip, ...INSTANT })).credits.captured).toBe(64);
 });
 
-test('Of four images of which three were delivered three are paid, at the price of the quote, which ends after 15 minutes.', async () => {
+test('Three of four images are paid where three were delivered, at the price of the quote, which ends after 15 minutes.', async () => {
   const { engine, open, quote, moveClock, left } = product;
   const account = await open('basic');
   const asked = { action: 'image', params: { outputs: 4 } };

@@ -147,7 +147,7 @@ describe('Top-up credits (one-time)', () => {
     await buy(account, 'tokens-1000');
     await charge(account, { credits: 1000 });
     await change(account, 'free');
-    // Waiting for the day’s 100 would not do, so it is no way out (rule 33).
+    // Waiting for the day’s 100 would not do, so it is not a way out (rule 33).
     expect(await offered()).toMatchObject({
       ways: ['upgrade'],
       packs: [],

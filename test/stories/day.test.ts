@@ -86,7 +86,7 @@ test('a working day: 30 images and 10 videos cost 2,820 credits, whatever goes w
   expect(journal.at(-1)).toMatchObject({ availableAfter: 5_180, heldAfter: 0 });
   expect(journal.map(({ seq }) => seq)).toEqual(journal.map((_, n) => n + 1));
 
-  // A pack on top: it comes through the account's mailbox and is there soon.
+  // A pack on top: it comes through the account's inbox and is there soon.
   const pack = await engine.purchase(studio, { pack: 'tokens-1000' });
   expect(pack.body.credits).toBe(1_000);
   expect((await engine.balance(studio)).available).toBe(6_180);

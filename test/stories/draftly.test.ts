@@ -30,7 +30,7 @@ test('Basic → Pro in mid-cycle, with what is left carried → Basic again at t
   expect(await dan.make({ action: 'chat-edit' })).toBe('succeeded: 0.5');
   expect(await dan.credits()).toEqual({ plan: 945.5 });
 
-  // On 5 July he upgrades to Pro: 945.5 stay, and he gets what Pro gives more, 6,000 less 1,500. The cycle goes on.
+  // On 5 July he upgrades to Pro: 945.5 stay, and he gets what Pro gives more, 6,000 less 1,500. The cycle continues.
   await dan.until('2026-07-05T12:00:00.000Z');
   const preview = await dan.post<Record<string, unknown>>('plan/preview', { plan: 'pro' });
   expect(preview.body).toMatchObject({ creditsNow: 4500, carried: 945.5, dueNow: 17.5 });

@@ -52,7 +52,7 @@ test('free → Standard, paid for a year and granted monthly → lapsed with pac
   expect(await ada.make({ action: 'video', model: 'kling-3.0-pro', provider: failing })).toBe('failed: 0');
   expect(await ada.credits()).toEqual({ plan: 7700, pack: 5000 });
 
-  // In November she cancels. What is paid goes on to the end of the year, month by month.
+  // In November she cancels. What is paid continues to the end of the year, month by month.
   await ada.until('2026-11-20T00:00:00.000Z');
   await ada.post('cancel', { when: 'period_end' });
   await ada.until('2027-01-03T10:00:00.000Z');

@@ -31,7 +31,7 @@ export function connected(options: {
   drop: () => Promise<unknown>;
 }): TestDatabase {
   const { url, patient = false, drop } = options;
-  const quiet = () => undefined; // dropping the database breaks idle connections, which is no failure
+  const quiet = () => undefined; // dropping the database breaks idle connections, which is not a failure
   const own = patient ? patiently(url) : url;
   const db = openDatabase({ url: own, max: 10, onError: quiet });
   const owner = openDatabase({ url: own, role: null, max: 2, onError: quiet });

@@ -3,7 +3,7 @@ import { accountWorkflowId } from '../../domain/ids';
 import { anchorBefore } from '../support/ledger/anchor';
 import { type Engine, eventually, startEngine } from '../support/processes/engine';
 
-/** The account workflow: when an account is settled, and its mailbox. Jitter is off and quiet time is 2 s here. */
+/** The account workflow: when an account is settled, and its inbox. Jitter is off and quiet time is 2 s here. */
 
 let engine: Engine;
 
@@ -23,7 +23,7 @@ const findWorkflow = (account: string) =>
 const open = (account: string, more: Record<string, unknown> = {}) =>
   engine.call('POST', '/v1/accounts', { body: { id: account, catalog: 'working-day', ...more } });
 
-test('wakes at the end of the cycle by itself, expires what is left and grants the next month', async () => {
+test('wakes at the end of the cycle on its own, expires what is left and grants the next month', async () => {
   const account = engine.newId('cycle');
   await open(account, { plan: 'basic', anchor: anchorBefore(new Date(Date.now() + 12_000)) });
   expect((await engine.balance(account)).available).toBe(3_000);
@@ -51,7 +51,7 @@ test('wakes at the end of the cycle by itself, expires what is left and grants t
   expect(renewed.status.name).toBe('RUNNING'); // it continued as new and sleeps until the next cycle
 });
 
-test('closes when nothing lies ahead, and is started again by the next doorbell', async () => {
+test('closes when nothing lies ahead, and is started again by the next signal', async () => {
   const account = engine.newId('quiet');
   await open(account);
   const take = { bucket: 'daily', credits: -100, reason: 'nothing left that could expire' };

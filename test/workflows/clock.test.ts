@@ -119,7 +119,7 @@ test('accounts of several products and plans each go by their own calendar, on o
     [startOf(1), 6_000],
     [startOf(2), 6_000],
   ]);
-  // Nobody was there: days and months that cost nothing are over at their ends, and not granted again.
+  // Nobody was there: days and months that cost nothing have ended at their ends, and not granted again.
   expect(await told(free)).toEqual([
     [T0, 'grant', 100],
     ['2027-01-31T15:00:00.000Z', 'expire', -100],
@@ -136,7 +136,7 @@ test('accounts of several products and plans each go by their own calendar, on o
   await expectCleanBooks();
 });
 
-test('what was waiting in the mailbox, leases, notices and a change of plan come on their days', async () => {
+test('what was waiting in the inbox, leases, notices and a change of plan come on their days', async () => {
   const clock = await newClock();
   const account = await open(clock, { catalog: 'imagineart', plan: 'standard' });
   await engine.call('POST', `/v1/accounts/${account}/adjustments`, {
@@ -322,7 +322,7 @@ describe('while one account cannot be settled', () => {
   });
 });
 
-test('an advance whose worker is killed on the way goes on from where every account stands', async () => {
+test('an advance whose worker is killed on the way continues from where every account stands', async () => {
   const clock = await newClock();
   const accounts = Array.from({ length: 40 }, () => engine.newId('many'));
   for (const account of accounts) {

@@ -59,7 +59,7 @@ describe('a hold whose namespace is lost', () => {
     await sql('DELETE FROM holdfast.lost_namespaces');
     const { rows } = await sql('SELECT generation_id AS id FROM ledger.holds WHERE open');
     for (const { id } of rows) {
-      const body = { reason: 'the test is over', force: true };
+      const body = { reason: 'the test has ended', force: true };
       await engine.call('POST', `/v1/generations/${id}/release`, { body });
     }
     await sweeper.pass();
@@ -123,7 +123,7 @@ describe('a hold whose namespace is lost', () => {
     await sql("UPDATE ledger.holds SET opened_at = opened_at - interval '2 hours' WHERE open");
     const second = await scheduled(2);
     expect(second.holds.unclearIn).toEqual({ [LOST]: { holds: 2, since } });
-    // Not an hour yet: a server that does not answer for a while is no matter for a person.
+    // Not an hour yet: a server that does not answer for a while does not matter for a person.
     expect(await itemsOf('hold_owner_unclear')).toEqual([]);
 
     await sql('UPDATE ledger.holds SET namespace_id = ? WHERE open', [await namespaceId(engine.temporal)]);

@@ -4,8 +4,8 @@ import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import { dataConverter } from '../../activities/temporal/payloads';
 
 /**
- * Workflows that began under older code must go on under today's: recorded histories are replayed against the built
- * bundle. A failure here means that running generations would stop; add a `patched` branch instead of recording anew.
+ * Workflows that began under older code must continue under today's: recorded histories are replayed against the built
+ * bundle. A failure here means that running generations would stop; add a `patched` branch instead of recording again.
  */
 
 const HISTORIES = path.join(__dirname, 'histories');
@@ -54,7 +54,7 @@ function answering(history: string, change: (state: Record<string, unknown>) => 
   });
 }
 
-test('a run goes on whose provider answered, before answers were checked, what is refused today', async () => {
+test('a run continues whose provider answered, before answers were checked, what is refused today', async () => {
   const odd = {
     // Text where a number is due: it was compared as one.
     'generation-timeout': (state: Record<string, unknown>) => {

@@ -11,7 +11,7 @@ import { anchorBefore } from '../support/ledger/anchor';
 import { type Engine, eventually, startEngine } from '../support/processes/engine';
 import { startSweeper, type Sweeper } from '../support/processes/sweeper';
 
-/** The backstop: what it sees to, what it leaves alone, and where it stops. */
+/** The backstop: what it repairs, what it leaves alone, and where it stops. */
 
 const HOUR_MS = 3_600_000;
 
@@ -62,7 +62,7 @@ describe('a hold', () => {
   afterEach(async () => {
     const { rows } = await sql('SELECT generation_id AS id FROM ledger.holds WHERE open');
     for (const { id } of rows) {
-      await engine.call('POST', `/v1/generations/${id}/release`, { body: { reason: 'the test is over' } });
+      await engine.call('POST', `/v1/generations/${id}/release`, { body: { reason: 'the test has ended' } });
     }
   });
 
@@ -125,7 +125,7 @@ describe('a hold', () => {
     });
     expect(reply?.status).toBe('hold_alive');
     expect(await heldOf(account)).toBeGreaterThan(0);
-    // The key was not used up: read anew, it is freed.
+    // The key was not used up: read again, it is freed.
     expect((await sweeper.pass()).holds).toMatchObject({ freed: 1 });
   });
 
@@ -169,7 +169,7 @@ describe('a hold', () => {
     expect(await engine.balance(account)).toMatchObject({ available: 8_000, held: 0 });
   });
 
-  test('a stop of some pass before is over with the next that need not', async () => {
+  test('a stop of some pass before has ended with the next that need not', async () => {
     await raiseItem(engine.database.owner.knex, {
       account: null,
       kind: 'sweep_stopped',
@@ -350,7 +350,7 @@ describe('an inbox', () => {
   });
 });
 
-test('an item that somebody has seen to is closed over HTTP, once', async () => {
+test('an item that somebody has dealt with is closed over HTTP, once', async () => {
   const item = { account: 'somebody', kind: 'capture_of_closed_hold', subject: 'gen_somebody.x' } as const;
   await raiseItem(engine.database.db.knex, { ...item, detail: {} });
   const resolve = () =>
@@ -391,7 +391,7 @@ describe('the schedule', () => {
   });
 });
 
-test('what moved no credits and is over thirty days old is taken away', async () => {
+test('what moved no credits and has ended thirty days old is taken away', async () => {
   await engine.call('POST', '/v1/quotes', { body: { account: await openAccount(), action: 'image' } });
   await sql("UPDATE holdfast.quotes SET created_at = now() - interval '31 days'");
   expect((await sweeper.pass()).passing).toEqual({ quotes: 1, answers: 0 });

@@ -1,13 +1,13 @@
 /** Changes of what runs that are under way would do; test/workflows/histories hold them to it. */
 export const PATCHES = {
   rejectedReportsAreKept: 'rejected-reports-are-kept',
-  /** A reservation that came through after all is gone on with, and not undone. */
+  /** A reservation that came through after all is resumed, and not undone. */
   lateReservationsGoOn: 'late-reservations-go-on',
   /** What was reported before the deadline, and not acted upon, is acted upon at the deadline. */
   pendingReportsCount: 'pending-reports-count',
   /** A run that gives up tells the provider to stop. */
   givingUpStopsTheJob: 'giving-up-stops-the-job',
-  /** A run goes on as a new one before its history is too long. */
+  /** A run continues as a new one before its history is too long. */
   longRunsContinue: 'long-runs-continue',
   /** What a provider answers is checked before it is used. */
   providersAreChecked: 'providers-are-checked',

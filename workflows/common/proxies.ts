@@ -44,7 +44,7 @@ const patient = proxyActivities<LedgerActivities>({
 });
 
 /** Tries quickly, then for ever. What it calls must be idempotent: the quick try may have succeeded. */
-export async function surely<T>(call: (activities: LedgerActivities) => Promise<T>): Promise<T> {
+export async function retryUntilDone<T>(call: (activities: LedgerActivities) => Promise<T>): Promise<T> {
   try {
     return await call(quick);
   } catch {
@@ -78,7 +78,7 @@ export function accountOn() {
   });
 }
 
-/** A part of a sweep that does not come about is left to the next pass, a minute later. */
+/** A part of a sweep that does not happen is left to the next pass, a minute later. */
 export const sweeping = proxyActivities<SweepActivities>({
   startToCloseTimeout: '2m',
   scheduleToCloseTimeout: '8m', // also where no worker takes it up

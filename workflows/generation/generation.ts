@@ -19,9 +19,9 @@ import { cancelSignal, providerReportSignal, reportUpdate, reserveUpdate } from 
 import { PATCHES } from '../common/patches';
 import { pipelineWork } from './pipelineWork';
 import { providerWork, stopJob } from './providerWork';
-import { reserving, surely } from '../common/proxies';
+import { reserving, retryUntilDone } from '../common/proxies';
 import { onlyTheReport, readCancel, wasTakenUnchecked } from './reports';
-import { tellEnded, tellRunning } from './telling';
+import { tellEnded, tellRunning } from './shownStatus';
 import { answersAreThere, keepLate, type Outcome, undone } from './work';
 import { defined } from '../../domain/defined';
 
@@ -69,7 +69,7 @@ export async function generationWorkflow(input: GenerationInput): Promise<Genera
     },
     {
       description: 'The same, without an answer',
-      // What was no report of an undecided run's is no loss.
+      // What was not a report of an undecided run's is not a loss.
       unfinishedPolicy: HandlerUnfinishedPolicy.ABANDON,
     },
   );
@@ -110,13 +110,13 @@ export async function generationWorkflow(input: GenerationInput): Promise<Genera
     ...(ended.error === null ? {} : { error: ended.error }),
   });
 
-  /** What is no report moves nothing; nobody hears an answer, so it is kept for operations. */
+  /** What is not a report moves nothing; nobody hears an answer, so it is kept for operations. */
   async function rejected({ report, problem }: { report: unknown; problem: string }): Promise<void> {
     await condition(() => answered !== null);
     const { account } = input;
     const { generation } = answered as NonNullable<typeof answered>; // the condition above
     await CancellationScope.nonCancellable(() =>
-      surely((ledger) =>
+      retryUntilDone((ledger) =>
         ledger.keepRejectedReport({ account, generation, problem, said: excerptOf(report) }),
       ),
     );
@@ -126,7 +126,7 @@ export async function generationWorkflow(input: GenerationInput): Promise<Genera
   async function finish(result: GenerationResult): Promise<GenerationResult> {
     await CancellationScope.nonCancellable(async () => {
       do {
-        // Of what was refused there is nothing to keep reports of.
+        // A refused generation has no reports to keep.
         if (result.status === 'refused') mailbox.close();
         else await keepLate({ account: input.account, generation: result.generation }, mailbox);
         await condition(allHandlersFinished);
@@ -144,7 +144,9 @@ async function reserve(input: GenerationInput): Promise<Extract<Reserved, { kind
   const asked = () => ({ input, workflowId, waitedMs: Math.max(0, Date.now() - startTime.getTime()) });
   const reserved = await CancellationScope.nonCancellable(() =>
     // A run that continues another has its hold already, and waits for it as long as for any other step.
-    input.continued === undefined ? reserveInTime(asked) : surely((ledger) => ledger.reserve(asked())),
+    input.continued === undefined
+      ? reserveInTime(asked)
+      : retryUntilDone((ledger) => ledger.reserve(asked())),
   );
   if (reserved.kind === 'answered') return reserved;
   if (reserved.kind === 'refused') {
@@ -173,8 +175,8 @@ async function reserveInTime(asked: () => ReserveRequest): Promise<Reserved> {
   }
   if (reserved.kind !== 'too_late') return reserved;
   // Whether the last attempt came through is not known: it is asked for once more, for however long that takes.
-  if (patched(PATCHES.lateReservationsGoOn)) return surely((ledger) => ledger.decideLate(asked()));
-  await surely((ledger) => ledger.releaseUndecided(asked()));
+  if (patched(PATCHES.lateReservationsGoOn)) return retryUntilDone((ledger) => ledger.decideLate(asked()));
+  await retryUntilDone((ledger) => ledger.releaseUndecided(asked()));
   return reserved;
 }
 
@@ -219,10 +221,10 @@ async function interrupted(options: { work: Work; mailbox: Mailbox; error: unkno
 /** Moves the credits. Everything here is keyed by workflow and step, so a repetition finds itself done. */
 async function settleUp(outcome: Exclude<Outcome, { kind: 'continues' }>): Promise<Ended> {
   if (outcome.kind === 'settled') return outcome.ended;
-  if (outcome.kind === 'undone') return surely((ledger) => ledger.releaseGeneration(outcome.release));
-  const reply = await surely((ledger) => ledger.captureGeneration(outcome.capture));
+  if (outcome.kind === 'undone') return retryUntilDone((ledger) => ledger.releaseGeneration(outcome.release));
+  const reply = await retryUntilDone((ledger) => ledger.captureGeneration(outcome.capture));
   if (reply.kind === 'applied' || reply.kind === 'closed') return reply.ended;
-  return surely((ledger) => ledger.endOf({ work: outcome.capture.work }));
+  return retryUntilDone((ledger) => ledger.endOf({ work: outcome.capture.work }));
 }
 
 /** A local activity's failure comes as it was thrown, a regular one's as the cause of an ActivityFailure. */

@@ -3,7 +3,7 @@ import type { ReleaseRequest, Work } from '../../activities/types';
 import { outputsOf } from '../../domain/generations/reports';
 import type { Delivery, Mailbox } from './mailbox';
 import { PATCHES } from '../common/patches';
-import { surely } from '../common/proxies';
+import { retryUntilDone } from '../common/proxies';
 import { onlyTheReport } from './reports';
 import { isLong, type Outcome, undone, withoutInput } from './work';
 
@@ -23,7 +23,7 @@ export async function pipelineWork(work: Work, mailbox: Mailbox): Promise<Outcom
       continue;
     }
     if (await isLong({ work, mailbox, acts: true })) return { kind: 'continues' };
-    const leftMs = await surely((ledger) => ledger.untilDeadline({ work }));
+    const leftMs = await retryUntilDone((ledger) => ledger.untilDeadline({ work }));
     if (leftMs <= 0) {
       await takePending(work, mailbox);
       if (mailbox.waiting) continue;
@@ -43,18 +43,18 @@ export async function pipelineWork(work: Work, mailbox: Mailbox): Promise<Outcom
 /** What was reported in time, and nobody acted upon: whoever took it died, or could not reach the ledger (rule 31). */
 async function takePending(work: Work, mailbox: Mailbox): Promise<void> {
   if (!patched(PATCHES.pendingReportsCount)) return;
-  const pending = await surely((ledger) => ledger.pendingReports({ work: withoutInput(work) }));
+  const pending = await retryUntilDone((ledger) => ledger.pendingReports({ work: withoutInput(work) }));
   for (const report of pending) mailbox.drop(onlyTheReport(report));
 }
 
-/** Acts on one report and then answers it. Null: the work goes on. */
+/** Acts on one report and then answers it. Null: the work continues. */
 async function actOn(options: { work: Work; mailbox: Mailbox; delivery: Delivery }): Promise<Outcome | null> {
   const { work, mailbox } = options;
   const { report, heard } = options.delivery;
   if (report.kind === 'fail') {
     const error = { code: report.code, message: report.message };
     const release: ReleaseRequest = { work, cause: 'customer', status: 'failed', error, reportId: report.id };
-    const ended = await surely((ledger) => ledger.releaseGeneration(release));
+    const ended = await retryUntilDone((ledger) => ledger.releaseGeneration(release));
     mailbox.answer(report, { ok: true });
     return { kind: 'settled', ended };
   }
@@ -67,7 +67,7 @@ async function actOn(options: { work: Work; mailbox: Mailbox; delivery: Delivery
     reportId: id,
     ...(heard ? {} : { clamp: true }),
   };
-  const reply = await surely((ledger) => ledger.captureGeneration(capture));
+  const reply = await retryUntilDone((ledger) => ledger.captureGeneration(capture));
   if (reply.kind === 'exceeds_hold' || reply.kind === 'phase_captured') {
     mailbox.answer(report, { ok: false, code: reply.kind });
     return null;

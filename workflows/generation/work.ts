@@ -9,7 +9,7 @@ import {
 import type { CaptureRequest, Ended, FailureReason, ReleaseRequest, Work } from '../../activities/types';
 import type { Mailbox } from './mailbox';
 import { PATCHES } from '../common/patches';
-import { surely } from '../common/proxies';
+import { retryUntilDone } from '../common/proxies';
 
 /** What the ways of doing the work have in common: how it may come out, and what of it travels. */
 
@@ -19,7 +19,7 @@ export type Outcome =
   | { kind: 'undone'; release: ReleaseRequest }
   /** The pipeline's report was answered only once its credits had moved. */
   | { kind: 'settled'; ended: Ended }
-  /** It is not over yet, but this run's history is long enough. */
+  /** It has not ended yet, but this run's history is long enough. */
   | { kind: 'continues' };
 
 export function delivered(work: Work, result: Pick<CaptureRequest, 'outputs' | 'providerCost'>): Outcome {
@@ -56,7 +56,7 @@ export async function keepLate(work: Pick<Work, 'account' | 'generation'>, mailb
   await CancellationScope.nonCancellable(async () => {
     for (let late = mailbox.close(); late.length > 0; late = mailbox.close()) {
       for (const report of late)
-        await surely((ledger) => ledger.keepLateReport({ work: { account, generation }, report }));
+        await retryUntilDone((ledger) => ledger.keepLateReport({ work: { account, generation }, report }));
     }
   });
 }

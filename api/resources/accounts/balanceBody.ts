@@ -48,7 +48,7 @@ export function balanceBody(options: {
   later?: readonly InForce[];
   withLots: boolean;
   limits?: LimitsShown;
-  /** Of the member who asks; null: nobody in particular. */
+  /** For the member who asks; null: nobody in particular. */
   role?: 'owner' | 'member' | null;
 }) {
   const { snapshot, catalog, later = [], withLots, limits, role = null } = options;
@@ -142,7 +142,7 @@ function expiringSoon(options: { lots: LotView[]; nowMs: number; catalog: Catalo
     }));
 }
 
-/** Between a boundary and the settle that books it, a lot that is over counts for nothing but what is held of it. */
+/** Between a boundary and the settle that books it, a lot that has ended counts for nothing but what is held of it. */
 function asOf(lots: readonly LotView[], nowMs: number): LotView[] {
   return lots.map((lot) =>
     lot.over || toMs(lot.expiresAt) <= nowMs ? { ...lot, over: true, available: milli(0) } : lot,
@@ -159,7 +159,7 @@ function bucketBody(options: { bucket: Bucket; lots: LotView[]; refreshes: boole
   const { bucket, lots, refreshes, next } = options;
   const available = add(...lots.map((lot) => lot.available));
   const held = add(...lots.map((lot) => lot.held));
-  // What is still held of a lot that is over belongs to the period before.
+  // What is still held of a lot that has ended belongs to the period before.
   const present = lots.filter((lot) => !lot.over);
   const granted = add(...present.filter((lot) => lot.source !== 'return').map((lot) => lot.granted));
   const ends = lots.filter((lot) => lot.available > 0).map((lot) => toMs(lot.expiresAt));

@@ -144,7 +144,7 @@ function removeMember(deps: MemberRouteDeps): Route {
     method: 'DELETE',
     path: '/v1/accounts/{id}/members/{member}',
     summary: 'Remove a member',
-    description: 'What it used stays counted: who comes back in the same month goes on where it was.',
+    description: 'What it used stays counted: who comes back in the same month continues where it was.',
     tag: TAG,
     scope: 'billing',
     account: accountFrom.param('id'),
@@ -165,7 +165,7 @@ function removeMember(deps: MemberRouteDeps): Route {
 }
 
 async function mustRead(ledger: Ledger, id: string): Promise<Snapshot> {
-  const snapshot = await ledger.current(id, 'holds'); // a lease that is over is no use
+  const snapshot = await ledger.current(id, 'holds'); // an expired lease does not count
   if (snapshot === null) throw unknownAccount(id);
   return snapshot;
 }

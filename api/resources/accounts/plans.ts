@@ -46,12 +46,12 @@ const preview = z
         'By the catalog’s prices, in its currency; null: on request. An administrator’s change collects nothing',
       ),
     creditsNow: creditsOut.describe('Granted at once'),
-    carried: creditsOut.describe('Of the credits there are, what stays until it would have ended anyway'),
+    carried: creditsOut.describe('Existing credits that are kept until their own expiry'),
     effectiveAt: instantOut,
   })
   .meta({ id: 'PlanPreview' });
 
-/** How often a change is worked out anew because something it rests on moved under it. */
+/** How often a change is worked out again because something it rests on moved under it. */
 const ATTEMPTS = 10;
 
 interface Known {
@@ -136,10 +136,10 @@ function changePlan(deps: PlanRouteDeps): Route {
     path: '/v1/accounts/{id}/plan',
     summary: 'Change the plan, without Stripe',
     description:
-      'A higher plan, or a longer interval, begins at once: its cycle goes on, the credits that are left stay, and what the ' +
+      'A higher plan, or a longer interval, begins at once: its cycle continues, the credits that are left stay, and what the ' +
       'plan gives more than the highest paid one of this slot is added. A lower one begins at the end of the period, with nothing ' +
       'carried. A first plan, or one after the last has ended, begins a cycle of its own. Who cancelled `now` and comes back while ' +
-      'that cycle still runs goes on with it: what it gave before is neither given nor charged again.',
+      'that cycle still runs continues with it: what it gave before is neither given nor charged again.',
     scope: 'admin',
     errors: ['unknown_account', 'unknown_plan'],
     body: planBody,
@@ -259,7 +259,7 @@ async function wantedOf(
   )
     throw invalidField(
       'interval',
-      `What is paid by the ${planInterval} goes on: a shorter one begins at its end (\`when\`: \`period_end\`).`,
+      `What is paid by the ${planInterval} continues: a shorter one begins at its end (\`when\`: \`period_end\`).`,
     );
   return { plan, interval, when: body.when };
 }

@@ -35,7 +35,7 @@ import {
   shown,
 } from '../../routing/schemas';
 
-/** Credit packs: a purchase is a row in the account's mailbox, which its own request turns into a grant (rule 31). */
+/** Credit packs: a purchase is a row in the account's inbox, which its own request turns into a grant (rule 31). */
 
 export interface PurchaseRouteDeps {
   db: Database;
@@ -62,9 +62,7 @@ const purchase = z
     error: z
       .string()
       .nullable()
-      .describe(
-        'Of one that waits: why it could not be granted when it was last tried. Shown to scope `admin`',
-      ),
+      .describe('Why a waiting purchase could not be granted when it was last tried. Shown to scope `admin`'),
   })
   .meta({ id: 'Purchase' });
 

@@ -25,7 +25,7 @@ const event = z
     credits: creditsOut
       .nullable()
       .describe('What it is about; of a balance, what is left; null of a subscription'),
-    expiresAt: instantOut.nullable().describe('Of credits that are about to end: when'),
+    expiresAt: instantOut.nullable().describe('End of the credits that are about to expire'),
     lots: z
       .array(z.object({ lot: z.string(), credits: creditsOut }))
       .describe('That came, ended or were taken'),
@@ -36,13 +36,13 @@ const event = z
         interval: z
           .enum(PLAN_INTERVALS)
           .nullable()
-          .describe('Of the plan after it; null where nothing is paid for'),
+          .describe('Billing period of the new plan; null where nothing is paid for'),
         pending: z
           .object({ plan: z.string(), interval: z.enum(PLAN_INTERVALS).nullable(), at: instantOut })
           .nullable(),
       })
       .nullable()
-      .describe('Of a subscription'),
+      .describe('Only for subscription events'),
   })
   .meta({ id: 'AccountEvent' });
 

@@ -31,7 +31,7 @@ export interface LedgerRouteDeps {
   catalogs: CatalogStore;
 }
 
-/** Of one check that is asked for over HTTP: nobody waits longer. */
+/** For one check that is asked for over HTTP: nobody waits longer. */
 const CHECK_WITHIN_MS = 120_000;
 
 const adjustment = z

@@ -49,7 +49,7 @@ export const journalEntry = z
     hold: z.string().nullable(),
     actor: z.string().nullable(),
     reason: z.string().nullable(),
-    phase: z.string().optional().describe('Of a capture: the phase it was for, if it names one'),
+    phase: z.string().optional().describe('Phase that a capture was for, if it names one'),
   })
   .meta({ id: 'JournalEntry' });
 

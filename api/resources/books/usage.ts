@@ -115,7 +115,7 @@ const usage = z
           .union([key, z.tuple([key, key])])
           .describe('The value; of two dimensions an array of both; null where there is none'),
         ...sums,
-        percent: z.number().describe('Of the total’s credits; 0 where these are none'),
+        percent: z.number().describe('Share of the total’s credits; 0 where there are none'),
       }),
     ),
     total: z.object(sums),

@@ -20,7 +20,7 @@ export const hold = z
       forfeited: creditsOut.describe('Given back into lots that had expired'),
     }),
     draws: z.array(z.object({ bucket: z.string(), credits: creditsOut })).describe('Which buckets pay'),
-    expiresAt: instantOut.nullable().describe('From this instant on it is over; null for a charge'),
+    expiresAt: instantOut.nullable().describe('From this instant on it has ended; null for a charge'),
     balance: z
       .object({ available: creditsOut, held: creditsOut, debt: creditsOut })
       .describe('The account’s, right after'),

@@ -83,7 +83,7 @@ const ofRefund = (deps: HoldRouteDeps) =>
     scope: 'admin',
     idempotency: 'required',
     description:
-      'Of a hold or of a charge, its id says which. Without `credits` all that was captured and not refunded yet. Usage, quotas in ' +
+      'Takes the id of a hold or of a charge. Without `credits` all that was captured and not refunded yet. Usage, quotas in ' +
       'credits and limits follow. Refused for the hold of a generation: refund the generation.',
     errors: ['unknown_hold', 'hold_has_workflow', 'refund_exceeds_captured', 'balance_limit_reached'],
     body: refund,
@@ -153,8 +153,8 @@ function takeHold(deps: HoldRouteDeps): Route {
     path: '/v1/holds',
     summary: 'Hold credits until an instant, without a workflow',
     description:
-      'For callers that orchestrate themselves. Capture it in parts or whole, extend it, release it; when its time is ' +
-      'over, what it still holds goes back, to the instant.',
+      'For callers that orchestrate themselves. Capture it in parts or whole, extend it, release it. What it still holds ' +
+      'at its end goes back exactly then.',
     tag: TAG,
     scope: 'generate',
     account: accountFrom.body('account'),
@@ -207,7 +207,7 @@ function getHold({ db, ledger }: HoldRouteDeps): Route {
     responses: { 200: hold },
   }).handle(async ({ params }) => {
     const account = mustName(params.id);
-    const now = await ledger.balance(account); // ends what is over first
+    const now = await ledger.balance(account); // ends what has ended first
     const found = now === null ? undefined : await findHold(db.knex, { account, id: params.id });
     if (now === null || found === undefined) throw unknownHold(params.id);
     const draws = found.work?.draws ?? [];
@@ -363,7 +363,7 @@ function refusalOf(id: string, operation: Operation, reply: Reply | null): Probl
     case 'phase_captured':
       return new ProblemError('phase_captured', { detail: 'This phase was captured already.' });
     case 'idempotency_conflict':
-      // Under a key of our own this is no clash of keys: the same step was taken before, in another way.
+      // Under a key of our own this is not a clash of keys: the same step was taken before, in another way.
       if (!ours) return keyConflict();
       if (operation.op === 'capture' && operation.phase !== undefined)
         return new ProblemError('phase_captured', { detail: 'This phase was captured already, otherwise.' });

@@ -69,7 +69,7 @@ function cancelGeneration({ ledger, starter, watch }: RepairRouteDeps): Route {
       .cancel(found.id, request)
       .catch(
         unreachable(
-          'Temporal cannot be reached: the work goes on and its credits stay held, unless the cancellation arrived all the same. ' +
+          'Temporal cannot be reached: the work continues and its credits stay held, unless the cancellation arrived all the same. ' +
             'Send the same request again.',
         ),
       );

@@ -16,7 +16,7 @@ export const refund = z.strictObject({
   expiresAt: instantIn
     .optional()
     .describe(
-      'When credits of lots that have expired end anew; by default 30 days from now. Not for credits of a lot that still lives',
+      'The new end of credits from lots that have expired; by default 30 days from now. Not for credits of a lot that still lives',
     ),
 });
 

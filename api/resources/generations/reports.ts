@@ -111,7 +111,7 @@ function heartbeatGeneration({ db, watch }: ReportRouteDeps): Route {
   });
 }
 
-/** A name that is no phase of the pipeline would book its credits beside it. */
+/** A name that is not a phase of the pipeline would book its credits beside it. */
 async function assertPhase({ ledger, catalogs }: ReportRouteDeps, found: GenerationFacts, phase: string) {
   const snapshot = await ledger.snapshot(found.account);
   const version = snapshot && (await catalogs.version(snapshot.rules.catalog, found.catalogVersion));
@@ -123,7 +123,7 @@ async function assertPhase({ ledger, catalogs }: ReportRouteDeps, found: Generat
 
 /**
  * The report is kept first, then the ledger acts upon it: whether its hold is open decides, not whether its workflow can be
- * reached. The workflow is told afterwards; whatever of this does not come about, the sweep does (rules 16, 31).
+ * reached. The workflow is told afterwards; whatever of this does not happen, the sweep does (rules 16, 31).
  */
 async function deliver(
   deps: ReportRouteDeps,

@@ -100,7 +100,7 @@ export const generation = z
         }),
       )
       .optional()
-      .describe('Of a pipeline: what was captured so far, in the order of its landing'),
+      .describe('Phases of a pipeline that were captured so far, in order'),
     outputs: z.array(
       z.object({
         index: z.number(),

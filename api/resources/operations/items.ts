@@ -67,7 +67,7 @@ const resolveOperationsItems = (): Route =>
     path: '/v1/operations/items/resolve',
     summary: 'Resolve an item',
     description:
-      'An item whose cause goes away is resolved by itself. If it happens again, it is raised again.',
+      'An item whose cause goes away is resolved on its own. If it happens again, it is raised again.',
     tag: 'Operations',
     scope: 'admin',
     account: 'all',

@@ -41,7 +41,7 @@ const lostNamespace = z
   })
   .meta({ id: 'LostNamespace' });
 
-/** A call is over well before the database ends its transaction. */
+/** A call has ended well before the database ends its transaction. */
 const FREED_WITHIN_MS = 6_000;
 
 export function lostNamespaceRoutes(deps: LostNamespaceRouteDeps): Route[] {

@@ -125,7 +125,7 @@ function listHolds(deps: OperationRouteDeps): Route {
     summary: 'List open holds, oldest first, or those whose workflow is gone',
     description:
       'An age is by the account’s clock. Only Temporal knows whose workflow is gone, and it is asked hold by hold: after ' +
-      `${MOST_LOOKED_AT} of them a page ends though it is not full. It then says \`cutShort\`, and \`nextCursor\` goes on.`,
+      `${MOST_LOOKED_AT} of them a page ends though it is not full. It then says \`cutShort\`, and \`nextCursor\` continues.`,
     tag: 'Generations',
     scope: 'admin',
     account: 'all',
@@ -143,7 +143,7 @@ function listHolds(deps: OperationRouteDeps): Route {
     }),
     responses: {
       200: listOf(hold).extend({
-        cutShort: z.boolean().describe('So many holds were looked at that the page ended before it was full'),
+        cutShort: z.boolean().describe('Whether the page ended early because too many holds were looked at'),
       }),
     },
   }).handle(async ({ query: { limit, cursor, olderThan, orphaned } }) => {
@@ -180,7 +180,7 @@ function listHolds(deps: OperationRouteDeps): Route {
   });
 }
 
-/** A lease needs no workflow: it ends by itself. */
+/** A lease needs no workflow: it ends on its own. */
 async function orphan(
   { starter }: OperationRouteDeps,
   { expiresAt, workflowId, namespaceId }: OpenHold,

@@ -40,7 +40,7 @@ const testClock = z
           .array(z.object({ account: z.string(), error: z.string() }))
           .describe('Those that could not be settled and are tried again; 20 at most are shown'),
       })
-      .describe('Of the accounts on it'),
+      .describe('Accounts on the clock'),
     createdAt: instantOut,
   })
   .meta({ id: 'TestClock' });

@@ -8,7 +8,7 @@ CREATE FUNCTION ledger.hold_state(h ledger.hold) RETURNS jsonb LANGUAGE sql STAB
 $$;
 
 -- Rules, calendar and versions of one account, as gates and settle need them. Null if there is no such account.
--- endsAt: from then on some lot or lease is over that the totals still count. clock: the database's, whatever the account's.
+-- endsAt: from then on some lot or lease has ended that the totals still count. clock: the database's, whatever the account's.
 CREATE FUNCTION ledger.snapshot(p_account text) RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
   SELECT jsonb_build_object(

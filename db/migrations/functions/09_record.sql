@@ -41,7 +41,7 @@ CREATE FUNCTION ledger.read_calls(p_calls jsonb) RETURNS SETOF ledger.call LANGU
 $$;
 
 -- Whether all keys of a call are known, and no lease has expired that is to be written down first, for a hold is shown as it is
--- now (rule 5). A key that is only claimed is no answer.
+-- now (rule 5). A key that is only claimed is not an answer.
 CREATE FUNCTION ledger.only_replays(c ledger.call) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 BEGIN
   RETURN cardinality(c.answers) = (SELECT count(DISTINCT o.value ->> 'key') FROM jsonb_array_elements(c.ops) o)
@@ -78,7 +78,7 @@ BEGIN
   RETURN c;
 END $$;
 
--- The call with the leases that have expired. Of leases that end together the one with the lesser id goes first, so that a batch
+-- The call with the leases that have expired. Where leases end together, the one with the lesser id goes first, so that a batch
 -- and single calls agree.
 CREATE FUNCTION ledger.with_expired_leases(c ledger.call) RETURNS ledger.call LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -261,7 +261,7 @@ BEGIN
   RETURN e;
 END $$;
 
--- One more refusal that leaves a row for ever: beyond so many in a minute it leaves none, and uses up no key (rules 2, 38).
+-- One more refusal that leaves a row for ever: beyond this many in a minute it leaves none, and uses up no key (rules 2, 38).
 CREATE FUNCTION ledger.count_refusal(INOUT a ledger.account, INOUT e ledger.effect) LANGUAGE plpgsql AS $$
 BEGIN
   IF clock_timestamp() NOT BETWEEN a.refused_from AND a.refused_from + interval '1 minute' THEN

@@ -69,9 +69,9 @@ BEGIN
   RETURN clock_timestamp() > p_before AND NOT EXISTS (SELECT FROM ledger.op_keys WHERE account_id = p_account AND key = p_key);
 END $$;
 
--- Says that a run goes on with the hold's work, and which: it is the hold's owner from now on (rule 17). False if the hold is no
--- longer open (rule 5). Moves the epoch. Without a namespace, as older binaries call it, the owner
--- stays. Null: somebody else has the account's lock, and it was not to be waited for.
+-- Says that a run continues with the hold's work, and which: it is the hold's owner from now on (rule 17). False if the hold is
+-- no longer open (rule 5). Moves the epoch. Without a namespace, as older binaries call it, the owner stays.
+-- Null: somebody else has the account's lock, and it was not to be waited for.
 CREATE FUNCTION ledger.assert_hold_open(p_account text, p_hold text, p_workflow text DEFAULT NULL, p_namespace text DEFAULT NULL,
   p_wait boolean DEFAULT true) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$

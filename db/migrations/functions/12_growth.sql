@@ -5,7 +5,7 @@
 --   archive_month                        takes a month that lies in a file out of the journal
 
 -- Makes the months that are missing, from this month (UTC) on; returns how many were. A month is made beside the journal
--- and attached, which lets reads and writes go on (SHARE UPDATE EXCLUSIVE); made in place, as PARTITION OF, it would wait for
+-- and attached, which lets reads and writes continue (SHARE UPDATE EXCLUSIVE); made in place, as PARTITION OF, it would wait for
 -- every reader of the journal, and every writer behind it (ACCESS EXCLUSIVE).
 CREATE FUNCTION ledger.ensure_partitions(p_months_ahead int) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
@@ -192,14 +192,14 @@ DECLARE
   account text;
 BEGIN
   IF p_month >= date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC')::date THEN
-    RAISE EXCEPTION 'month % is not over yet', to_char(p_month, 'YYYY-MM') USING ERRCODE = 'invalid_parameter_value';
+    RAISE EXCEPTION 'month % has not ended yet', to_char(p_month, 'YYYY-MM') USING ERRCODE = 'invalid_parameter_value';
   END IF;
   EXECUTE format('LOCK TABLE ONLY %s IN SHARE MODE', name); -- nothing is added to it from here on
   EXECUTE format('SELECT count(*) FROM %s', name) INTO found;
   IF found <> p_rows THEN
     RAISE EXCEPTION 'the file has % rows and the month %', p_rows, found USING ERRCODE = 'data_exception';
   END IF;
-  -- Openings are of everything up to a row, so the month must go on exactly where the one before it ended.
+  -- Openings are of everything up to a row, so the month must continue exactly where the one before it ended.
   EXECUTE format($q$
     SELECT m.account_id FROM (SELECT account_id, min(seq) AS first, max(seq) AS last, count(*) AS n FROM %s GROUP BY account_id) m
       LEFT JOIN ledger.openings o USING (account_id)

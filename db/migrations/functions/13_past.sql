@@ -11,7 +11,7 @@
 -- what a function takes and answers stays. A release that cannot keep to that gives the new one a new name.
 
 -- Double entry. Customer credits are what the operator owes, so they grow on the credit side: a move debits the book
--- it leaves and credits the book it enters. Debt is no book: nothing moves when it arises, see journal.debt_after.
+-- it leaves and credits the book it enters. Debt is not a book: nothing moves when it arises, see journal.debt_after.
 CREATE OR REPLACE VIEW ledger.lines AS
   SELECT j.account_id, j.seq, m.n::int AS move, s.side, b.book,
          CASE s.side WHEN 'debit' THEN m.milli ELSE 0 END AS debit_milli,
@@ -87,7 +87,7 @@ COMMENT ON COLUMN ledger.events.detail IS 'Facts of the event.';
 
 -- What the next operation will find over and write, at the instants it will write it (rule 11): leases end, what they
 -- held goes back to lots that live and repays debt first, and lots expire with what is in them by then. So a reader is
--- exact at such a boundary though nobody has touched the account since. Callers bound `at`: this goes on for ever.
+-- exact at such a boundary though nobody has touched the account since. Callers bound `at`: this continues for ever.
 CREATE OR REPLACE FUNCTION ledger.due_moves(p_account text)
 RETURNS TABLE (at timestamptz, kind text, hold_id text, lot int, source ledger.part, target ledger.part, milli bigint)
 LANGUAGE sql STABLE AS $$
@@ -120,8 +120,8 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- The number of the last row before an instant; 0: there is none. Journal time follows the numbers, which have no gaps
--- (invariants 2 and 10), so it is found by halves, however long the history. The past of an account begins behind its opening:
--- before that there is only the archive, and nobody is told a wrong past (SQLSTATE HF001).
+-- (invariants 2 and 10), so it is found by binary search, however long the history. The past of an account begins behind its
+-- opening: before that there is only the archive, and nobody is told a wrong past (SQLSTATE HF001).
 CREATE OR REPLACE FUNCTION ledger.seq_before(p_account text, p_before timestamptz) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
 DECLARE
   o      record;

@@ -303,7 +303,7 @@ test('an audit whose client has left ends in the middle of its check', async () 
   expect(await runAudit(db.audits)).toMatchObject({ ok: true });
 });
 
-test('what is shared is made once for all who ask while it is fresh, and a failure is made anew', async () => {
+test('what is shared is made once for all who ask while it is fresh, and a failure is made again', async () => {
   let made = 0;
   const text = shared(() => {
     made += 1;

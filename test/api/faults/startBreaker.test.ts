@@ -50,7 +50,7 @@ test('one account that is locked holds up nobody else, however often it asks', a
   expect([await start('other'), changes]).toEqual(['refused', []]);
 });
 
-test('a decision in between is no row', async () => {
+test('a decision in between is not a row', async () => {
   for (const account of ['a', 'b', 'c', 'd']) await start(account);
   answers = 'answered';
   await start('e');

@@ -97,7 +97,7 @@ test('a release with `force` gives the credits back; what is delivered afterward
   const again = await post(`/v1/generations/${id}/release`, { reason: 'stuck', force: true });
   expect([again.status, again.body]).toEqual([200, reply.body]);
 
-  // The worker that was only unreachable goes on.
+  // The worker that was only unreachable continues.
   const late = await whole.engine.ledger.run(account, {
     op: 'capture',
     key: `sys:capture:${holdId}:final`,

@@ -100,7 +100,7 @@ test('a client that takes nothing has only so much read for it, and once it has 
   asked.end();
   const [response] = (await once(asked, 'response')) as [IncomingMessage]; // as node:http documents it
   response.on('error', () => undefined).pause();
-  // It is full when nothing more was read between two looks; without backpressure it would go on to the end.
+  // It is full when nothing more was read between two looks; without backpressure it would continue to the end.
   for (let before = -1; before < read; ) {
     before = read;
     await new Promise((resolve) => setTimeout(resolve, 500));

@@ -39,7 +39,7 @@ test('a body without a key is refused before any of it has come, and its connect
   expect([answer.toLowerCase().includes('connection: close'), closed]).toEqual([true, true]);
 });
 
-test('what follows a body that was not read is no request of its own', async () => {
+test('what follows a body that was not read is not a request of its own', async () => {
   const inside = 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n';
   const { answer } = await raw(
     `${head(['Content-Type: application/json', 'Transfer-Encoding: chunked'])}ffff\r\n${inside}`,
@@ -78,7 +78,7 @@ test('a body that is too large by its own account is refused before any of it ha
   expect(closed).toBe(true);
 });
 
-test('two bodies that differ only in bytes that are no UTF-8 are two that are refused', async () => {
+test('two bodies that differ only in bytes that are not UTF-8 are two that are refused', async () => {
   for (const byte of [0xff, 0xfe]) {
     const body = Buffer.concat([
       Buffer.from('{"account":"ada","credits":1,"feature":"a'),
@@ -107,7 +107,7 @@ test('a body in UTF-16 is refused, as the docs say', async () => {
   expect(response.status).toBe(415);
 });
 
-test('a static page asked for in part, or only if it is another one, is no failure of ours', async () => {
+test('a static page asked for in part, or only if it is another one, is not a failure of ours', async () => {
   const url = `${whole.app.url}/docs/swagger-ui.css`;
   const part = await fetch(url, { headers: { range: 'bytes=999999999-' } });
   const other = await fetch(url, { headers: { 'if-match': '"x"' } });
@@ -133,7 +133,7 @@ test('what cannot be read is answered as every other problem is, and logged', as
   expect(JSON.stringify(whole.app.logLines)).toContain('a request that could not be read');
 });
 
-test('who asks whether to go on is told so only if the body would be read', async () => {
+test('who asks whether to continue is told so only if the body would be read', async () => {
   const lines = [
     'Content-Type: application/json',
     'Expect: 100-continue',

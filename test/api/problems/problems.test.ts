@@ -41,7 +41,7 @@ test('a refusal of one field names the field', () => {
   expect(facts.errors).toEqual([{ path: 'params.resolution', message: 'There is no 8K.' }]);
 });
 
-test.each(codes)('%s says when to try again exactly if trying again by itself can help', (code) => {
+test.each(codes)('%s says when to try again exactly if trying again on its own can help', (code) => {
   const { status, retryable, retryAfterSeconds } = problemKind(code);
   expect(status).toBeGreaterThanOrEqual(400);
   // What is kept for its key is answered again for ever, so only a new key can help (rule 2).

@@ -22,7 +22,7 @@ const SECTIONS = {
   routes: markdown(routeTable(everything)),
 };
 
-/** docs/api.md with the text between each pair of markers made anew. */
+/** docs/api.md with the text between each pair of markers made again. */
 function rendered(current: string): string {
   return Object.entries(SECTIONS).reduce(
     (text, [name, section]) =>
@@ -34,7 +34,7 @@ function rendered(current: string): string {
   );
 }
 
-test('docs/api.md says what the code does (UPDATE_DOCS=1 writes it anew)', () => {
+test('docs/api.md says what the code does (UPDATE_DOCS=1 writes it again)', () => {
   if (process.env['UPDATE_DOCS'] === '1') writeFileSync(DOCS, rendered(readFileSync(DOCS, 'utf8')));
   const current = readFileSync(DOCS, 'utf8');
   for (const section of Object.values(SECTIONS)) expect(current).toContain(section);

@@ -17,7 +17,7 @@ import { startWhole } from '../whole';
 
 /**
  * One request and answer for each route and one answer for each problem, as a running engine gives them: they stand in
- * /openapi.json. `UPDATE_DOCS=1` records them anew; otherwise each recorded one must have the shape of what comes now.
+ * /openapi.json. `UPDATE_DOCS=1` records them again; otherwise each recorded one must have the shape of what comes now.
  */
 
 const FILE = path.join(__dirname, '../../../api/reference/examples.json');

@@ -74,7 +74,7 @@ function pattern(template: string): RegExp {
   return new RegExp(`^${template.replaceAll(/\{\w+\}/g, '[^/]+')}$`);
 }
 
-/** Of /metrics the lines of one gauge. */
+/** For /metrics the lines of one gauge. */
 function excerpt(text: string): string {
   return text
     .split('\n')

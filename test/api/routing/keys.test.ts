@@ -135,7 +135,7 @@ test('a key that came with another request is a conflict, however malformed this
   expect(code(await adjust({ bucket: 'pack', credits: 'one' }, 'adjust'))).toEqual(CONFLICT);
 });
 
-test('a suspension that is repeated after the account was let go on suspends nothing', async () => {
+test('a suspension that is repeated after the account was unsuspended suspends nothing', async () => {
   const first = await ofAccount('suspend', { reason: 'fraud', cancelRunning: true }, 'k1');
   expect([first.body, await suspended()]).toEqual([{ account, suspended: true, canceled: 0 }, true]);
   expect((await ofAccount('unsuspend', {}, 'k2')).status).toBe(200);
@@ -164,7 +164,7 @@ test('who suspended it, when and why is in its journal', async () => {
   ]);
 });
 
-test('while it is still suspended, a repetition after a crash goes on cancelling', async () => {
+test('while it is still suspended, a repetition after a crash keeps cancelling', async () => {
   const { id } = await whole.running(account, 1);
   await ofAccount('suspend', { reason: 'fraud', cancelRunning: true }, 'k1');
   await forgetAnswer('k1');

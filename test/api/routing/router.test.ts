@@ -106,7 +106,7 @@ describe('what a request meets, in order', () => {
 
   test.each([
     ['as UTF-8', Buffer.from('Zahlung für März 日本', 'utf8').toString('latin1'), 'Zahlung für März 日本'],
-    ['as Latin-1, where it is no UTF-8', 'Zahlung für März', 'Zahlung für März'],
+    ['as Latin-1, where it is not UTF-8', 'Zahlung für März', 'Zahlung für März'],
   ])('an Idempotency-Key is read %s', async (_how, idempotencyKey, key) => {
     const reply = await app.call('POST', '/v1/orders', { idempotencyKey, body: good });
     expect(reply.body['key']).toBe(key);

@@ -23,7 +23,7 @@ test.each([
 });
 
 test.each([0, -1, 0.0001, 1_000_000_000.001, Number.NaN, Number.POSITIVE_INFINITY, '5', null])(
-  '%p is no amount of credits to reserve',
+  '%p is not an amount of credits to reserve',
   (credits) => {
     expect(creditsIn.safeParse(credits).success).toBe(false);
   },

@@ -262,7 +262,7 @@ describe('an archive that is stopped', () => {
 });
 
 describe('an archive is refused', () => {
-  test('for a month that is not over, not there, not the oldest, or no month', async () => {
+  test('for a month that has not ended, not there, not the oldest, or no month', async () => {
     await livelyLedger(database);
     await becomesPast(database.owner, LAST);
     await makeMonth(database.owner, MIDDLE);
@@ -270,7 +270,7 @@ describe('an archive is refused', () => {
     await expect(archive(monthAgo(0))).rejects.toThrow(/not over yet/);
     await expect(archive(monthAgo(-1))).rejects.toThrow(/not over yet/);
     await expect(archive('2020-01')).rejects.toThrow(/has no month/);
-    await expect(archive('January')).rejects.toThrow(/is no month/);
+    await expect(archive('January')).rejects.toThrow(/is not a month/);
     expect(await archive(MIDDLE)).toMatchObject({ rows: 0 });
     expect((await archive(LAST)).rows).toBeGreaterThan(0);
   });

@@ -13,7 +13,7 @@ const LOTS = 2_000;
 let database: TestDatabase;
 let ledger: TestLedger;
 let account: string;
-/** Of its first lot, which was spent and is over like all others but the last. */
+/** Its first lot, which was spent and has ended like all others but the last. */
 let holdId: string;
 
 beforeAll(async () => {
@@ -99,7 +99,7 @@ test('the quick audit reads and writes down the lots that moved', async () => {
   const written = [...after].filter(([lot, version]) => before.get(lot) !== version).map(([lot]) => lot);
   expect(written).toEqual([Math.max(...after.keys())]);
 
-  // What was over for long, and is refunded now, is put together from its row.
+  // What had ended for long, and is refunded now, is put together from its row.
   const refund = { key: 'req:sorry', hash: 'r', holdId, amount: milli(400), spendableSeconds: 60 };
   expect((await ledger.one(account, { op: 'refund', ...refund })).status).toBe('applied');
   expect(await quick()).toMatchObject({ ok: true, accounts: 1, rows: 1 });

@@ -42,7 +42,7 @@ interface LotThen {
   held: number;
 }
 
-/** Whoever comes next: expires what is over and ends the leases that are. */
+/** Whoever comes next: expires what has ended and ends the leases that are. */
 const touch = (account: string) => ledger.apply(account, []);
 
 interface Row {
@@ -171,7 +171,7 @@ describe('the balance at an instant', () => {
     expect(await available('2026-03-02T00:00:00.000003Z')).toBe(0);
   });
 
-  test('knows that a lease is over: its credits are back, or lost with their lot, and repay debt first', async () => {
+  test('knows that a lease has ended: its credits are back, or lost with their lot, and repay debt first', async () => {
     const account = await ledger.open({ clockAt: iso(0) });
     await ledger.grant(account, { bucket: 'plan', rank: 1, amount: 100, expiresAt: iso(HOUR / 2) });
     await ledger.grant(account, { amount: 1_000, source: 'pack:one' });

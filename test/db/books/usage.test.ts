@@ -3,7 +3,7 @@ import { daysOf, type Dimension } from '../../../domain/books/usage';
 import { type TestDatabase, testDatabase } from '../../support/database';
 import { ledgerOf, reservation, type TestLedger } from '../../support/ledger/ledger';
 
-/** Usage of hours and days that are over is added up once; nobody may be able to tell. */
+/** Usage of hours and days that have ended is added up once; nobody may be able to tell. */
 
 let database: TestDatabase;
 let raw: TestLedger;
@@ -34,7 +34,7 @@ function question(over: Partial<UsageQuestion> = {}): UsageQuestion {
   return { ...asked, days };
 }
 
-/** The answer with everything that is over added up and kept, or from the journal alone; rows in a fixed order. */
+/** The answer with everything that has ended added up and kept, or from the journal alone; rows in a fixed order. */
 async function answer(how: 'kept' | 'journal', over: Partial<UsageQuestion> = {}) {
   const manyRows = how === 'kept' ? 0 : Number.POSITIVE_INFINITY;
   const { rows, total } = await readUsage(database.db.knex, question(over), {
@@ -119,7 +119,7 @@ test.each([
   expect(await answer('kept', over)).toEqual(expected); // now from what was kept
 });
 
-test('whole days are kept, and hours where the range begins or ends within one, as far as they are over', async () => {
+test('whole days are kept, and hours where the range begins or ends within one, as far as they have ended', async () => {
   await database.owner.pool.query('DELETE FROM holdfast.usage_spans');
   await answer('kept', { from: new Date('2026-03-03T21:30:00Z') });
   expect(await spans()).toEqual([
@@ -178,7 +178,7 @@ test('a charge of a day that was added up and kept is refunded, and used is so m
   expect(after).toEqual(await answer('journal', edits));
 });
 
-test('nothing is kept from when work began that was paid in part and goes on', async () => {
+test('nothing is kept from when work began that was paid in part and continues', async () => {
   account = await raw.open({ clockAt: '2026-03-01T08:00:00Z' });
   await raw.grant(account, { amount: 100_000 });
   await finish(await begin(1_000, 'quick'));

@@ -183,7 +183,7 @@ test('a version without the shape of a catalog takes no other down, is told of, 
   await expect(store_.inForce('broken', Date.now())).rejects.toThrow(UnreadableCatalog);
   const repaired = { ...readCatalog(tunesmith), catalog: 'broken' };
   expect(await publishCatalog(database.db.knex, { catalog: repaired })).toMatchObject({ version: 2 });
-  const anew = createCatalogStore(database.db);
-  expect((await anew.inForce('broken', Date.now())).version).toBe(2);
-  expect(await anew.refused(Date.now())).toEqual([]);
+  const again = createCatalogStore(database.db);
+  expect((await again.inForce('broken', Date.now())).version).toBe(2);
+  expect(await again.refused(Date.now())).toEqual([]);
 });

@@ -56,7 +56,7 @@ describe('on a ledger', () => {
   const sure = (key: string, before: string) =>
     engine.ledger.nothingHeld({ account, key, reserveBefore: before });
 
-  test('nothing is held for certain once the time is over and the key has no answer', async () => {
+  test('nothing is held for certain once the time has ended and the key has no answer', async () => {
     expect(await sure('req:mine', '2100-01-01T00:00:00Z')).toBe(false);
     expect(await sure('req:mine', over)).toBe(true);
     await raw.charge(account, { amount: 0, key: 'req:mine' });

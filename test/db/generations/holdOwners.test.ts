@@ -7,7 +7,7 @@ import { generationId, holdIdOf } from '../../../domain/ids';
 import { type TestDatabase, testDatabase } from '../../support/database';
 import { ledgerOf, reservation, type TestLedger } from '../../support/ledger/ledger';
 
-/** Rule 17: a run that goes on with a hold becomes its owner, so that the sweep asks for the right one. */
+/** Rule 17: a run that continues with a hold becomes its owner, so that the sweep asks for the right one. */
 
 let database: TestDatabase;
 let ledger: TestLedger;
@@ -38,7 +38,7 @@ async function reserved(): Promise<ReserveOperation> {
   return order;
 }
 
-test('a replay for the workflow that owns the hold is a run that goes on with it: a sign of life, too', async () => {
+test('a replay for the workflow that owns the hold is a run that continues with it: a sign of life, too', async () => {
   const order = await reserved();
   const again = await ledger.one(account, order);
   expect([again.replayed, again.hold?.epoch]).toEqual([true, 1]);
@@ -89,7 +89,7 @@ test('in one call with its capture the owner changes too, and the hold is captur
   expect(await stored(order)).toEqual({ ...theirs, epoch: 2, open: false });
 });
 
-test('a hold that is reserved and gone on with by another run in one call is stored as that run’s', async () => {
+test('a hold that is reserved and resumed by another run in one call is stored as that run’s', async () => {
   const order = reservation(account, { amount: 1_000 });
   const result = await ledger.apply(account, [order, { ...order, ...theirs }]);
   expect(result).toMatchObject({ replies: [{ replayed: false }, { replayed: true, hold: { epoch: 1 } }] });

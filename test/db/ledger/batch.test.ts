@@ -58,7 +58,7 @@ test('a lease ends in time although a lot ended before it', async () => {
   await ledger.grant(account, { amount: 1_000, rank: 9, expiresAt: after(10) }); // spent last
   await ledger.grant(account, { amount: 5_000 });
   const holdId = await ledger.lease(account, { amount: 2_000, ttlSeconds: 60 });
-  await ledger.moveClock(account, after(10)); // the first lot is over, the lease is not
+  await ledger.moveClock(account, after(10)); // the first lot has ended, the lease is not
   await ledger.one(account, grantOf(1));
   await ledger.moveClock(account, after(60));
   const capture = { op: 'capture', key: 'req:c', hash: 'c', holdId, final: true, cause: 'engine' } as const;

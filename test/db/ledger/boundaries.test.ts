@@ -37,7 +37,7 @@ const downgrade = (at: string) => ({
   forfeits: true,
 });
 
-test('thousands of leases that nobody ended are over with the next operation', async () => {
+test('thousands of leases that nobody ended have ended with the next operation', async () => {
   const account = await ledger.open({ clockAt: T0 });
   await ledger.grant(account, { amount: 10_000 });
   const many = Array.from({ length: 250 }, (_, n) => n);
@@ -111,7 +111,7 @@ test('whatever a member is called, its counter is its own', async () => {
   expect(await ledger.grant(account, { amount: 1 })).toMatchObject({ available: 10_001, held: 0 });
 });
 
-test('a dispute freezes what came back of the pack too, when its own lot was over', async () => {
+test('a dispute freezes what came back of the pack too, when its own lot had ended', async () => {
   const account = await ledger.open({ clockAt: T0 });
   const pack = { source: 'pack:1', graceSeconds: 86_400, expiresAt: after(60) };
   await ledger.grant(account, { ...pack, amount: 5_000 });

@@ -28,7 +28,7 @@ beforeAll(async () => {
 });
 afterAll(() => database.close());
 
-/** More than there are lanes, and places to wait in. */
+/** More than there are calls at once, and places to wait in. */
 const LOCKED = 9;
 
 const grant = (): GrantOperation => ({
@@ -64,7 +64,7 @@ async function waitingForLocks(): Promise<number> {
   return rows[0]?.n ?? 0;
 }
 
-test('accounts that are locked take no lane: strangers in the same calls are served while they wait', async () => {
+test('accounts that are locked hold up no call: strangers in the same calls are served while they wait', async () => {
   const [locked, strangers] = await Promise.all([open(LOCKED), open(40)]);
   const unlock = await lock(locked);
   const ended: string[] = [];
@@ -95,7 +95,7 @@ test('a call that meets a locked account keeps no stranger’s lock meanwhile, s
   await here;
 });
 
-test('a request of an account that stays locked fails by itself, and those that waited behind it with it', async () => {
+test('a request of an account that stays locked fails on its own, and those that waited behind it with it', async () => {
   const [account = ''] = await open(1);
   const unlock = await lock([account]);
   const all = await Promise.allSettled(Array.from({ length: 300 }, () => ledger.run(account, grant())));

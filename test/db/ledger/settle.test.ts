@@ -135,7 +135,7 @@ test('rings when the next boundary moved earlier', async () => {
   expect(rung).toEqual([account]);
 });
 
-test('daily credits wake nobody when they end, and are over all the same', async () => {
+test('daily credits wake nobody when they end, and have ended all the same', async () => {
   const account = await open({ plan: 'free', clockAt: '2026-03-01T10:00:00Z' });
   rung.length = 0;
   await spend(account, 5);

@@ -68,7 +68,7 @@ function charge(account: string, key: string) {
   }));
 }
 
-/** Starts `calls` behind a lock on the account, replaces the functions while they wait in them, and lets them go on. */
+/** Starts `calls` behind a lock on the account, replaces the functions while they wait in them, and lets them continue. */
 async function overtaken<T>(account: string, calls: () => Promise<T>): Promise<T> {
   const holder: PoolClient = await database.owner.pool.connect();
   try {

@@ -67,10 +67,10 @@ describe.each(['first_release', 'before_numbers'])('the database of %s', (releas
     for (const { method, path: at, body, key, status, text } of recorded.asked) {
       const again = await whole.app.call(method, at, { key: ADMIN_KEY, idempotencyKey: key, body });
       // The first releases kept no answers of purchases: sent again, it is told as it is now, which says more.
-      const anew = key.startsWith('pack-') && release === 'first_release';
-      const answer = anew ? fieldsOf(text, again.text) : again.text;
+      const moreNow = key.startsWith('pack-') && release === 'first_release';
+      const answer = moreNow ? fieldsOf(text, again.text) : again.text;
       expect([key, again.status, answer]).toEqual([key, status, text]);
-      // Nor of reports: sent again, it is the same report, and answered anew.
+      // Nor of reports: sent again, it is the same report, and answered again.
       const marked = key === 'report' && release === 'first_release' ? null : 'true';
       expect([key, again.headers.get('idempotent-replayed')]).toEqual([key, marked]);
     }
@@ -112,7 +112,7 @@ describe.each(['first_release', 'before_numbers'])('the database of %s', (releas
       expect(await violated()).toEqual([]);
     });
 
-  test('goes on: accounts are settled at their next boundary, and work is charged', async () => {
+  test('continues: accounts are settled at their next boundary, and work is charged', async () => {
     const { ledger } = whole.engine;
     await ledger.moveClock('ada', '2027-02-01T00:00:00Z');
     await ledger.settle('ada', { touch: true });
@@ -125,7 +125,7 @@ describe.each(['first_release', 'before_numbers'])('the database of %s', (releas
   });
 });
 
-/** Of a JSON object only the fields that another one has, in their order. */
+/** For a JSON object only the fields that another one has, in their order. */
 function fieldsOf(first: string, now: string): string {
   const told = JSON.parse(now) as Record<string, unknown>;
   const names = Object.keys(JSON.parse(first) as object);

@@ -10,7 +10,7 @@ afterAll(() => database.close());
 const list = (open: boolean) => listItems(database.db.knex, { open, limit: 10 });
 const item = { account: 'a', kind: 'inbox_row_failing', subject: 'row' } as const;
 
-test('the same thing is one item that is brought up to date, and raised anew after it was resolved', async () => {
+test('the same thing is one item that is brought up to date, and raised again after it was resolved', async () => {
   const { knex } = database.db;
   await raiseItem(knex, { ...item, detail: { attempts: 5 } });
   const [first] = await list(true);
@@ -27,7 +27,7 @@ test('the same thing is one item that is brought up to date, and raised anew aft
   expect(again?.raisedAt.getTime()).toBeGreaterThan(first?.raisedAt.getTime() ?? Number.POSITIVE_INFINITY);
 });
 
-test('an item may be about no account, and a list goes on where the page before ended', async () => {
+test('an item may be about no account, and a list continues where the page before ended', async () => {
   const { knex } = database.db;
   const stopped = { account: null, kind: 'sweep_stopped', subject: 'holds' } as const;
   await raiseItem(knex, { ...stopped, detail: {} });

@@ -68,7 +68,7 @@ test('pages of overdue accounts', async () => {
   expect(await overdueAccounts(knex(), { graceMs: 0, after, limit })).toHaveLength(100);
 });
 
-test('pages of leases that are over', async () => {
+test('pages of leases that have ended', async () => {
   const first = await overLeases(knex(), { graceMs: 0, after: null, limit: 10 });
   expect(first).toHaveLength(10);
   const [after = null] = first.slice(-1);

@@ -260,7 +260,7 @@ describe('a limit', () => {
     expect(stuck({}, short)).toMatchObject({ waitSuffices: true, ways: ['upgrade', 'wait'] });
   });
 
-  it('is not waited for with credits that are over by then', () => {
+  it('is not waited for with credits that have ended by then', () => {
     const left = [lot('promo', 250, nextCycle.at)];
     const answer = stuck({}, { left, coming: [{ ...nextCycle, grants: [] }] });
     expect(answer).toMatchObject({ shortfall: 0, waitSuffices: false, ways: ['upgrade'] });
@@ -280,11 +280,11 @@ describe('a limit', () => {
     });
   });
 
-  it('that never starts anew is not waited for either', () => {
+  it('that never starts again is not waited for either', () => {
     expect(stuck({ resetsAt: null })).toMatchObject({ ways: ['upgrade'], waitSuffices: false });
   });
 
-  it('is no reason to upgrade to a plan that leaves it unpaid', () => {
+  it('is not a reason to upgrade to a plan that leaves it unpaid', () => {
     const answer = stuck({}, { requiredMilli: toMilli(900_000) });
     expect(answer).toMatchObject({ ways: [], plans: [], requiredPlan: null });
   });

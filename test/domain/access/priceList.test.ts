@@ -6,7 +6,7 @@ import { imagineart, parsed, smallest } from '../catalogs';
 import { onPlan, snapshotOf } from '../snapshots';
 
 const catalog = parsed(smallest());
-/** Of an account on a plan of `from`, asked by nobody in particular before anything was used. */
+/** For an account on a plan of `from`, asked by nobody in particular before anything was used. */
 const list = (plan: string, from = catalog, change: Partial<PriceListRequest> = {}) =>
   priceList({
     catalog: from,

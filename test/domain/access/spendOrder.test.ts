@@ -43,7 +43,7 @@ describe('what would pay', () => {
     expect(from(4, lots)).toEqual(['promo-2 1', 'promo-1 1', 'promo-3 1', 'promo-4 1', 4]);
   });
 
-  it('is never a lot that is over, or has nothing left', () => {
+  it('is never a lot that has ended, or has nothing left', () => {
     expect(from(5, [lotOf({ granted: 9, expiresAt: OPENED }), lotOf({ granted: 9, available: 0 })])).toEqual([
       0,
     ]);

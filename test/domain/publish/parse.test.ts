@@ -58,7 +58,7 @@ describe('a catalog', () => {
       'a field nobody knows',
       'plans.1.price',
       9,
-      'plans.1.price: is no field of a catalog; leave it out, or see docs/catalogs.md for its name',
+      'plans.1.price: is not a field of a catalog; leave it out, or see docs/catalogs.md for its name',
     ],
     [
       'a provider nobody knows',

@@ -17,7 +17,7 @@ const bought = (paidUntil: string, more: Partial<AccountRules> = {}) =>
 describe('a plan that invoices pay for', () => {
   it('grants the slots whose start is paid, and waits with the others for their invoice', () => {
     const due = settled({ now: '2026-04-15T00:00:00.000Z', rules: bought('2026-02-28T12:00:00.000Z') });
-    expect(slots(due)).toEqual([]); // the slot that runs is not paid, and what has passed is no matter of a first look
+    expect(slots(due)).toEqual([]); // the slot that runs is not paid, and what has passed does not matter at a first look
     const calendar = { plan: { slotStart: anchor, allotment: 3_000_000 as never, paid: true } };
     const paid = settled({
       now: '2026-04-15T00:00:00.000Z',

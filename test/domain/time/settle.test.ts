@@ -42,7 +42,7 @@ describe('the daily credits', () => {
     expect(again).toMatchObject({ steps: [], calendar: first.calendar, nextDueAt: first.nextDueAt });
   });
 
-  it('come at midnight to the instant, and end as the next ones begin: they are set, not added', () => {
+  it('come at midnight exactly on time, and end as the next ones begin: they are set, not added', () => {
     const first = settled();
     const next = settled({ now: '2026-11-22T00:00:00.000Z', calendar: first.calendar });
     expect(grants(next)).toEqual([['2026-11-22T00:00:00.000Z', 'daily', 100]]);

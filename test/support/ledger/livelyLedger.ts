@@ -64,7 +64,7 @@ export async function livelyLedger(
   const leased = await ledger.lease(a, { amount: 2_000, ttlSeconds: 60 });
   await ledger.capture(a, leased, { amount: 700, final: false, phase: 'first' });
   await ledger.lease(a, { amount: 1_000, ttlSeconds: 600 }); // stays open
-  await ledger.moveClock(a, after(2 * DAY + 120_000)); // the first lease is over
+  await ledger.moveClock(a, after(2 * DAY + 120_000)); // the first lease has ended
   await ledger.one(a, { op: 'freeze', key: 'sys:freeze:d', hash: 'f', cause: 'dispute:1', ...pack });
   await ledger.one(a, {
     op: 'revoke',

@@ -3,11 +3,11 @@ import type { Database } from '../../../db/connection/connection';
 import { byHand } from './byHand';
 
 /**
- * Months that are over, for tests. Rows are written now, so a past is made of them by hand: months are numbered back from the
+ * Months that have ended, for tests. Rows are written now, so a past is made of them by hand: months are numbered back from the
  * present one, and what the journal holds moves there.
  */
 
-/** `2026-01`, so many months ago. */
+/** `2026-01`, this many months ago. */
 export function monthAgo(months: number): string {
   const now = new Date();
   return new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() - months, 1)).toISOString().slice(0, 7);

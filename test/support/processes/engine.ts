@@ -51,7 +51,7 @@ interface CallOptions {
   /** Idempotency key. */
   idempotencyKey?: string;
   apiKey?: string;
-  /** Of another API process than the first. */
+  /** For another API process than the first. */
   url?: string;
 }
 
@@ -105,7 +105,7 @@ export interface EngineOptions {
   /** Instead of a database of the shared server: one the test brings and stops as it likes. */
   database?: TestDatabase;
   env?: Record<string, string>;
-  /** Of one process only: where it finds a server by another way than the others, say. */
+  /** For one process only: where it finds a server by another way than the others, say. */
   workerEnv?: Record<string, string>;
   apiEnv?: Record<string, string>;
 }

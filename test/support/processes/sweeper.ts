@@ -12,7 +12,7 @@ import type { Engine } from './engine';
 
 /** A sweep as production runs it, on the engine's database, with ages of the test's own. */
 export interface Sweeper {
-  /** A ledger whose doorbells nobody hears. */
+  /** A ledger whose signals reach no workflow. */
   ledger: Ledger;
   /** One pass, from its start to its result. */
   pass(ages?: Partial<SweepAges>, input?: SweepInput): Promise<SweepReport>;

@@ -20,7 +20,7 @@ export interface Year {
   usage: (groupBy: string) => Promise<Record<string, number>>;
   /** The statement of all there was: a line each of date, what, and the change of what is available. */
   statement: () => Promise<string[]>;
-  /** What it was told of by itself until a day: a line each of date, what, and how many credits. */
+  /** What it was told of on its own until a day: a line each of date, what, and how many credits. */
   told: (until: string) => Promise<string[]>;
   /** Fails if the books of anybody are not in order. */
   audited: () => Promise<void>;

@@ -157,7 +157,7 @@ async function main() {
       await delay(200);
     }
     const asked = await tell(url);
-    await delay(5_000); // for the work that ends by itself
+    await delay(5_000); // for the work that ends on its own
     const balances = {};
     for (const account of ['ada', 'ben', ...(lately ? ['cleo', 'dan'] : [])])
       balances[account] = JSON.parse((await call(url, ['GET', `/v1/accounts/${account}/balance`])).text);

@@ -232,7 +232,7 @@ test('what comes in while a run closes is answered, and kept as late', async () 
 });
 const taking = () => true;
 
-test('late work of a generation that was paid in full is kept and is no item', async () => {
+test('late work of a generation that was paid in full is kept and is not an item', async () => {
   const id = await begun();
   expect((await complete(id)).status).toBe(200);
   expect((await complete(id, { outputs: FOUR, credits: 90 })).status).toBe(409);
@@ -270,7 +270,7 @@ test('a deadline that heartbeats keep moving is looked at ever more rarely, and 
   expect((await complete(id)).body).toMatchObject({ status: 'succeeded', credits: { captured: 96 } });
 });
 
-test('a run whose history grew long goes on in another with the same hold', async () => {
+test('a run whose history grew long continues in another with the same hold', async () => {
   const id = await begun();
   const run = async () => (await workflow(id).describe()).runId;
   const first = await run();

@@ -80,7 +80,7 @@ test('what nobody took up in time ends without asking the ledger, and new orders
   expect(await engine.balance(first)).toMatchObject({ held: 0, available: 8000 - 24 });
 }, 120_000);
 
-test('a worker that died with the reservation under way held it all the same: the next one goes on, however late', async () => {
+test('a worker that died with the reservation under way held it all the same: the next one continues, however late', async () => {
   const [account = ''] = accounts.slice(1);
   const lost = database.loseAnswerTo(
     (sent) => sent.includes('"op":"reserve"') || sent.includes('\\"op\\":\\"reserve\\"'),

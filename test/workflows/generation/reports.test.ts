@@ -7,7 +7,7 @@ import {
   startEngine,
 } from '../../support/processes/engine';
 
-/** Rule 15, and what a Temporal client may report, and what becomes of what is no report. */
+/** Rule 15, and what a Temporal client may report, and what becomes of what is not a report. */
 
 let engine: Engine;
 let account: string;
@@ -149,7 +149,7 @@ test('a cancel that says nothing that can be kept still cancels', async () => {
   expect(await ended(other)).toMatchObject({ ...end, error: { message: 'Canceled by the operator.' } });
 });
 
-test('a report under a key is answered with its first answer, and the key is no other report’s', async () => {
+test('a report under a key is answered with its first answer, and the key is not another report’s', async () => {
   const id = await begun();
   const send = (what: string, body: object, idempotencyKey: string) =>
     engine.call<Generation & Problem>('POST', `/v1/generations/${id}/${what}`, { body, idempotencyKey });

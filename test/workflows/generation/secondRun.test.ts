@@ -32,7 +32,7 @@ async function changeRules(rules: Record<string, unknown>): Promise<void> {
   await engine.balance(account); // a change of rules asks for a settle before the next use
 }
 
-test('a run that was reset goes on with its hold and its provider job, and pays for neither twice', async () => {
+test('a run that was reset continues with its hold and its provider job, and pays for neither twice', async () => {
   const { body } = await engine.generate(image(4_000));
   const jobs = () => jobsOf(body.id);
   const [first] = await eventually(jobs, (rows) => rows.length === 1);
@@ -60,7 +60,7 @@ test('a run that finds its hold closed submits nothing to the provider', async (
     action: 'image',
     provider: { type: 'external', deadlineSeconds: 2 },
   });
-  // While no worker runs, an administrator frees the hold; the run that goes on afterwards must leave it so.
+  // While no worker runs, an administrator frees the hold; the run that continues afterwards must leave it so.
   worker.kill('SIGKILL');
   await ledgerOf(engine.database.db, engine.database.owner).release(account, holdIdOf(body.id), {
     cause: 'operator',
@@ -217,7 +217,7 @@ test('wrong input fails at once as such, and leaves the hold of a running genera
   await engine.call('POST', `/v1/generations/${body.id}/cancel`, { body: {} });
 });
 
-test('a reservation whose first attempt committed goes on though its quote has expired meanwhile', async () => {
+test('a reservation whose first attempt committed continues though its quote has expired meanwhile', async () => {
   const asked = { account, action: 'image' };
   const { body: quote } = await engine.call<{ id: string }>('POST', '/v1/quotes', { body: asked });
   const { body } = await engine.generate({

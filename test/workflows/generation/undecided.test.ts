@@ -40,7 +40,7 @@ const order = (key: string) =>
 const reservation = (sent: string) =>
   sent.includes('"op":"reserve"') || sent.includes('\\"op\\":\\"reserve\\"');
 
-test('a reservation that came through though nobody heard of it is gone on with', async () => {
+test('a reservation that came through though nobody heard of it is resumed', async () => {
   const lost = database.loseAnswerTo(reservation);
   const answered = order('lost');
   await lost;
@@ -66,7 +66,7 @@ async function twoMinutesLater(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 10_000));
 }
 
-test('one that its caller was told of is gone on with, however long the database was away', async () => {
+test('one that its caller was told of is resumed, however long the database was away', async () => {
   const lost = database.loseAnswerTo(reservation);
   const answered = order('told');
   await lost;
@@ -94,7 +94,7 @@ test('one of more than a minute ago that nobody heard of is undone, and its key 
     { code: 'reservation_undone', retryWithNewKey: true, detail: expect.stringContaining('nothing is held') },
   ]);
   expect(await engine.balance(account)).toMatchObject({ held: 0, available: 8000 - 2 * 96 });
-  expect((await order('anew')).status).toBe(201);
+  expect((await order('again')).status).toBe(201);
 }, 180_000);
 
 test('after all of it the books are in order', async () => {

@@ -20,7 +20,7 @@ let sweeper: Sweeper;
 beforeAll(async () => {
   engine = await startEngine();
   await storeOpenStudio(engine.database);
-  // A process may go on for a moment with the catalogs it knows.
+  // A process may continue for a moment with the catalogs it knows.
   const known = () => engine.call('GET', `/v1/catalogs/${OPEN_STUDIO}`);
   await eventually(known, ({ status }) => status === 200);
   sweeper = await startSweeper(engine);

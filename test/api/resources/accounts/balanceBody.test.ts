@@ -54,7 +54,7 @@ describe('the balance of a free account', () => {
     ]);
   });
 
-  it('counts nothing of a lot that is over and not yet expired in the books', () => {
+  it('counts nothing of a lot that has ended and not yet expired in the books', () => {
     const over = { ...spent40, now: '2026-11-22T00:00:00.000Z' };
     expect(body(over)).toMatchObject({ available: 0, canGenerate: false, expiringSoon: [] });
     expect(bucketOf('daily', over)).toMatchObject({ granted: 0, percentLeft: null, expiresAt: null });

@@ -81,7 +81,7 @@ test('a refund is refused while what it gives back has no room', async () => {
   expect((await refund()).status).toBe(200);
 });
 
-test('a renewal is granted above the limit too, and the account goes on', async () => {
+test('a renewal is granted above the limit too, and the account continues', async () => {
   const account = await filled({ room: 0, plan: 'standard' });
   const charge = (credits: number) => post('/v1/charges', { account, credits });
   await charge(100); // of the plan’s 8,000

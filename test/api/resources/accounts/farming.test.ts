@@ -159,7 +159,7 @@ describe('nobody gains by', () => {
       holdId: `hold_${ada.id}.all`,
       cause: 'provider',
     });
-    expect(back).toMatchObject({ returned: 100_000, forfeited: 3_000_000 }); // the day’s are no plan’s
+    expect(back).toMatchObject({ returned: 100_000, forfeited: 3_000_000 }); // the day’s are not the plan’s
     await ada.post('plan', { plan: 'basic' });
     expect(await ada.buckets()).toEqual({ daily: 100 });
   });

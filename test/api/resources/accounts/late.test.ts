@@ -137,7 +137,7 @@ test('an account whose plan has ended says so, before anybody came to write it d
   });
 });
 
-test('a limit of credits a day does not begin anew with a change of zone', async () => {
+test('a limit of credits a day does not begin again with a change of zone', async () => {
   const ada = await customers.customer();
   await ada.post('plan', { plan: 'standard' });
   await customers.engine.ledger.run(ada.id, {

@@ -135,7 +135,7 @@ test('a team keeps an owner, and has as many seats as its plan', async () => {
   expect((await put(account, 'olga', { role: 'owner', monthlyLimit: 1 })).status).toBe(200);
 });
 
-test('members are listed page by page, with what they use now: a lease that is over is no use', async () => {
+test('members are listed page by page, with what they use now: an expired lease does not count', async () => {
   const account = await open('intangible', 'business');
   for (const name of ['ana', 'ben', 'cid']) await put(account, name, { role: 'owner' });
   const held = { account, credits: 7, member: 'ben', ttlSeconds: 60 };

@@ -159,7 +159,7 @@ test('a higher plan at the end of the period is a renewal to what is held over i
   expect(back).toMatchObject({ returned: 1_000_000, forfeited: 0 });
 });
 
-test('a change that was worked out before a boundary is worked out anew after it', async () => {
+test('a change that was worked out before a boundary is worked out again after it', async () => {
   const ada = await customer();
   await ada.post('plan', { plan: 'basic' });
   const before = await engine.ledger.snapshot(ada.id);

@@ -75,7 +75,7 @@ function sweep(rung: string[] = []) {
   const { knex, pool } = database.db;
   const ages = { overdueMs: 0, undrainedMs: 0, unseenMs: 0, closedForMs: 0, unknownFromMs: 0 };
   const ringNow = (id: string) => Promise.resolve(rung.push(id)).then(() => undefined);
-  // Of Temporal it needs none: the part that is called here asks the database only.
+  // For Temporal it needs none: the part that is called here asks the database only.
   const client = undefined as never;
   const ringClockNow = () => Promise.resolve();
   return createSweepActivities({ ledger, knex, pool, client, ringNow, ringClockNow, ages });
@@ -202,7 +202,7 @@ async function due(): Promise<void> {
     .update({ received_at: knex.raw("received_at - interval '2 minutes'"), retry_at: '-infinity' });
 }
 
-test('an account whose doorbell cannot be rung holds up no other in a sweep', async () => {
+test('an account whose workflow cannot be woken holds up no other in a sweep', async () => {
   const first = account;
   await whileReadOnly(database, () => buy('order'));
   await due();

@@ -1,7 +1,7 @@
 import type { TestApp } from '../../app';
 import { type Customers, startCustomers, T0 } from '../../customers';
 
-/** What an account is told of by itself, recorded with the rows that caused it. */
+/** What an account is told of on its own, recorded with the rows that caused it. */
 
 let app: TestApp;
 let customer: Customers['customer'];
@@ -31,7 +31,7 @@ describe('what an account is told of', () => {
     expect((await ada.events('balance.low')).map(({ credits }) => credits)).toEqual([100, 500]);
   });
 
-  test('is no balance that was empty for an instant between two periods', async () => {
+  test('is not a balance that was empty for an instant between two periods', async () => {
     const ada = await customer();
     await ada.buckets();
     await ada.at('2026-03-11T00:00:00.000Z');

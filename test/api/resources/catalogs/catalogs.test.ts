@@ -190,7 +190,7 @@ describe('POST /v1/catalogs', () => {
     ]);
   });
 
-  test('answers once every process has read the list of versions anew', async () => {
+  test('answers once every process has read the list of versions again', async () => {
     const started = Date.now();
     await post('/v1/catalogs', repriced(0.5));
     expect(Date.now() - started).toBeGreaterThanOrEqual(LIST_TTL_MS);

@@ -102,7 +102,7 @@ test('another request under a known key is a conflict, whatever else is wrong wi
   expect((await charge({ credits: 1 }, 'mine')).body['code']).toBe('idempotency_conflict');
 });
 
-test('a lease is over at its instant, and what it held is back at that instant', async () => {
+test('a lease has ended at its instant, and what it held is back at that instant', async () => {
   const id = await held(25);
   await engine.ledger.moveClock(account, '2026-03-01T10:00:59.999999Z');
   const alive = await app.call('GET', at(id));

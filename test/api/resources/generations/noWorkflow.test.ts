@@ -106,7 +106,7 @@ test('credits that lie in a bucket which this work may not use', async () => {
   expect(await refusedThrice(account, { model: 'example-pro' })).toEqual(thrice('insufficient_credits'));
 });
 
-test('an account to which nothing comes by itself', async () => {
+test('an account to which nothing comes on its own', async () => {
   const account = await open({ plan: 'free' });
   await whole.app.call('GET', `/v1/accounts/${account}/balance`);
   await whole.database.owner
@@ -137,7 +137,7 @@ test('credits that the total still counts, and that have expired', async () => {
   );
 });
 
-test('what only looks as if it would be refused does start one: the lease that has its credits is over', async () => {
+test('what only looks as if it would be refused does start one: the lease that has its credits has ended', async () => {
   const account = await open({ plan: 'free' });
   const { body } = await whole.app.call('GET', `/v1/accounts/${account}/balance`);
   const lease = { account, credits: body['available'], ttlSeconds: 1 };

@@ -164,7 +164,7 @@ test('a lease that was captured in parts is refunded, also while it is open', as
   expect(closed.body['balance']).toEqual({ available: 100, held: 0, debt: 0 });
 });
 
-test('what is no hold, or a generation’s, is refused and says where to go', async () => {
+test('what is not a hold, or a generation’s, is refused and says where to go', async () => {
   const unknown = await refund(`hold_${account}.nothing`);
   expect([unknown.status, unknown.body['code']]).toEqual([404, 'unknown_hold']);
   const { holdId } = await whole.running(account, 10);
@@ -199,7 +199,7 @@ describe('with an instant of its own', () => {
 
   test.each(kinds)('%s comes back until exactly then', async (_what, make, route) => {
     const id = await make(30);
-    await at(NEXT_DAY); // the daily lot it was drawn from is over
+    await at(NEXT_DAY); // the daily lot it was drawn from has ended
     const body = { reason: 'late, but well', expiresAt: UNTIL };
     expect((await post(`/v1/${route}/${id}/refund`, body, 'until')).status).toBe(200);
     expect(await lots()).toContainEqual(expect.objectContaining({ available: 30, expiresAt: UNTIL }));
@@ -243,7 +243,7 @@ describe('with an instant of its own', () => {
     expect(await lots()).toContainEqual(expect.objectContaining({ available: 100, expiresAt: UNTIL }));
   });
 
-  test.each(kinds)('%s is not given back until an instant that is over', async (_what, make, route) => {
+  test.each(kinds)('%s is not given back until an instant that has ended', async (_what, make, route) => {
     const id = await make(30);
     await at(NEXT_DAY);
     const body = { reason: 'too late', expiresAt: NEXT_DAY };

@@ -118,7 +118,7 @@ describe('a repeated POST', () => {
     expect(second.body['id']).not.toBe(first.body['id']);
   });
 
-  test('after a problem runs afresh: a problem does not use the key up', async () => {
+  test('after a problem runs again: a problem does not use the key up', async () => {
     expect((await make({ scopes: ['read'], account: 'later' }, 'retry')).status).toBe(404);
     await database.owner.knex.raw("INSERT INTO ledger.accounts (account_id) VALUES ('later')");
     expect((await make({ scopes: ['read'], account: 'later' }, 'retry')).status).toBe(201);

@@ -9,7 +9,7 @@ beforeAll(async () => {
 });
 afterAll(() => whole.close());
 
-test('a lease that is over is no open hold, by the clock of its account, also before it is written down', async () => {
+test('a lease that has ended is not an open hold, by the clock of its account, also before it is written down', async () => {
   const { app, engine } = whole;
   const account = 'leased';
   const clockAt = '2026-03-10T10:00:00.000Z';

@@ -16,8 +16,8 @@ import { eventually } from '../support/processes/engine';
 import { endProcess, startNode } from '../support/processes/processes';
 
 /**
- * The doorbell never loses work (rule 24): the worker is killed with -9 between every two steps of a purchase's way
- * from the mailbox into the ledger, and in each case it arrives, once. A row for which nobody rang is the sweep's.
+ * A wake-up never loses work (rule 24): the worker is killed with -9 between every two steps of a purchase's way
+ * from the inbox into the ledger, and in each case it arrives, once. A row for which nobody rang is the sweep's.
  */
 
 /** The steps in their order; the kill comes between one and the next. */
@@ -100,7 +100,7 @@ interface Visited {
   env: Record<string, string>;
 }
 
-/** 1,000 credits, as the API puts them into the mailbox. */
+/** 1,000 credits, as the API puts them into the inbox. */
 async function buy({ account, taskQueue }: Visited, purchase = 'bought'): Promise<void> {
   await putIntoInbox(database.db.knex, {
     account,
