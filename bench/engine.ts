@@ -15,6 +15,8 @@ export interface Engine extends HttpOptions {
   temporalAddress: string;
   /** Makes a new database on the same server; its URL. */
   createDatabase: (name: string) => Promise<string>;
+  /** Their ids. */
+  processes: { api: number; worker: number; postgres: number; temporal: number };
 }
 
 /** Sixteen processes at once, each with as many connections as its pools may have. */
@@ -53,6 +55,7 @@ export async function startPostgresAlone(atEnd: AtEnd): Promise<BenchPostgres> {
 }
 
 interface Server {
+  pid: number;
   stop: () => Promise<void>;
 }
 
@@ -122,6 +125,7 @@ export async function startEngine(atEnd: AtEnd, more: Record<string, string> = {
     databaseUrl: postgres.url,
     temporalAddress: temporal.address,
     createDatabase: (name) => createDatabase(postgres.adminUrl, name),
+    processes: { api: api.pid, worker: worker.pid, postgres: postgres.pid, temporal: temporal.pid },
   };
 }
 

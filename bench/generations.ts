@@ -33,10 +33,17 @@ export async function openAccounts(http: HttpOptions, count: number): Promise<st
 }
 
 /** A unit is one generation: `POST`, which answers once the credits are held, then waiting until it succeeded. */
-export function generationsOverHttp(http: HttpOptions, accounts: readonly string[]): Work {
+export function generationsOverHttp(
+  http: HttpOptions,
+  accounts: readonly string[],
+  /** Milliseconds until the credits were held. */
+  onAnswer: (ms: number) => void = () => undefined,
+): Work {
   return async (client) => {
     const account = accounts[client % accounts.length];
+    const askedMs = performance.now();
     const started = Generation.parse(await post(http, '/v1/generations', { account, ...ORDER }));
+    onAnswer(performance.now() - askedMs);
     const url = `${http.baseUrl}/v1/generations/${started.id}?wait=30`;
     const response = await fetch(url, { headers: { authorization: `Bearer ${http.adminKey}` } });
     const ended = Generation.parse(await bodyOf(response));

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { type AtEnd, type Bare, startBare } from './bare/bare';
+import { costs } from './costs';
 import { type Engine, startEngine } from './engine';
 import { generationsOverHttp, openAccounts } from './generations';
 import { ledgerPairs } from './ledger/ledgerPairs';
@@ -46,6 +47,12 @@ async function run(atEnd: AtEnd): Promise<void> {
   console.log('\nGenerations over HTTP against a bare Temporal workflow of the same shape, all steps empty');
   console.log(await againstBareWorkflow(bench));
 
+  console.log(
+    '\nWhat one of each costs: processor time by process, the database, and the wait for its first answer',
+  );
+  for (const clients of CLIENTS)
+    console.log(`${clients === 1 ? '1 client' : `${clients} clients`}\n${await costOfEach(bench, clients)}`);
+
   console.log('\nHearing of an end: one who waits alone, and among a thousand');
   console.log(await waiting({ engine, atEnd, bareQueues: bare }));
 
@@ -70,6 +77,24 @@ async function againstBareWorkflow({ engine, accounts, bare }: Bench): Promise<s
     results.push(await inTurns({ clients, ours, theirs }, ROUNDS));
   }
   return table({ ours: 'generations', theirs: 'bare workflows' }, results);
+}
+
+function costOfEach({ engine, accounts, bare }: Bench, clients: number): Promise<string> {
+  const { api, worker, postgres, temporal } = engine.processes;
+  return costs({
+    loads: [
+      {
+        name: 'generation',
+        work: (onAnswer) => generationsOverHttp(engine, accounts, onAnswer),
+        processes: { api, worker, postgres, temporal },
+      },
+      { name: 'bare workflow', work: bare.timed, processes: { worker: bare.worker, temporal } },
+    ],
+    databaseUrl: engine.databaseUrl,
+    clients,
+    seconds: WORKFLOW_SECONDS,
+    rounds: ROUNDS,
+  });
 }
 
 async function againstPgbench({ engine, accounts, atEnd }: Bench): Promise<string> {

@@ -13,8 +13,12 @@ export type AtEnd = (stop: () => Promise<void>) => void;
 export interface Bare {
   /** A unit is one workflow, answered after its first step and waited for to its end. */
   work: Work;
+  /** The same, saying how long its first step took to be answered, in milliseconds. */
+  timed: (onAnswer: (ms: number) => void) => Work;
   queue: string;
   providerQueue: string;
+  /** The id of its worker. */
+  worker: number;
 }
 
 /** Starts the bare workflow's worker. */
@@ -32,7 +36,7 @@ export async function startBare({ address, atEnd }: { address: string; atEnd: At
   atEnd(() => connection.close());
   const client = new Client({ connection, dataConverter });
 
-  const work = async () => {
+  const timed = (onAnswer: (ms: number) => void) => async () => {
     const operation = new WithStartWorkflowOperation('bareWorkflow', {
       workflowId: `bare_${randomUUID()}`,
       taskQueue: queue,
@@ -40,12 +44,14 @@ export async function startBare({ address, atEnd }: { address: string; atEnd: At
       workflowIdConflictPolicy: 'USE_EXISTING',
       workflowIdReusePolicy: 'ALLOW_DUPLICATE_FAILED_ONLY',
     });
+    const askedMs = performance.now();
     await client.workflow.executeUpdateWithStart('reserve', {
       startWorkflowOperation: operation,
       updateId: 'reserve',
     });
+    onAnswer(performance.now() - askedMs);
     const handle = await operation.workflowHandle();
     await handle.result();
   };
-  return { work, queue, providerQueue };
+  return { work: timed(() => undefined), timed, queue, providerQueue, worker: worker.pid };
 }

@@ -11,6 +11,7 @@ export interface ChildOptions {
 }
 
 export interface Child {
+  pid: number;
   stop: () => Promise<void>;
 }
 
@@ -45,7 +46,8 @@ export async function startChild({
     await stop(child);
     throw new Error(`${options.entry} ${failure}:\n${said()}`);
   }
-  return { stop: () => stop(child) };
+  if (child.pid === undefined) throw new Error(`${options.entry} has no process`);
+  return { pid: child.pid, stop: () => stop(child) };
 }
 
 /** Runs a process to its end and returns what it said last. Throws, with that, if it was not a success. */
