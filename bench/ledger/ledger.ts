@@ -10,6 +10,7 @@ import type { HttpFigures, HttpPairOptions } from './httpPairs';
 import { median } from '../kit/measure';
 import { findPgbench, type Pgbench, preparePgbench, type Script } from '../kit/pgbench';
 import { columns, machine } from '../kit/report';
+import { requestParts } from './requestParts';
 import { usageBench } from './usage';
 
 /**
@@ -131,6 +132,7 @@ async function overHttp(atEnd: AtEnd): Promise<void> {
   console.log('\nOver HTTP, leased hold and capture on one hot account: pairs/s, and ms for a pair');
   const engine = await startEngine(atEnd);
   await openFunded({ databaseUrl: engine.databaseUrl, prefix: 'hot', count: 1 });
+  console.log(`Processor time of a request, by how far it gets\n${await requestParts(engine)}`);
   for (const clients of [1, 16, 50]) {
     await contest([
       {

@@ -98,20 +98,17 @@ export async function readArchive(
     }
   } catch (error) {
     if (isMissing(error)) throw error;
-    throw new Error(
-      `${file} is not a whole archive: ${error instanceof Error ? error.message : String(error)}`,
-      {
-        cause: error,
-      },
-    );
+    throw new Error(`${file} is incomplete: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
   }
   const { month, schema } = header ?? {};
   const sha256 = digest.digest('hex');
   if (header?.format !== FORMAT || month === undefined || schema === undefined)
     throw new Error(`${file} is not an archive of the journal`);
-  if (trailer === null) throw new Error(`${file} is not a whole archive: its end is missing`);
+  if (trailer === null) throw new Error(`${file} is incomplete: its end is missing`);
   if (trailer.rows !== count || trailer.sha256 !== sha256)
-    throw new Error(`${file} is not a whole archive: its rows are not those it was written with`);
+    throw new Error(`${file} is corrupt: its rows do not match its digest`);
   return {
     format: FORMAT,
     month,

@@ -257,7 +257,7 @@ describe('an archive that is stopped', () => {
     rmSync(fileOf(LAST));
     await expect(archive(LAST)).rejects.toThrow(/was archived on .* not here/);
     writeFileSync(fileOf(LAST), gzipSync(`${other.slice(0, -2).join('\n')}\n`));
-    await expect(archive(LAST)).rejects.toThrow(/no whole archive/);
+    await expect(archive(LAST)).rejects.toThrow(/is incomplete/);
   });
 });
 
@@ -267,8 +267,8 @@ describe('an archive is refused', () => {
     await becomesPast(database.owner, LAST);
     await makeMonth(database.owner, MIDDLE);
     await expect(archive(LAST)).rejects.toThrow(`Month ${MIDDLE} is older`);
-    await expect(archive(monthAgo(0))).rejects.toThrow(/not over yet/);
-    await expect(archive(monthAgo(-1))).rejects.toThrow(/not over yet/);
+    await expect(archive(monthAgo(0))).rejects.toThrow(/has not ended yet/);
+    await expect(archive(monthAgo(-1))).rejects.toThrow(/has not ended yet/);
     await expect(archive('2020-01')).rejects.toThrow(/has no month/);
     await expect(archive('January')).rejects.toThrow(/is not a month/);
     expect(await archive(MIDDLE)).toMatchObject({ rows: 0 });
@@ -290,7 +290,7 @@ describe('an archive is refused', () => {
     const fakes: [Buffer, RegExp][] = [
       [gzipSync(`${linesOf(LAST).join('\n').replace('100000', '100001')}\n`), /rows are not those/],
       [gzipSync(`${linesOf(LAST).slice(0, -1).join('\n')}\n`), /its end is missing/],
-      [readFileSync(fileOf(LAST)).subarray(0, 400), /no whole archive/],
+      [readFileSync(fileOf(LAST)).subarray(0, 400), /is incomplete/],
       [whole(rows.slice(1)), /1 row\(s\) of the month/],
       [whole([...rows, rows[0] ?? '']), /the file has \d+ rows and the month/],
       [whole(rows.map((line, n) => (n === 3 ? line.replace('"seq": 4', '"seq": 400') : line))), /2 row\(s\)/],
