@@ -25,7 +25,7 @@ export interface Bare {
 export async function startBare({ address, atEnd }: { address: string; atEnd: AtEnd }): Promise<Bare> {
   const queue = `bare-${randomUUID()}`;
   const providerQueue = `${queue}-provider`;
-  const entry = path.join(__dirname, '../bareWorker.js');
+  const entry = path.join(__dirname, 'bareWorker.js');
   const worker = await startChild({
     entry,
     args: [address, queue, providerQueue],

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 
 /** What processes have used of the processor, from /proc; elsewhere it is not known. */
 
-/** Of a second, in /proc: USER_HZ, which is 100 wherever Linux runs Node. */
+/** Ticks of a second in /proc: USER_HZ, which is 100 wherever Linux runs Node. */
 const TICKS = 100;
 
 interface Stat {

@@ -21,7 +21,7 @@ export interface AccountEvent {
   at: Date;
   recordedAt: Date;
   /** What it is about; of a balance, what is left; null of a subscription. */
-  credits: MilliCredits | null;
+  creditsMilli: MilliCredits | null;
   /** By type: the lots, when credits end, the plan before and after. */
   detail: Record<string, unknown>;
 }
@@ -61,6 +61,6 @@ export async function readEvents(knex: Knex, filter: EventFilter): Promise<Accou
   return rows.map(({ recorded_at: recordedAt, milli: amount, ...row }) => ({
     ...row,
     recordedAt,
-    credits: amount === null ? null : milli(amount),
+    creditsMilli: amount === null ? null : milli(amount),
   }));
 }

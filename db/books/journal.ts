@@ -36,13 +36,13 @@ export interface JournalEntry {
   kind: JournalKind;
   status: string;
   key: string | null;
-  credits: MilliCredits;
+  creditsMilli: MilliCredits;
   availableAfter: MilliCredits;
   heldAfter: MilliCredits;
   debtAfter: MilliCredits;
-  /** The lots that were touched, with the change of what each has available; they add up to `credits`. */
-  lots: { lot: string; bucket: string; credits: MilliCredits }[];
-  moves: { lot: string; from: Part; to: Part; credits: MilliCredits }[];
+  /** The lots that were touched, with the change of what each has available; they add up to `creditsMilli`. */
+  lots: { lot: string; bucket: string; creditsMilli: MilliCredits }[];
+  moves: { lot: string; from: Part; to: Part; creditsMilli: MilliCredits }[];
   generation: string | null;
   hold: string | null;
   actor: string | null;
@@ -196,20 +196,20 @@ function entry(row: Row): JournalEntry {
     kind: row.kind,
     status: row.status,
     key: shownKey(row.key),
-    credits: milli(row.credits),
+    creditsMilli: milli(row.credits),
     availableAfter: milli(row.available_after),
     heldAfter: milli(row.held_after),
     debtAfter: milli(row.debt_after),
-    lots: (row.lots ?? []).map(({ lot, bucket, milli: credits }) => ({
+    lots: (row.lots ?? []).map(({ lot, bucket, milli: moved }) => ({
       lot: String(lot),
       bucket,
-      credits: milli(credits),
+      creditsMilli: milli(moved),
     })),
-    moves: (row.moves ?? []).map(({ lot, from, to, milli: credits }) => ({
+    moves: (row.moves ?? []).map(({ lot, from, to, milli: moved }) => ({
       lot: String(lot),
       from,
       to,
-      credits: milli(credits),
+      creditsMilli: milli(moved),
     })),
     generation: row.generation_id,
     hold: row.hold_id,

@@ -25,7 +25,7 @@ export interface StatementLine {
   at: Date;
   kind: (typeof STATEMENT_KINDS)[number];
   /** The change of what is available. */
-  credits: MilliCredits;
+  creditsMilli: MilliCredits;
   /** The change of what is held. */
   held: MilliCredits;
   generation: string | null;
@@ -33,7 +33,7 @@ export interface StatementLine {
   action: string | null;
   model: string | null;
   member: string | null;
-  lots: { lot: string; bucket: string; credits: MilliCredits }[];
+  lots: { lot: string; bucket: string; creditsMilli: MilliCredits }[];
   key: string | null;
   reason: string | null;
 }
@@ -87,14 +87,18 @@ export async function readStatement(
   });
 }
 
-function line({ generation_id, hold_id, ...row }: Row): StatementLine {
+function line({ generation_id, hold_id, credits, ...row }: Row): StatementLine {
   return {
     ...row,
-    credits: milli(row.credits),
+    creditsMilli: milli(credits),
     held: milli(row.held),
     generation: generation_id,
     hold: hold_id,
-    lots: row.lots.map((one) => ({ lot: String(one.lot), bucket: one.bucket, credits: milli(one.milli) })),
+    lots: row.lots.map((one) => ({
+      lot: String(one.lot),
+      bucket: one.bucket,
+      creditsMilli: milli(one.milli),
+    })),
     key: shownKey(row.key),
   };
 }

@@ -150,7 +150,7 @@ function usageOf([total, ...rows]: Row[], { groupBy, only, days }: UsageQuestion
   if (total === undefined) throw new Error('a total comes back also of nothing');
   const oneBucket = only.some(({ dimension }) => dimension === 'bucket');
   const sums = (row: Row, byBucket: boolean): UsageSums => ({
-    credits: milli(row.credits),
+    creditsMilli: milli(row.credits),
     generations: byBucket ? row.works : row.leads,
     outputs: byBucket ? row.works_outputs : row.leads_outputs,
   });

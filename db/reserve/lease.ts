@@ -45,7 +45,10 @@ export interface TakeRequest {
   arrivedMs: number | null;
   /** For a hold. */
   ttlSeconds?: number | undefined;
-  what: { credits: MilliCredits } | { quote: string; confirm?: boolean | undefined } | ReservationRequest;
+  what:
+    | { creditsMilli: MilliCredits }
+    | { quote: string; confirm?: boolean | undefined }
+    | ReservationRequest;
   member?: string | undefined;
   project?: string | undefined;
   feature?: string | undefined;
@@ -124,7 +127,7 @@ function takingOf(request: TakeRequest, reserving: Reserving): Taking {
   const { what, kind } = request;
   const { snapshot, terms, quote, coming } = reserving;
   const member = request.member ?? null;
-  if ('credits' in what) return ofAmount(what.credits, request, reserving);
+  if ('creditsMilli' in what) return ofAmount(what.creditsMilli, request, reserving);
   if ('quote' in what && quote === null)
     return { kind: 'refused', refusal: unknownQuote(what.quote, 'name an action'), priced: null };
   const decision = decide({

@@ -22,7 +22,7 @@ export async function saveQuote(knex: Knex, quote: NewQuote): Promise<string> {
     action: quote.action,
     model: quote.model,
     params: JSON.stringify(quote.params),
-    credits: quote.credits,
+    credits: quote.creditsMilli,
     expires_at: quote.expiresAt,
   });
   return id;
@@ -64,7 +64,7 @@ export async function findQuote(
     action: row.action,
     model: row.model,
     params: row.params,
-    credits: milli(row.credits),
+    creditsMilli: milli(row.credits),
     catalog: row.catalog,
     catalogVersion: row.catalog_version,
     expiresAt: row.expires_at.toISOString(),

@@ -20,7 +20,7 @@ export interface QuoteTerms {
   action: string;
   model: string | null;
   params: Record<string, unknown>;
-  credits: MilliCredits;
+  creditsMilli: MilliCredits;
   catalog: string;
   catalogVersion: number;
   expiresAt: string;

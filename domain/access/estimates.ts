@@ -13,7 +13,7 @@ export interface EstimateItem {
   model?: string;
   params?: Record<string, unknown>;
   /** Instead of the catalog's rate. */
-  credits?: MilliCredits;
+  creditsMilli?: MilliCredits;
   /** How many times: per day on this many days, or per month. */
   times: { perDay: number; days: number } | { perMonth: number };
 }
@@ -63,12 +63,12 @@ export function estimate(options: {
   const lines: EstimateLine[] = [];
   const wanted: Wanted[] = [];
   let subtotal = milli(0);
-  for (const [item, { times, credits, ...request }] of items.entries()) {
+  for (const [item, { times, creditsMilli, ...request }] of items.entries()) {
     const result = price({ catalog, ...request });
     if (!result.ok) return { ok: false, item, refusal: result.refusal };
     const { priced } = result;
     const quantity = 'perMonth' in times ? times.perMonth : times.perDay * times.days;
-    const rate = credits ?? priced.creditsMilli;
+    const rate = creditsMilli ?? priced.creditsMilli;
     if (BigInt(rate) * BigInt(quantity) > BigInt(MAX_OPERATION_MILLI))
       return { ok: false, item, tooMuch: 'comes to more than 1,000,000,000 credits a month' };
     const total = milli(rate * quantity);

@@ -23,7 +23,7 @@ type UsageKeys = readonly (string | null)[];
 
 export interface UsageSums {
   /** Captured less refunded. */
-  credits: MilliCredits;
+  creditsMilli: MilliCredits;
   generations: number;
   outputs: number;
 }
@@ -161,11 +161,11 @@ export function withEveryDay(options: {
     .slice(0, limit);
 }
 
-const NOTHING: UsageSums = { credits: milli(0), generations: 0, outputs: 0 };
+const NOTHING: UsageSums = { creditsMilli: milli(0), generations: 0, outputs: 0 };
 
 function sumOf(rows: readonly UsageSums[]): UsageSums {
   return {
-    credits: add(...rows.map(({ credits }) => credits)),
+    creditsMilli: add(...rows.map(({ creditsMilli }) => creditsMilli)),
     generations: rows.reduce((sum, { generations }) => sum + generations, 0),
     outputs: rows.reduce((sum, { outputs }) => sum + outputs, 0),
   };
@@ -173,7 +173,7 @@ function sumOf(rows: readonly UsageSums[]): UsageSums {
 
 /** Most credits first, then most generations, then by name; what has none comes last of its equals. */
 function byCredits(a: UsageRow, b: UsageRow): number {
-  return b.credits - a.credits || b.generations - a.generations || byName(a.keys, b.keys);
+  return b.creditsMilli - a.creditsMilli || b.generations - a.generations || byName(a.keys, b.keys);
 }
 
 function byName(a: UsageKeys, b: UsageKeys): number {

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { filesBelow, ROOT } from './files';
 import { functionsOf, literalSpreads, MAX_HANDLER_LINES, MAX_OWN_LINES } from './shapeChecks';
@@ -56,4 +56,17 @@ route({}).handle(async () => {
     expect.objectContaining({ line: 8, lines: 3, handles: true }),
   ]);
   expect(literalSpreads(source)).toEqual([9]);
+});
+
+test('every program that a bench starts is there', () => {
+  const named = sources
+    .filter(({ file }) => file.startsWith('bench/'))
+    .flatMap(({ file, source }) =>
+      [...source.matchAll(/(?:entry\(|__dirname, |child<\w+>\()'([\w./-]+)\.js'/g)].map(([, name = '']) => ({
+        file,
+        places: [path.join(ROOT, path.dirname(file), `${name}.ts`), path.join(ROOT, `${name}.ts`)],
+      })),
+    );
+  expect(named.length).toBeGreaterThan(5);
+  expect(named.filter(({ places }) => !places.some((place) => existsSync(place)))).toEqual([]);
 });

@@ -175,8 +175,8 @@ describe('Estimating your credit needs', () => {
     catalog,
     bufferPercent: [20, 30],
     items: [
-      { action: 'image', credits: toMilli(24), times: { perDay: 30, days: 22 } },
-      { action: 'video', credits: toMilli(210), times: { perDay: 10, days: 22 } },
+      { action: 'image', creditsMilli: toMilli(24), times: { perDay: 30, days: 22 } },
+      { action: 'video', creditsMilli: toMilli(210), times: { perDay: 10, days: 22 } },
     ],
   });
   if (!result.ok) throw new Error('there is no estimate');

@@ -95,14 +95,21 @@ export function eventRoutes({ db, ledger }: EventRouteDeps): Route[] {
   ];
 }
 
-function show({ seq, type, at, recordedAt, credits, detail: kept }: AccountEvent): z.output<typeof event> {
+function show({
+  seq,
+  type,
+  at,
+  recordedAt,
+  creditsMilli,
+  detail: kept,
+}: AccountEvent): z.output<typeof event> {
   const { expiresAt, lots, before, after, interval = null, pending } = detail.parse(kept);
   return {
     seq,
     type,
     at: shown(at),
     recordedAt: shown(recordedAt),
-    credits: credits === null ? null : toCredits(credits),
+    credits: creditsMilli === null ? null : toCredits(creditsMilli),
     expiresAt: expiresAt === undefined ? null : shown(new Date(expiresAt)),
     lots: lots.map((lot) => ({ lot: String(lot.lot), credits: toCredits(milli(lot.milli)) })),
     plan:

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { JOURNAL_KINDS, type JournalEntry, PARTS } from '../../../db/books/journal';
-import { toCredits } from '../../../domain/credits';
+import { type MilliCredits, toCredits } from '../../../domain/credits';
 import { type Columns, csvFields } from '../../routing/csv';
 import { listFields } from '../../routing/pagination';
 import { creditsOut, instantOut, rangeFields, shown } from '../../routing/schemas';
@@ -53,17 +53,30 @@ export const journalEntry = z
   })
   .meta({ id: 'JournalEntry' });
 
+/** With its amount in credits, which comes last. */
+export function inCredits<T extends { creditsMilli: MilliCredits }>({
+  creditsMilli,
+  ...one
+}: T): Omit<T, 'creditsMilli'> & { credits: number } {
+  return { ...one, credits: toCredits(creditsMilli) };
+}
+
 export function showEntry(row: JournalEntry): z.output<typeof journalEntry> {
+  const { seq, at, recordedAt, kind, status, key, creditsMilli, ...rest } = row;
   return {
-    ...row,
-    at: shown(row.at),
-    recordedAt: shown(row.recordedAt),
-    credits: toCredits(row.credits),
+    seq,
+    at: shown(at),
+    recordedAt: shown(recordedAt),
+    kind,
+    status,
+    key,
+    credits: toCredits(creditsMilli),
+    ...rest,
     availableAfter: toCredits(row.availableAfter),
     heldAfter: toCredits(row.heldAfter),
     debtAfter: toCredits(row.debtAfter),
-    lots: row.lots.map((one) => ({ ...one, credits: toCredits(one.credits) })),
-    moves: row.moves.map((one) => ({ ...one, credits: toCredits(one.credits) })),
+    lots: row.lots.map(inCredits),
+    moves: row.moves.map(inCredits),
   };
 }
 
@@ -73,7 +86,7 @@ export const journalColumns: Columns<JournalEntry> = {
   recordedAt: ({ recordedAt }) => shown(recordedAt),
   kind: ({ kind }) => kind,
   status: ({ status }) => status,
-  credits: ({ credits }) => toCredits(credits),
+  credits: ({ creditsMilli }) => toCredits(creditsMilli),
   availableAfter: ({ availableAfter }) => toCredits(availableAfter),
   heldAfter: ({ heldAfter }) => toCredits(heldAfter),
   debtAfter: ({ debtAfter }) => toCredits(debtAfter),
@@ -87,5 +100,7 @@ export const journalColumns: Columns<JournalEntry> = {
 
 /** `pack 3: -100; daily 1: -5` */
 export function lotsCell(lots: JournalEntry['lots']): string {
-  return lots.map(({ lot, bucket, credits }) => `${bucket} ${lot}: ${toCredits(credits)}`).join('; ');
+  return lots
+    .map(({ lot, bucket, creditsMilli }) => `${bucket} ${lot}: ${toCredits(creditsMilli)}`)
+    .join('; ');
 }

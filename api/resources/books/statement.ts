@@ -15,7 +15,7 @@ import { invalidField } from '../../problems/common';
 import { assertRows, type Columns, csvAnswer, csvFields, MAX_ROWS, wantsCsv } from '../../routing/csv';
 import { accountFrom, type Route, route } from '../../routing/route';
 import { accountId, creditsOut, dayOrInstant, instantOf, instantOut, shown } from '../../routing/schemas';
-import { lotChanges, lotsCell } from './schemas';
+import { inCredits, lotChanges, lotsCell } from './schemas';
 
 /** What a customer is sent at the end of the month. */
 
@@ -120,12 +120,13 @@ function show({ account, from, to, opening, lines, closing }: Asked): z.output<t
     to: shown(to),
     opening: toCredits(opening.available),
     openingHeld: toCredits(opening.held),
-    lines: lines.map((line) => ({
+    lines: lines.map(({ at, kind, creditsMilli, held, ...line }) => ({
+      at: shown(at),
+      kind,
+      credits: toCredits(creditsMilli),
+      held: toCredits(held),
       ...line,
-      at: shown(line.at),
-      credits: toCredits(line.credits),
-      held: toCredits(line.held),
-      lots: line.lots.map((one) => ({ ...one, credits: toCredits(one.credits) })),
+      lots: line.lots.map(inCredits),
     })),
     closing: toCredits(closing.available),
     closingHeld: toCredits(closing.held),
@@ -138,7 +139,7 @@ type CsvRow = StatementLine | { at: Date; kind: 'opening' | 'closing'; balance: 
 const columns: Columns<CsvRow> = {
   at: ({ at }) => shown(at),
   kind: ({ kind }) => kind,
-  credits: (row) => ('balance' in row ? null : toCredits(row.credits)),
+  credits: (row) => ('balance' in row ? null : toCredits(row.creditsMilli)),
   held: (row) => ('balance' in row ? null : toCredits(row.held)),
   balance: (row) => ('balance' in row ? toCredits(row.balance.available) : null),
   balanceHeld: (row) => ('balance' in row ? toCredits(row.balance.held) : null),

@@ -206,15 +206,15 @@ function show({ account, from, to, groupBy: dimensions, data, total }: Answer): 
       return {
         key: dimensions.length === 1 ? first : [first, second],
         ...showSums(row),
-        percent: percentOf(row.credits, total.credits),
+        percent: percentOf(row.creditsMilli, total.creditsMilli),
       };
     }),
     total: showSums(total),
   };
 }
 
-function showSums({ credits, generations, outputs }: UsageSums) {
-  return { credits: toCredits(credits), generations, outputs };
+function showSums({ creditsMilli, generations, outputs }: UsageSums) {
+  return { credits: toCredits(creditsMilli), generations, outputs };
 }
 
 function asCsv({ account, from, to, groupBy: dimensions, data, total }: Answer) {
@@ -222,10 +222,10 @@ function asCsv({ account, from, to, groupBy: dimensions, data, total }: Answer) 
     ...Object.fromEntries(
       dimensions.map((dimension, place) => [dimension, (row: UsageRow) => row.keys[place] ?? null]),
     ),
-    credits: ({ credits }) => toCredits(credits),
+    credits: ({ creditsMilli }) => toCredits(creditsMilli),
     generations: ({ generations }) => generations,
     outputs: ({ outputs }) => outputs,
-    percent: ({ credits }) => percentOf(credits, total.credits),
+    percent: ({ creditsMilli }) => percentOf(creditsMilli, total.creditsMilli),
   };
   const filename = `usage-${account}-${shown(from).slice(0, 10)}-${shown(to).slice(0, 10)}`;
   return csvAnswer<UsageRow>({ filename, columns, rows: data });

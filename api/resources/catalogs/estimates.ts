@@ -118,7 +118,7 @@ function asItem({ action, model, params, credits, ...often }: z.output<typeof it
   const { perDay = 0, perMonth, days = DAYS } = often;
   return {
     action,
-    ...defined({ model, params, credits }),
+    ...defined({ model, params, creditsMilli: credits }),
     times: perMonth === undefined ? { perDay, days } : { perMonth },
   };
 }

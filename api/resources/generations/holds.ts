@@ -318,7 +318,7 @@ function taken(body: Taken) {
   const { account, quote, credits, action, model, params, confirm, member, project, feature } = body;
   const asked =
     credits !== undefined
-      ? { credits }
+      ? { creditsMilli: credits }
       : quote !== undefined
         ? { quote, confirm }
         : { action: action ?? '', model, params, confirm }; // exactly one of the three is there

@@ -62,7 +62,7 @@ function applyLateReport(deps: LateReportRouteDeps): Route {
     const found = await mustFind(watch, params.id);
     const { account } = found;
     const late = chargeableReport(found, params.report);
-    const asked = await askedFor(deps, { found, late, credits: body.credits });
+    const asked = await askedFor(deps, { found, late, creditsMilli: body.credits });
     const by = { actor: caller.keyId, reason: body.reason };
     const outcome = await charge(deps, { found, late, asked, key, hash, by });
     const answer = JSON.parse(outcome.text) as { status: string; at: string; amount: number }; // ledger.apply wrote it
@@ -98,13 +98,13 @@ function chargeableReport(found: GenerationFacts, report: string): LateReport {
 /** What is to be charged: what is asked, or what the report is worth; at most what was held and is not captured. */
 async function askedFor(
   { db }: LateReportRouteDeps,
-  options: { found: GenerationFacts; late: LateReport; credits: MilliCredits | undefined },
+  options: { found: GenerationFacts; late: LateReport; creditsMilli: MilliCredits | undefined },
 ): Promise<MilliCredits> {
-  const { found, late, credits } = options;
+  const { found, late, creditsMilli } = options;
   const { account, id } = found;
   const terms = await findTerms(db.knex, { account, generation: id });
   if (terms === undefined) throw new Error(`${id} has a late report and no hold`);
-  const asked = credits ?? worthOf(found, terms, late);
+  const asked = creditsMilli ?? worthOf(found, terms, late);
   const left = milli(found.quoted - found.captured);
   // Sent again, it finds its own charge by the key; only another one meets this.
   const known = await findHold(db.knex, { account, id: lateChargeIdOf(id) });
@@ -138,7 +138,7 @@ async function charge(
       key,
       hash,
       arrivedMs: null, // whoever corrects by hand waits for as long as any statement may take
-      what: { credits: asked },
+      what: { creditsMilli: asked },
       member: found.member ?? undefined,
       lateWork,
     })

@@ -90,7 +90,7 @@ export function createQuoting({ db, ledger, catalogs }: QuotingDeps): Quoting {
         action: priced.action,
         model: priced.model,
         params: priced.params,
-        credits: priced.creditsMilli,
+        creditsMilli: priced.creditsMilli,
         catalog: catalog.catalog,
         catalogVersion: version,
         expiresAt,

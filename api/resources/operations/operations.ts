@@ -81,13 +81,13 @@ function generationTimeline({ db, watch }: OperationRouteDeps): Route {
     const job = await findJob(db.reports, { account, holdId: holdIdOf(id), phase: 'work' });
     const reports = await listReports(db.reports, { account, generation: id, limit: MOST_ROWS });
     const events: z.output<typeof timelineEvent>[] = [
-      ...rows.map(({ at, seq, kind, credits, availableAfter, actor, reason, phase }) => ({
+      ...rows.map(({ at, seq, kind, creditsMilli, availableAfter, actor, reason, phase }) => ({
         at: at.toISOString(),
         what: 'ledger' as const,
         detail: {
           seq,
           kind,
-          credits: toCredits(credits),
+          credits: toCredits(creditsMilli),
           availableAfter: toCredits(availableAfter),
           actor,
           reason,

@@ -288,7 +288,7 @@ describe('an archive is refused', () => {
       return gzipSync(`${text}${JSON.stringify({ rows: lines.length, first: null, last: null, sha256 })}\n`);
     };
     const fakes: [Buffer, RegExp][] = [
-      [gzipSync(`${linesOf(LAST).join('\n').replace('100000', '100001')}\n`), /rows are not those/],
+      [gzipSync(`${linesOf(LAST).join('\n').replace('100000', '100001')}\n`), /rows do not match/],
       [gzipSync(`${linesOf(LAST).slice(0, -1).join('\n')}\n`), /its end is missing/],
       [readFileSync(fileOf(LAST)).subarray(0, 400), /is incomplete/],
       [whole(rows.slice(1)), /1 row\(s\) of the month/],

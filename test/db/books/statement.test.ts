@@ -73,7 +73,7 @@ function running(rows: Row[], part: string): Record<number, number> {
   return sums;
 }
 
-const sum = (lines: Statement['lines'], of: 'credits' | 'held') =>
+const sum = (lines: Statement['lines'], of: 'creditsMilli' | 'held') =>
   lines.reduce((total, line) => total + line[of], 0);
 
 /** Lines without their order among those of one instant, which is that of the journal once they are written. */
@@ -143,10 +143,10 @@ describe('whatever happened', () => {
         for (const [n, to] of ends.entries()) {
           const from = ends[n - 1] ?? at(-DAY);
           const { opening, lines, closing } = await statement(account, from, to);
-          expect(opening.available + sum(lines, 'credits')).toBe(closing.available);
+          expect(opening.available + sum(lines, 'creditsMilli')).toBe(closing.available);
           expect(opening.held + sum(lines, 'held')).toBe(closing.held);
           for (const line of lines) {
-            expect(line.lots.reduce((total, lot) => total + lot.credits, 0)).toBe(line.credits);
+            expect(line.lots.reduce((total, lot) => total + lot.creditsMilli, 0)).toBe(line.creditsMilli);
             expect(line.at >= from && line.at < to).toBe(true);
           }
           const then = await before(account, to);
@@ -247,7 +247,7 @@ describe('the statement', () => {
     const { opening, lines, closing } = await statement(account, at(0), at(2 * DAY));
     const owed = 9_000 - (11_000 - 2_500 - 300 - 20 + 4);
     expect(opening).toEqual({ available: 0, held: 0 });
-    expect(lines.map(({ kind, credits, key, reason }) => [kind, credits, key, reason])).toEqual([
+    expect(lines.map(({ kind, creditsMilli, key, reason }) => [kind, creditsMilli, key, reason])).toEqual([
       ['grant', 1_000, 'sys:d', null],
       ['purchase', 10_000, 'sys:p', null],
       ['generation', -2_500, expect.any(String), 'sorry'],
@@ -268,7 +268,7 @@ describe('the statement', () => {
     });
     expect(lines[3]).toMatchObject({ hold: lease, generation: null });
     expect(lines[4]).toMatchObject({ action: 'edit', model: 'quick', member: 'mia' });
-    expect(closing.available).toBe(sum(lines, 'credits'));
+    expect(closing.available).toBe(sum(lines, 'creditsMilli'));
   });
 
   test('shows an expiry apart from the grant that took the lot’s place', async () => {
@@ -278,7 +278,7 @@ describe('the statement', () => {
     await ledger.moveClock(account, iso(HOUR));
     await ledger.grant(account, { ...daily, source: 'daily:2' });
     const { lines } = await statement(account, at(HOUR));
-    expect(lines.map(({ kind, credits }) => [kind, credits])).toEqual([
+    expect(lines.map(({ kind, creditsMilli }) => [kind, creditsMilli])).toEqual([
       ['expiry', -100],
       ['grant', 100],
     ]);
@@ -292,10 +292,10 @@ describe('the statement', () => {
     await ledger.capture(account, reply.hold?.holdId ?? '', { delivered: 3, ordered: 4 });
     const first = await statement(account, at(0), at(DAY));
     const second = await statement(account, at(DAY), at(2 * DAY));
-    expect(first.lines[1]).toMatchObject({ kind: 'generation', credits: -4_000, held: 4_000 });
+    expect(first.lines[1]).toMatchObject({ kind: 'generation', creditsMilli: -4_000, held: 4_000 });
     expect(first.closing).toEqual({ available: 1_000, held: 4_000 });
     expect(second.opening).toEqual(first.closing);
-    expect(second.lines).toMatchObject([{ kind: 'generation', credits: 1_000, held: -4_000 }]);
+    expect(second.lines).toMatchObject([{ kind: 'generation', creditsMilli: 1_000, held: -4_000 }]);
     expect(second.closing).toEqual({ available: 2_000, held: 0 });
   });
 });

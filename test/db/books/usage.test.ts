@@ -140,7 +140,9 @@ test('what is kept is not read again', async () => {
     'UPDATE holdfast.usage_sums SET credits = credits + 1 WHERE account_id = $1',
     [account],
   );
-  expect((await answer('kept', { groupBy: ['action'] })).total.credits).toBeGreaterThan(before.credits);
+  expect((await answer('kept', { groupBy: ['action'] })).total.creditsMilli).toBeGreaterThan(
+    before.creditsMilli,
+  );
   await database.owner.pool.query('DELETE FROM holdfast.usage_spans');
   expect((await answer('kept', { groupBy: ['action'] })).total).toEqual(before);
 });
@@ -174,7 +176,7 @@ test('a charge of a day that was added up and kept is refunded, and used is so m
   const before = (await answer('kept', edits)).total;
   expect((await giveBack(charged)).status).toBe('applied');
   const after = await answer('kept', edits);
-  expect(after.total).toEqual({ ...before, credits: before.credits - 500 });
+  expect(after.total).toEqual({ ...before, creditsMilli: before.creditsMilli - 500 });
   expect(after).toEqual(await answer('journal', edits));
 });
 

@@ -108,7 +108,7 @@ describe('on a ledger', () => {
         key: `k${(keys += 1)}`,
         hash: 'h',
         arrivedMs: performance.now(),
-        what: { credits: 1000 as never },
+        what: { creditsMilli: 1000 as never },
       });
     const real = performance.now.bind(performance);
     const early = jest.spyOn(performance, 'now').mockImplementation(() => real() + 60_000);

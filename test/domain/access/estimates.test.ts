@@ -42,12 +42,12 @@ describe('an estimate', () => {
   });
 
   it('takes the credits it is given instead of the rate', () => {
-    const items = [{ action: 'image', credits: toMilli(0.5), times: { perMonth: 3 } }];
+    const items = [{ action: 'image', creditsMilli: toMilli(0.5), times: { perMonth: 3 } }];
     expect(estimated(items)).toMatchObject({ lines: [{ rate: 0.5 }], subtotal: 1.5 });
   });
 
   it('rounds a buffer up to the millicredit, so that what is needed is never less', () => {
-    const items = [{ action: 'image', credits: milli(1), times: { perMonth: 1 } }];
+    const items = [{ action: 'image', creditsMilli: milli(1), times: { perMonth: 1 } }];
     expect(estimated(items, [0, 1]).withBuffer).toEqual({ low: 0.001, high: 0.002 });
   });
 
@@ -119,7 +119,7 @@ describe('an estimate', () => {
 
   it('beyond all bounds is refused, and no number is lost on the way', () => {
     const items = [
-      { action: 'image', credits: toMilli(1_000_000_000), times: { perDay: 1_000_000, days: 31 } },
+      { action: 'image', creditsMilli: toMilli(1_000_000_000), times: { perDay: 1_000_000, days: 31 } },
     ];
     expect(estimate({ catalog, items, bufferPercent: [20, 30] })).toEqual({
       ok: false,

@@ -113,13 +113,13 @@ describe('spans', () => {
 describe('rows', () => {
   const row = (credits: number, ...keys: (string | null)[]): UsageRow => ({
     keys,
-    credits: milli(credits),
+    creditsMilli: milli(credits),
     generations: 1,
     outputs: 1,
   });
   const filled = (rows: UsageRow[], groupBy: Dimension[], limit = 100) =>
     withEveryDay({ rows, groupBy, dates: ['2026-03-01', '2026-03-02', '2026-03-03'], limit }).map(
-      ({ keys, credits, generations }) => [...keys, credits, generations],
+      ({ keys, creditsMilli, generations }) => [...keys, creditsMilli, generations],
     );
 
   test('that are not days come by credits, equals by name, what has none last', () => {
