@@ -1,6 +1,6 @@
 import { deepStrictEqual } from 'node:assert';
 import type { Pool } from 'pg';
-import type { Account } from './account';
+import type { Account } from './reference/account';
 
 /** Keys that are claimed for a request whose answer is a text (rules 1 and 2): in Postgres and in the model. */
 

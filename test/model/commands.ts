@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import type { ClaimEnd } from './claims';
 import { drafts, type Kind } from './drafts';
-import { DAY, HOUR, SECOND } from './instants';
+import { DAY, HOUR, SECOND } from './reference/instants';
 import type { ClaimRequest, ClockMove, Entry, World } from './world';
 
 /** What a property test does to a world, as commands that print themselves and shrink. */

@@ -3,9 +3,9 @@ import type { CaptureOperation, HeldWork } from '../../db/ledger/operations';
 import { milli } from '../../domain/credits';
 import type { Count } from '../../domain/access/limits';
 import { reservation } from '../support/ledger/ledger';
-import { type Account, totals } from './account';
-import { DAY, HOUR, instantText, type Micros, SECOND } from './instants';
-import type { ModelOperation } from './model';
+import { type Account, totals } from './reference/account';
+import { DAY, HOUR, instantText, type Micros, SECOND } from './reference/instants';
+import type { ModelOperation } from './reference/model';
 import { defined } from '../../domain/defined';
 
 /**

@@ -1,9 +1,9 @@
 import type { CallResult } from '../../db/ledger/groupCommit';
 import type { ApplyRequest, ApplyResult, Operation, Reply } from '../../db/ledger/operations';
 import type { Settlement } from '../../domain/time/settle';
-import { type Account, newAccount } from './account';
-import { instantText } from './instants';
-import { applyCall, type ModelOperation, type ModelReply } from './model';
+import { type Account, newAccount } from './reference/account';
+import { instantText } from './reference/instants';
+import { applyCall, type ModelOperation, type ModelReply } from './reference/model';
 import { START } from './world';
 
 /** The model behind the ledger's call, so that what stands before the database can be tested without one. */

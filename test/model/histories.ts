@@ -7,10 +7,10 @@ import { createLedger, type Ledger } from '../../db/ledger/ledger';
 import type { Reply } from '../../db/ledger/operations';
 import { patiently, type TestDatabase } from '../support/database';
 import { ledgerOf } from '../support/ledger/ledger';
-import { type Account, addLot, newAccount } from './account';
+import { type Account, addLot, newAccount } from './reference/account';
 import { drafts, type Hand, type Kind, operationOf, USUAL } from './drafts';
-import { microsOf } from './instants';
-import { applyCall, type ModelOperation } from './model';
+import { microsOf } from './reference/instants';
+import { applyCall, type ModelOperation } from './reference/model';
 import { compareStored, readStored, type Stored } from './stored';
 import { inModelsWords } from './world';
 

@@ -3,9 +3,9 @@ import { runAudit } from '../../db/audit';
 import { type TestDatabase, testDatabase } from '../support/database';
 import { ledgerOf } from '../support/ledger/ledger';
 import { type Draft, drafts, type Hand, operationOf, USUAL } from './drafts';
-import { newAccount } from './account';
-import { instantText, DAY } from './instants';
-import { applyCall, type ModelOperation } from './model';
+import { newAccount } from './reference/account';
+import { instantText, DAY } from './reference/instants';
+import { applyCall, type ModelOperation } from './reference/model';
 import { runModel, USUAL_WEIGHTS } from './runs';
 import { START } from './world';
 

@@ -1,7 +1,7 @@
 import { deepStrictEqual } from 'node:assert';
 import type { Pool } from 'pg';
-import { type Account, type Move, openHolds, totals } from './account';
-import { type Micros, microsOf } from './instants';
+import { type Account, type Move, openHolds, totals } from './reference/account';
+import { type Micros, microsOf } from './reference/instants';
 
 /** An account as it is stored, in the model's words, and the model as it ought to be stored: the two are compared whole. */
 

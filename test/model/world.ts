@@ -3,12 +3,12 @@ import { randomBytes } from 'node:crypto';
 import type { Pool } from 'pg';
 import type { ApplyResult, HoldState, Reply } from '../../db/ledger/operations';
 import type { Settlement } from '../../domain/time/settle';
-import { type Account, newAccount, openHolds, totals } from './account';
+import { type Account, newAccount, openHolds, totals } from './reference/account';
 import { claimBoth, type ClaimEnd } from './claims';
-import { type Calendar, createCalendar } from './calendar';
+import { type Calendar, createCalendar } from './reference/calendar';
 import { type Draft, type Hand, operationOf } from './drafts';
-import { instantText, type Micros, microsOf } from './instants';
-import { applyCall, type CallResult, type ModelOperation } from './model';
+import { instantText, type Micros, microsOf } from './reference/instants';
+import { applyCall, type CallResult, type ModelOperation } from './reference/model';
 import { compareStored, readStored } from './stored';
 import { defined } from '../../domain/defined';
 

@@ -1,6 +1,6 @@
-import { parseCatalog } from '../../domain/publish/parse';
-import { onPlan } from '../domain/snapshots';
-import { product } from './product';
+import { parseCatalog } from '../../../domain/publish/parse';
+import { onPlan } from '../../domain/snapshots';
+import { product } from '../product';
 
 /** Intangible, “Credits and tokens”, sentence by sentence, as far as it speaks of credits. */
 

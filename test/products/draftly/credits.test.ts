@@ -1,5 +1,5 @@
-import { onPlan } from '../domain/snapshots';
-import { product } from './product';
+import { onPlan } from '../../domain/snapshots';
+import { product } from '../product';
 
 /** Draftly, “Credits Reference”, sentence by sentence. */
 

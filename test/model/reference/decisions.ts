@@ -10,7 +10,7 @@ import type {
   ReserveOperation,
   ReplyStatus,
   RevokeOperation,
-} from '../../db/ledger/operations';
+} from '../../../db/ledger/operations';
 import * as ledger from './account';
 import type { Account, Hold, Lot, Move } from './account';
 import { DAY, type Micros, microsOf, SECOND } from './instants';

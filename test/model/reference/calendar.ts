@@ -1,5 +1,5 @@
-import type { GrantStep, Settlement } from '../../domain/time/settle';
-import { milli } from '../../domain/credits';
+import type { GrantStep, Settlement } from '../../../domain/time/settle';
+import { milli } from '../../../domain/credits';
 import type { Account } from './account';
 import { DAY, HOUR, instantText, type Micros } from './instants';
 

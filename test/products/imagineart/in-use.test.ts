@@ -1,5 +1,5 @@
-import { type InUse, inUse } from './inUse';
-import { readProduct } from './product';
+import { type InUse, inUse } from '../inUse';
+import { readProduct } from '../product';
 
 /** ImagineArt, “Understanding Credits” (the newer page): what its sentences say will happen, in the running engine. */
 

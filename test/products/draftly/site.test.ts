@@ -1,7 +1,7 @@
 import path from 'node:path';
-import { publishCatalog, readCatalog } from '../../db/catalogs/catalogs';
-import { testDatabase } from '../support/database';
-import { type Engine, type Problem, startEngine } from '../support/processes/engine';
+import { publishCatalog, readCatalog } from '../../../db/catalogs/catalogs';
+import { testDatabase } from '../../support/database';
+import { type Engine, type Problem, startEngine } from '../../support/processes/engine';
 
 /** Draftly's full site through the running engine: one hold, phases captured as they land, the rest given back. */
 
@@ -9,7 +9,7 @@ let engine: Engine;
 
 beforeAll(async () => {
   const database = await testDatabase();
-  const catalog = readCatalog(path.join(__dirname, '../../catalogs/draftly.json'));
+  const catalog = readCatalog(path.join(__dirname, '../../../catalogs/draftly.json'));
   await publishCatalog(database.db.knex, { catalog });
   engine = await startEngine({ database });
 });

@@ -1,5 +1,5 @@
-import type { GrantOperation, Operation, Reply } from '../../db/ledger/operations';
-import type { SettleStep, Settlement } from '../../domain/time/settle';
+import type { GrantOperation, Operation, Reply } from '../../../db/ledger/operations';
+import type { SettleStep, Settlement } from '../../../domain/time/settle';
 import { type Account, openHolds, repayDebts, spendOrder, move, totals, type Move } from './account';
 import { microsOf, type Micros } from './instants';
 import { decide, type Decision, goOnWith, holdState } from './decisions';

@@ -1,7 +1,7 @@
-import { estimate } from '../../domain/access/estimates';
-import { toMilli } from '../../domain/credits';
-import { onPlan } from '../domain/snapshots';
-import { product } from './product';
+import { estimate } from '../../../domain/access/estimates';
+import { toMilli } from '../../../domain/credits';
+import { onPlan } from '../../domain/snapshots';
+import { product } from '../product';
 
 /** ImagineArt, “Understanding Credits” (the newer page), sentence by sentence, as far as it speaks of credits. */
 

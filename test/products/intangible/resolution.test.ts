@@ -1,5 +1,5 @@
-import { estimate } from '../../domain/access/estimates';
-import { product } from './product';
+import { estimate } from '../../../domain/access/estimates';
+import { product } from '../product';
 
 /** Intangible, “Resolution and cost”, sentence by sentence, as far as it speaks of credits. */
 

@@ -1,5 +1,5 @@
-import type { Count } from '../../domain/access/limits';
-import type { ClaimedKey } from './claims';
+import type { Count } from '../../../domain/access/limits';
+import type { ClaimedKey } from '../claims';
 import { type Micros, SECOND } from './instants';
 
 /**

@@ -1,5 +1,5 @@
-import { lotOf, onPlan } from '../domain/snapshots';
-import { product } from './product';
+import { lotOf, onPlan } from '../../domain/snapshots';
+import { product } from '../product';
 
 /** ImagineArt, “Understanding Credits” (the older page), sentence by sentence, as far as it speaks of credits. */
 

@@ -1,5 +1,5 @@
-import { type InUse, inUse } from './inUse';
-import { readProduct } from './product';
+import { type InUse, inUse } from '../inUse';
+import { readProduct } from '../product';
 
 /** Intangible, “Credits and tokens”: what its sentences say will happen, through the running engine. */
 

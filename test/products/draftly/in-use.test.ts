@@ -1,6 +1,6 @@
-import type { Problem } from '../support/processes/engine';
-import { type InUse, inUse } from './inUse';
-import { readProduct } from './product';
+import type { Problem } from '../../support/processes/engine';
+import { type InUse, inUse } from '../inUse';
+import { readProduct } from '../product';
 
 /** Draftly, “Credits Reference”: what its sentences say will happen, in the running engine. The site has a file of its own. */
 
