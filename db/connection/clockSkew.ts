@@ -110,7 +110,7 @@ export async function watchSkew(options: {
 async function tell(pool: Pool, { process, kind, seconds }: ProcessSkew): Promise<ProcessSkew[]> {
   await pool.query(
     `INSERT INTO holdfast.processes (process, kind, skew_seconds) VALUES ($1, $2, $3)
-     ON CONFLICT (process) DO UPDATE SET skew_seconds = excluded.skew_seconds, seen_at = clock_timestamp()`,
+     ON CONFLICT (process) DO UPDATE SET skew_seconds = excluded.skew_seconds, seen_at = statement_timestamp()`,
     [process, kind, seconds],
   );
   await pool.query("DELETE FROM holdfast.processes WHERE seen_at < clock_timestamp() - interval '1 hour'");

@@ -2,7 +2,7 @@ import type { Knex } from 'knex';
 import type { Pool } from 'pg';
 import { ask } from '../connection/prepared';
 import { type GenerationFacts, type LateReport, UNDECIDED } from '../../domain/generations/generation';
-import { milli } from '../../domain/credits';
+import { defined } from '../../domain/defined';
 import { accountOf } from '../../domain/ids';
 import { inMs, MS } from '../books/listOrder';
 
@@ -25,64 +25,47 @@ export interface GenerationFilter {
   limit: number;
 }
 
-interface GenerationRow {
-  account_id: string;
-  generation_id: string;
-  status: GenerationFacts['status'];
-  action: string;
-  model: string | null;
-  params: Record<string, unknown>;
-  ordered: number;
-  member: string | null;
-  project: string | null;
-  feature: string | null;
-  parent: string | null;
-  metadata: Record<string, unknown> | null;
-  provider: Record<string, unknown>;
-  quoted: number;
-  draws: { bucket: string; milli: number }[];
-  outputs: GenerationFacts['outputs'];
-  error: { code: string; message: string } | null;
-  provider_cost: { amount: number; currency: string } | null;
-  progress: number | null;
-  deadline_at: Date | null;
-  catalog_version: number;
-  workflow_id: string | null;
-  temporal_url: string | null;
-  created_at: Date;
-  finished_at: Date | null;
-  held: number | null;
-  captured: number | null;
-  released: number | null;
-  forfeited: number | null;
-  refunded: number | null;
-  hold_id: string | null;
-  phased: boolean | null;
-  late_reports: LateReport[] | null;
+/** A generation as one statement answers it: what it is known by, but for times as pg gives them, and what its hold's history holds. */
+interface GenerationRow
+  extends Omit<
+    GenerationFacts,
+    'createdAt' | 'finishedAt' | 'deadlineAt' | 'lateReports' | 'refunds' | 'phases'
+  > {
+  createdAt: Date;
+  finishedAt: Date | null;
+  deadlineAt: Date | null;
+  lateReports: LateReport[] | null;
+  holdId: string | null;
+  /** Whether refunds or phases are to be looked up. */
+  hasHistory: boolean;
 }
 
 interface HistoryRow {
-  account_id: string;
-  hold_id: string;
-  refunds: { at: string; milli: number; reason: string | null }[] | null;
-  phases: { phase: string; milli: number | null }[] | null;
+  account: string;
+  holdId: string;
+  refunds: GenerationFacts['refunds'] | null;
+  phases: GenerationFacts['phases'] | null;
 }
 
 type Queryable = Pick<Pool, 'query'>;
 
-const COLUMNS = `g.account_id, g.generation_id, g.status, g.action, g.model, g.params, g.ordered, g.member, g.project,
-  g.feature, g.parent, g.metadata, g.provider, g.quoted, g.draws, g.outputs, g.error, g.provider_cost, g.progress,
-  g.deadline_at, g.catalog_version, g.workflow_id, g.temporal_url, g.created_at, g.finished_at, g.hold_id,
-  h.held, h.captured, h.released, h.forfeited, h.refunded, cardinality(h.phases) > 0 AS phased,
+/** Each column under its name in `GenerationFacts`. Refunds bring back what was captured; releases, what never was. */
+const FACTS = `g.generation_id AS id, g.account_id AS account, g.member, g.project, g.feature, g.parent, g.action, g.model, g.params,
+  g.status, g.ordered, g.quoted, coalesce(h.held, 0) AS held, coalesce(h.captured - h.refunded, 0) AS captured,
+  coalesce(h.released - h.forfeited + h.refunded, 0) AS refunded, coalesce(h.forfeited, 0) AS forfeited, g.draws, g.outputs, g.error,
+  g.provider, g.provider_cost AS "providerCost", g.progress, g.deadline_at AS "deadlineAt", g.metadata, g.workflow_id AS "workflowId",
+  g.temporal_url AS "temporalUrl", g.catalog_version AS "catalogVersion", g.created_at AS "createdAt", g.finished_at AS "finishedAt",
+  g.hold_id AS "holdId", coalesce(h.refunded > 0 OR cardinality(h.phases) > 0, false) AS "hasHistory",
   (SELECT json_agg(json_build_object('reportId', r.report_id, 'receivedAt', r.received_at, 'body', r.body, 'charge', r.charge) ORDER BY r.received_at)
-     FROM holdfast.reports r WHERE r.account_id = g.account_id AND r.generation_id = g.generation_id AND r.outcome IN ('late', 'charged')) AS late_reports`;
+     FROM holdfast.reports r
+    WHERE r.account_id = g.account_id AND r.generation_id = g.generation_id AND r.outcome IN ('late', 'charged')) AS "lateReports"`;
 
 /**
  * Refunds and captured phases of some holds, from the journal. Most generations have neither: asking for them all the same would
  * plan, and look into, every month of the journal for each generation that is read.
  */
 const historySql = (accounts: string, holds: string) => `
-  SELECT q.account_id, q.hold_id,
+  SELECT q.account_id AS account, q.hold_id AS "holdId",
     (SELECT json_agg(json_build_object('at', f.at, 'milli', f.milli, 'reason', f.reason) ORDER BY f.seq)
        FROM (SELECT j.seq, j.at, (j.detail ->> 'amount')::bigint AS milli, j.reason
                FROM ledger.journal j WHERE j.account_id = q.account_id AND j.hold_id = q.hold_id AND j.kind = 'refund'
@@ -103,7 +86,7 @@ const historySql = (accounts: string, holds: string) => `
 
 const FIND = {
   name: 'find_generation',
-  text: `SELECT ${COLUMNS}
+  text: `SELECT ${FACTS}
            FROM ledger.generations g LEFT JOIN ledger.holds h ON h.account_id = g.account_id AND h.hold_id = g.hold_id
           WHERE g.account_id = $1 AND g.generation_id = $2`,
 };
@@ -216,14 +199,14 @@ export async function heartbeat(
   const { account, id, progress, extendSeconds } = beat;
   const moved = await knex('ledger.generations')
     .where({ account_id: account, generation_id: id, status: 'running' })
-    .whereRaw('(deadline_at IS NULL OR deadline_at > clock_timestamp())')
+    .whereRaw('(deadline_at IS NULL OR deadline_at > statement_timestamp())')
     .update({
       // Unchanged columns keep their value; knex leaves undefined ones out.
       progress: progress ?? knex.ref('progress'),
       deadline_at:
         extendSeconds === undefined
           ? knex.ref('deadline_at')
-          : knex.raw('clock_timestamp() + make_interval(secs => ?)', [extendSeconds]),
+          : knex.raw('statement_timestamp() + make_interval(secs => ?)', [extendSeconds]),
     });
   return moved === 1;
 }
@@ -247,68 +230,34 @@ function generations(knex: Knex) {
     .leftJoin('ledger.holds as h', (join) =>
       join.on('h.account_id', 'g.account_id').andOn('h.hold_id', 'g.hold_id'),
     )
-    .select(knex.raw(COLUMNS));
+    .select(knex.raw(FACTS));
 }
 
 async function withHistory(
   rows: readonly GenerationRow[],
-  ask: (accounts: string[], holds: string[]) => Promise<HistoryRow[]>,
+  lookUp: (accounts: string[], holds: string[]) => Promise<HistoryRow[]>,
 ): Promise<GenerationFacts[]> {
-  const told = rows.flatMap(({ account_id: account, hold_id: hold, refunded, phased }) =>
-    hold !== null && (phased === true || (refunded ?? 0) > 0) ? [{ account, hold }] : [],
-  );
+  const asked = rows.filter(({ hasHistory }) => hasHistory);
   const history =
-    told.length === 0
+    asked.length === 0
       ? []
-      : await ask(
-          told.map(({ account }) => account),
-          told.map(({ hold }) => hold),
+      : await lookUp(
+          asked.map(({ account }) => account),
+          asked.map(({ holdId }) => holdId ?? ''),
         );
-  const byHold = new Map(history.map((row) => [`${row.account_id} ${row.hold_id}`, row]));
-  return rows.map((row) => facts(row, byHold.get(`${row.account_id} ${row.hold_id}`)));
+  const byHold = new Map(history.map((row) => [`${row.account} ${row.holdId}`, row]));
+  return rows.map((row) => facts(row, byHold.get(`${row.account} ${row.holdId}`)));
 }
 
 function facts(row: GenerationRow, history: HistoryRow | undefined): GenerationFacts {
-  const { refunds = null, phases = null } = history ?? {};
+  const { holdId: _holdId, hasHistory: _hasHistory, ...known } = row;
   return {
-    id: row.generation_id,
-    account: row.account_id,
-    member: row.member,
-    project: row.project,
-    feature: row.feature,
-    parent: row.parent,
-    action: row.action,
-    model: row.model,
-    params: row.params,
-    status: row.status,
-    ordered: row.ordered,
-    quoted: milli(row.quoted),
-    held: milli(row.held ?? 0),
-    captured: milli((row.captured ?? 0) - (row.refunded ?? 0)),
-    refunded: milli((row.released ?? 0) - (row.forfeited ?? 0) + (row.refunded ?? 0)),
-    forfeited: milli(row.forfeited ?? 0),
-    draws: row.draws.map(({ bucket, milli: amount }) => ({ bucket, milli: milli(amount) })),
-    refunds: (refunds ?? []).map(({ milli: amount, ...refund }) => ({ ...refund, milli: milli(amount) })),
-    ...(phases === null
-      ? {}
-      : {
-          phases: phases.map(({ phase, milli: taken }) => ({
-            phase,
-            milli: taken === null ? null : milli(taken),
-          })),
-        }),
-    outputs: row.outputs,
-    error: row.error,
-    provider: row.provider,
-    providerCost: row.provider_cost,
-    progress: row.progress,
-    deadlineAt: row.deadline_at?.toISOString() ?? null,
-    lateReports: row.late_reports ?? [],
-    metadata: row.metadata,
-    workflowId: row.workflow_id,
-    temporalUrl: row.temporal_url,
-    catalogVersion: row.catalog_version,
-    createdAt: row.created_at.toISOString(),
-    finishedAt: row.finished_at?.toISOString() ?? null,
+    ...known,
+    createdAt: row.createdAt.toISOString(),
+    finishedAt: row.finishedAt?.toISOString() ?? null,
+    deadlineAt: row.deadlineAt?.toISOString() ?? null,
+    lateReports: row.lateReports ?? [],
+    refunds: history?.refunds ?? [],
+    ...defined({ phases: history?.phases ?? undefined }),
   };
 }

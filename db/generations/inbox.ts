@@ -82,7 +82,7 @@ export async function markDone(
 ): Promise<boolean> {
   const marked = await knex('holdfast.inbox')
     .where({ account_id: account, inbox_key: key, done_at: null })
-    .update({ done_at: knex.raw('clock_timestamp()'), last_error: null });
+    .update({ done_at: knex.raw('statement_timestamp()'), last_error: null });
   return marked === 1;
 }
 
@@ -100,7 +100,7 @@ export async function markFailed(
       attempts: knex.raw('attempts + 1'),
       last_error: error,
       retry_at: knex.raw(
-        "clock_timestamp() + least(interval '1 hour', interval '1 second' * 2 ^ least(attempts, 20))",
+        "statement_timestamp() + least(interval '1 hour', interval '1 second' * 2 ^ least(attempts, 20))",
       ),
     })
     .returning('attempts');

@@ -67,7 +67,7 @@ export async function raiseItem(
     .merge({
       detail: JSON.stringify(item.detail),
       raised_at: knex.raw(
-        'CASE WHEN operations_items.resolved_at IS NULL THEN operations_items.raised_at ELSE clock_timestamp() END',
+        'CASE WHEN operations_items.resolved_at IS NULL THEN operations_items.raised_at ELSE statement_timestamp() END',
       ),
       resolved_at: null,
     });
@@ -87,7 +87,7 @@ export async function resolveItems(
     .where({ account_id: account ?? '', subject })
     .whereIn('kind', kinds)
     .whereNull('resolved_at')
-    .update({ resolved_at: knex.raw('clock_timestamp()') });
+    .update({ resolved_at: knex.raw('statement_timestamp()') });
 }
 
 /** Newest first. */

@@ -86,7 +86,7 @@ export async function resolveEndedHolds(knex: Knex): Promise<number> {
         .from('ledger.holds as h')
         .whereRaw('h.account_id = i.account_id AND h.hold_id = i.subject AND h.open');
     })
-    .update({ resolved_at: knex.raw('clock_timestamp()') });
+    .update({ resolved_at: knex.raw('statement_timestamp()') });
 }
 
 const itemOf = (hold: string) =>

@@ -28,5 +28,5 @@ export async function resolveUnclear(knex: Knex, { except }: { except: readonly 
     .where('kind', KIND)
     .whereNull('resolved_at')
     .whereNotIn('subject', except)
-    .update({ resolved_at: knex.raw('clock_timestamp()') });
+    .update({ resolved_at: knex.raw('statement_timestamp()') });
 }

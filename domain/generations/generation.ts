@@ -1,6 +1,5 @@
-import { type Instant, rfc3339 } from '../account';
-import { type MilliCredits, milli, toCredits } from '../credits';
-import { shownReport } from './reports';
+import type { Instant } from '../account';
+import type { MilliCredits } from '../credits';
 
 /** After this nobody may be charged any more for a request (rule 8). */
 export const TAKE_WITHIN_MS = 8_000;
@@ -84,62 +83,3 @@ export type OrderedGeneration = Pick<
   | 'temporalUrl'
   | 'catalogVersion'
 >;
-
-/** The generation of `api.md`, credits as JSON numbers. At its end captured + refunded + forfeited = quoted. */
-export function generationBody(facts: GenerationFacts) {
-  return {
-    id: facts.id,
-    account: facts.account,
-    member: facts.member,
-    project: facts.project,
-    feature: facts.feature,
-    parent: facts.parent,
-    action: facts.action,
-    model: facts.model,
-    params: facts.params,
-    status: facts.status,
-    credits: {
-      quoted: toCredits(facts.quoted),
-      held: toCredits(facts.held),
-      captured: toCredits(facts.captured),
-      refunded: toCredits(facts.refunded),
-      forfeited: toCredits(facts.forfeited),
-    },
-    draws: facts.draws.map(({ bucket, milli: drawn }) => ({ bucket, credits: toCredits(drawn) })),
-    refunds: facts.refunds.map(({ at, milli: refunded, reason }) => ({
-      at: rfc3339(at),
-      credits: toCredits(refunded),
-      reason,
-    })),
-    ...(facts.phases === undefined
-      ? {}
-      : { phases: facts.phases.map(({ phase, milli }) => ({ phase, credits: milli && toCredits(milli) })) }),
-    outputs: facts.outputs,
-    error: facts.error,
-    provider: facts.provider,
-    providerCost: facts.providerCost,
-    progress: facts.progress,
-    deadlineAt: rfc3339(facts.deadlineAt),
-    lateReports: facts.lateReports.map(({ reportId, receivedAt, body, charge }) => ({
-      reportId,
-      receivedAt: rfc3339(receivedAt),
-      body: shownReport(body),
-      applied:
-        charge === null
-          ? null
-          : {
-              charge: charge.id,
-              credits: toCredits(milli(charge.milli)),
-              at: rfc3339(charge.at),
-              by: charge.by,
-              reason: charge.reason,
-            },
-    })),
-    metadata: facts.metadata,
-    workflowId: facts.workflowId,
-    temporalUrl: facts.temporalUrl,
-    catalogVersion: facts.catalogVersion,
-    createdAt: rfc3339(facts.createdAt),
-    finishedAt: rfc3339(facts.finishedAt),
-  };
-}

@@ -5,7 +5,7 @@ import { onDatabaseClock, reserveBefore } from '../../../db/connection/databaseC
 import { listGenerations, reservationState } from '../../../db/generations/generations';
 import type { Ledger } from '../../../db/ledger/ledger';
 import type { Reservations } from '../../../db/reserve/generation';
-import { type GenerationFacts, generationBody } from '../../../domain/generations/generation';
+import type { GenerationFacts } from '../../../domain/generations/generation';
 import { generationId, holdIdOf } from '../../../domain/ids';
 import type { Refusal } from '../../../domain/refusals';
 import type { GenerationInput, ReserveReply } from '../../../domain/contract';
@@ -27,7 +27,7 @@ import {
   rangeOf,
   UTC,
 } from '../../routing/schemas';
-import { generation, newGeneration } from './schemas';
+import { generation, generationBody, newGeneration } from './schemas';
 import type { Quoting } from './quotes';
 
 export interface GenerationRouteDeps {

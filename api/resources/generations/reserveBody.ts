@@ -3,7 +3,7 @@ import type { StoredAnswer } from '../../../db/reserve/generation';
 import type { FutureFacts, PaywallFacts } from '../../../db/reserve/terms';
 import type { Catalog } from '../../../domain/catalog/catalog';
 import { type MilliCredits, milli, toCredits } from '../../../domain/credits';
-import { generationBody } from '../../../domain/generations/generation';
+import { generationBody } from './schemas';
 import { type Paywall, paywall } from '../../../domain/access/paywall';
 import { paywallV1 } from '../../../domain/access/paywallV1';
 import { problemDocument, problemKind } from '../../problems/problem';

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { publishCatalog, readCatalog } from '../../../db/catalogs/catalogs';
 import type { balanceBody } from '../../../api/resources/accounts/balanceBody';
-import type { generationBody } from '../../../domain/generations/generation';
+import type { generationBody } from '../../../api/resources/generations/schemas';
 import { MAIN_TASK_QUEUE, sweepScheduleId } from '../../../domain/contract';
 import { dataConverter } from '../../../activities/temporal/payloads';
 import { type TestDatabase, testDatabase } from '../database';
