@@ -61,7 +61,7 @@ const ACCOUNTS_PAGE = 100;
 const LEASES_PAGE = 100;
 const HOLDS_PAGE = 250;
 const REPORTS_PAGE = 100;
-/** Accounts whose inboxes are worked through, and of each this many rows for so long: what is left has the next pass. */
+/** Accounts whose inboxes are worked through, and a bounded number of rows of each, for a bounded time: the next pass takes what is left. */
 const INBOXES_PAGE = 50;
 const INBOX_ROWS = 20;
 const INBOX_WITHIN_MS = 3_000;
@@ -72,7 +72,7 @@ const PROBLEMS_NAMED = 3;
 const CLOCKS = 100;
 /** Quotes, and kept answers, that are taken away at once. */
 const PASSING_PAGE = 5_000;
-/** For the quick audit's own batches. */
+/** The quick audit's own batches. */
 const AUDIT_BATCHES = 2;
 /** Accounts settled, and workflows asked for, at one time. Those who pay go first, so it is few. */
 const AT_ONCE = 4;

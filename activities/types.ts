@@ -291,7 +291,7 @@ export interface SweepActivities {
   /** Notes that a pass of this kind came to its end with nothing left out. */
   /** Rings test clocks that are to advance, whoever should have done so before. */
   ringClocks(): Promise<{ rung: number }>;
-  /** Takes away what moved no credits and is a month old, this many at once (rule 38). */
+  /** Takes away what moved no credits and is a month old, a bounded number at once (rule 38). */
   forgetPassing(): Promise<{ quotes: number; answers: number; more: boolean }>;
   notePass(request: { pass: Pass }): Promise<void>;
 }

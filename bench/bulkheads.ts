@@ -72,7 +72,7 @@ async function main(): Promise<void> {
   }
 }
 
-/** What the open routes cost with nothing held, and with this many open holds that nobody closes. */
+/** What the open routes cost with nothing held, and with many open holds that nobody closes. */
 async function besideOpenHolds(engine: Engine, account: string): Promise<string[][]> {
   const rows = [['open holds', 'route', 'p50 ms', 'worst ms']];
   const measure = async (holds: number) => {

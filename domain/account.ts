@@ -104,7 +104,7 @@ export interface Snapshot {
   rulesVersion: number;
   settleVersion: number;
   rules: AccountRules;
-  /** For a team, by name. */
+  /** Members of a team, by name. */
   members: Record<string, Member>;
   calendar: CalendarState;
   ending: Ending[];

@@ -117,7 +117,7 @@ export interface GenerationResult {
 export interface ReserveReply {
   answer: string;
   replayed: boolean;
-  /** For the request that was answered. Absent from runs of binaries that did not say. */
+  /** The hash of the request that was answered. Absent from runs of binaries that did not say. */
   hash?: string;
   /** That request's own `receivedAt`: who finds another one here has joined a run that was there before. */
   receivedAt?: string;

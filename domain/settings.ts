@@ -15,7 +15,7 @@ const environment = z.object({
     .regex(/^[^\s/]+:\d+$/, 'must be host:port')
     .optional()
     .describe('The Temporal frontend'),
-  // For anything else the library would make a connection in the clear.
+  // Given anything else, the library would connect in the clear.
   TEMPORAL_TLS: z.enum(['true', 'false', '1', '0'], 'must be true or false').optional(),
   TEMPORAL_UI_URL: z.url().optional().describe('Where operators see workflows; shown in answers'),
   PORT: port.default(3000),

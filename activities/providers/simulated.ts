@@ -12,7 +12,7 @@ import type { ProviderActivities, Work, WorkState } from '../types';
 export interface SimulatedDeps {
   ledger: Ledger;
   knex: Knex;
-  /** For the namespace that this worker's workflows run in. */
+  /** The namespace that this worker's workflows run in. */
   namespaceId: string;
   /** Ends this worker process at once, as a crash would. */
   crash: () => void;

@@ -54,7 +54,7 @@ export function createHttpServer(options: { app: RequestListener; logger: Logger
     response.on('close', () => open.delete(exchange));
     options.app(request, response);
   };
-  /** For a request that is at work nobody may say that it was not looked at, nor write into an answer that has begun. */
+  /** Nobody may say of a request that is at work that it was not looked at, nor write into an answer that has begun. */
   const isAnswering = (socket: Socket) =>
     [...(exchanges.get(socket) ?? [])].some(
       ({ request, response }) => request.complete || response.headersSent,

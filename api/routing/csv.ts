@@ -13,7 +13,7 @@ export type Columns<Row> = Record<string, (row: Row) => Cell>;
 /** For an answer that is not paged. */
 export const MAX_ROWS = 10_000;
 
-/** For the query of a route with `csv: true`. */
+/** The query of a route with `csv: true`. */
 export const csvFields = {
   format: z.enum(['json', 'csv']).optional().describe('Instead of the Accept header'),
 };

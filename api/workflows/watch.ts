@@ -14,9 +14,9 @@ export interface GenerationWatch {
 
 export interface Patience {
   withinMs: number;
-  /** The API key of whoever waits: of one key only this many may. */
+  /** The API key of whoever waits: each key may have a bounded number of them. */
   holder: string;
-  /** For a client that may leave. */
+  /** Aborted when the client leaves. */
   signal?: AbortSignal;
   /** What was asked for is done: where no more may wait, the generation as it is, and no refusal. */
   isDone?: boolean;

@@ -4,7 +4,7 @@ import { latencies, percentile } from '../kit/latency';
 import { perSecond } from '../kit/measure';
 
 /**
- * The load generator over HTTP: this many clients, each with a connection of its own, holding and capturing over and
+ * The load generator over HTTP: a number of clients, each with a connection of its own, holding and capturing over and
  * over. Prints its figures as the last line. Arguments: one JSON object.
  */
 export interface HttpPairOptions {
@@ -17,7 +17,7 @@ export interface HttpPairOptions {
 
 export interface HttpFigures {
   pairsPerSecond: number;
-  /** For a pair: two requests, one after the other. */
+  /** Milliseconds for a pair: two requests, one after the other. */
   p50Ms: number;
   p99Ms: number;
 }

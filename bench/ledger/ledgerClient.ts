@@ -6,7 +6,7 @@ import { perSecond } from '../kit/measure';
 import { defined } from '../../domain/defined';
 
 /**
- * One process of the ledger bench: this many callers, each reserving a leased hold and capturing it, over and over.
+ * One process of the ledger bench: a number of callers, each reserving a leased hold and capturing it, over and over.
  * Prints its figures as the last line. Arguments: one JSON object.
  */
 export interface ClientOptions {

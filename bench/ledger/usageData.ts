@@ -4,7 +4,7 @@ import { Client } from 'pg';
 
 export const DAYS = 30;
 export const FIRST_DAY = '2026-01-01Z';
-/** For the accounts that are asked about, by how many generations they have in the month. */
+/** Milliseconds by how many generations the account has in the month. */
 export const SIZES = [1_000, 10_000, 100_000, 1_000_000] as const;
 /** For every other account. */
 const OTHERS = 1_000;

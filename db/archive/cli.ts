@@ -55,7 +55,7 @@ async function archive({
   console.log(`sha256 ${sha256}`);
 }
 
-/** For the database as it is now, read from it or from a standby that has caught up. */
+/** The database as it is now, read from it or from a standby that has caught up. */
 async function audited(primaryUrl: string, url: string): Promise<AuditReport> {
   const open = (each: string) => openDatabase({ url: each, max: 1, applicationName: 'holdfast archive' });
   const [primary, database] = [open(primaryUrl), open(url)];

@@ -105,7 +105,7 @@ export const CHECKS: readonly Check[] = [
     id: 'rebuild-lot-terms',
     title: 'Each lot’s bucket, rank, expiry and return policy are those it was granted with',
     invariant: 3,
-    // For lots that an opening carries, the row that granted them is no longer here.
+    // The row that granted a lot carried by an opening is in an archive.
     sql: `WITH ${OPENINGS}, granted AS (
             SELECT j.account_id, n.* FROM {journal} j CROSS JOIN LATERAL jsonb_to_recordset(j.detail -> 'lots') n ${TERMS}
              WHERE j.detail ? 'lots' AND {j.account_id}

@@ -14,7 +14,7 @@ export interface QuickReport {
   next: string | null;
 }
 
-/** What is looked at in one transaction: this many accounts, or fewer with this many rows. One account is never divided. */
+/** What is looked at in one transaction: a bounded number of accounts and rows. One account is never divided. */
 const BATCH_ACCOUNTS = 500;
 const BATCH_ROWS = 50_000;
 

@@ -47,7 +47,7 @@ export interface JournalEntry {
   hold: string | null;
   actor: string | null;
   reason: string | null;
-  /** For a capture: the phase it was for, if it names one. */
+  /** The phase that a capture was for, if it names one. */
   phase?: string;
 }
 

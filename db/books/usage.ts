@@ -36,7 +36,7 @@ export interface Usage {
   total: UsageSums;
 }
 
-/** From this many rows of the journal on, what has ended is added up once and kept: reading fewer takes a tenth of a second. */
+/** From this number of journal rows on, what has ended is added up once and kept: reading fewer takes a tenth of a second. */
 const MANY_ROWS = 4_000;
 
 /** For tests, which have few rows. */

@@ -63,7 +63,7 @@ export function usageFacts(knex: Knex, { account, after, until }: SeqRange): Kne
   return knex.raw(FACTS, { account, after, until });
 }
 
-/** For the rest of a transaction that reads facts: by index, as above, and without compiling what has ended in a moment. */
+/** Until the end of a transaction that reads facts: by index, as above, and without compiling what has ended in a moment. */
 export async function readByIndex(transaction: Knex): Promise<void> {
   await transaction.raw("SELECT set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)");
 }

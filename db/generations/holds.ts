@@ -18,7 +18,7 @@ export interface OpenHold {
   namespaceId: string | null;
   openedAt: Date;
   overdueAt: Date;
-  /** For a lease, which no workflow owns: when it has ended. */
+  /** When a lease, which no workflow owns, ends. */
   expiresAt: Date | null;
 }
 

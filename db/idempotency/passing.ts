@@ -9,7 +9,7 @@ export interface Forgotten {
   more: boolean;
 }
 
-/** Takes away at most this many of each. */
+/** Deletes at most `most` of each. */
 export async function forgetPassing(knex: Knex, most: number): Promise<Forgotten> {
   const { rows } = await knex.raw<{ rows: Forgotten[] }>('SELECT * FROM ledger.forget_passing(:most)', {
     most,

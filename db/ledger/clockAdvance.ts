@@ -8,7 +8,7 @@ import { ask } from '../connection/prepared';
 import { throughReplacement } from '../migrate/replacedFunctions';
 
 /**
- * Advances accounts with their test clocks (rule 23): many at once, each to the instant at which it is due, and settled
+ * Advances the test clocks of many accounts at once (rule 23), each to the instant at which it is due, and settled
  * there as its timer would have it settled. Two round trips for all of them, however many they are.
  */
 

@@ -83,7 +83,7 @@ export interface HeldWork {
   feature?: string | null;
   metadata?: Record<string, unknown> | null;
   catalogVersion?: number;
-  /** For a charge for late work: the generation it was for, and the report that delivered it. */
+  /** A charge for late work names the generation it was for, and the report that delivered it. */
   generation?: string;
   report?: string;
 }
@@ -233,7 +233,7 @@ export interface HoldState {
   refunded: MilliCredits;
   open: boolean;
   epoch: number;
-  /** For a lease: when it has ended. */
+  /** When a lease ends. */
   expiresAt: Instant | null;
 }
 
@@ -293,12 +293,12 @@ export interface Reply {
   returned?: MilliCredits;
   forfeited?: MilliCredits;
   spendable?: MilliCredits;
-  /** For a refusal that is kept: what can be spent on it, in spend order. */
+  /** What could be spent, in spend order; only for a refusal that is kept. */
   left?: Spendable[];
   /** The counter that was too full. */
   limited?: Count & { used: number };
   draws?: Draw[];
-  /** For a hold that no workflow owns: as it was right after the operation. */
+  /** The hold right after the operation; only for one that no workflow owns. */
   after?: HoldState & { draws: Draw[] };
   /** What became debt, and what of the credits that came in was taken for debt. */
   owed?: MilliCredits;

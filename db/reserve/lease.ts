@@ -43,7 +43,7 @@ export interface TakeRequest {
   hash: string;
   /** When it came in, in monotonic milliseconds of this process: from then on credits may be taken for a while (rule 8). Null: however late. */
   arrivedMs: number | null;
-  /** For a hold. */
+  /** Set for a hold. */
   ttlSeconds?: number | undefined;
   what:
     | { creditsMilli: MilliCredits }

@@ -96,7 +96,7 @@ export interface PaywallFacts {
   catalog: string;
   plan: string;
   subscribed: boolean;
-  /** For the member who asked; absent or null: nobody in particular. */
+  /** The member who asked; absent or null: nobody in particular. */
   role?: 'owner' | 'member' | null;
   requiredPlan: string | null;
   excluded: string[];

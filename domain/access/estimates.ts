@@ -14,7 +14,7 @@ export interface EstimateItem {
   params?: Record<string, unknown>;
   /** Instead of the catalog's rate. */
   creditsMilli?: MilliCredits;
-  /** How many times: per day on this many days, or per month. */
+  /** How many times: per day, on each of its days, or per month. */
   times: { perDay: number; days: number } | { perMonth: number };
 }
 
@@ -109,7 +109,7 @@ interface Wanted {
   rate: MilliCredits;
   perMonth: number;
   perDay: number | null;
-  /** On this many days. */
+  /** Number of days it recurs on. */
   days: number;
 }
 

@@ -131,7 +131,7 @@ const ACCOUNT_COUNTER = 'account';
 const quotaCounter = (quota: string) => `quota:${quota}`;
 export const memberCounter = (member: string) => `member:${member}`;
 
-/** A team has at most this many, also where its plan sets no number of seats: each request of the account reads who they are. */
+/** Most members of a team, also where its plan sets no number of seats: each request of the account reads who they are. */
 export const MAX_MEMBERS = 1_000;
 
 /** Undefined: not in the team, which limits nothing. */

@@ -12,7 +12,7 @@ interface Standing {
   catalog: Catalog;
   plan: string;
   subscriptionActive: boolean;
-  /** For the member who asks; null: nobody in particular. */
+  /** The member who asks; null: nobody in particular. */
   role: 'owner' | 'member' | null;
 }
 

@@ -4,7 +4,7 @@ import type { MilliCredits } from '../credits';
 /** After this nobody may be charged any more for a request (rule 8). */
 export const TAKE_WITHIN_MS = 8_000;
 
-/** For a generation whose reservation was not decided in time, and whose credits were given back before it began. */
+/** The error of a generation whose reservation was not decided in time: its credits were given back before it began. */
 export const UNDECIDED = 'undecided';
 
 /** What came after a generation had ended. It moved nothing on its own; operations may charge for it (rule 16). */

@@ -36,7 +36,7 @@ export interface PlanGrant {
 
 export interface WantedPlan {
   plan: Plan;
-  /** For the free plan: ignored. */
+  /** Ignored on the free plan. */
   interval: PlanInterval;
   /** Undefined: at once for more, at the end of the period for less. */
   when?: 'now' | 'period_end' | undefined;
@@ -225,7 +225,7 @@ function more(options: Options, rules: Record<string, unknown>): PlanChange {
 
 /** What a higher plan gives at once of what it gives a month: what that is more than `highest`, and of it the share. */
 export interface UpgradeTerms {
-  /** For the paid plans of the slot that runs; 0 where there was none. */
+  /** The paid plans of the slot that runs; 0 where there was none. */
   highest: MilliCredits;
   part: number;
   whole: number;

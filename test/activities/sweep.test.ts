@@ -40,7 +40,7 @@ afterAll(() => connection.close());
 
 const openItems = () => listItems(database.db.knex, { open: true, limit: 100 });
 
-/** An account on a plan that renews, which should have been settled this many minutes ago. */
+/** An account on a plan that renews, which should have been settled `minutes` ago. */
 async function overdue(account: string, minutes: number, catalog = 'working-day'): Promise<void> {
   await ledger.open({ account, catalog, plan: 'basic', planSource: 'admin' });
   await database.owner
@@ -65,7 +65,7 @@ test('overdue accounts are settled page by page, the longest overdue first, and 
   expect(new Set(rung)).toEqual(new Set(Array.from({ length: 101 }, (_, n) => `late-${n}`)));
 });
 
-/** An account with a lease that had ended this many minutes ago. */
+/** An account with a lease that ended `minutes` ago. */
 async function leased(account: string, minutes: number): Promise<void> {
   await ledger.open({ account, catalog: 'working-day', plan: 'basic', planSource: 'admin' });
   const reply = await ledger.run(account, ({ snapshot }) => ({

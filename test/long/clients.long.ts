@@ -40,7 +40,7 @@ function run(command: string, args: string[], options: SpawnSyncOptions = {}): s
   return String(stdout);
 }
 
-/** For a virtual environment with these packages, the folder with its commands. */
+/** Makes a virtual environment with these packages: the folder with its commands. */
 function python(name: string, ...packages: string[]): string {
   const bin = path.join(work, name, 'bin');
   if (!existsSync(bin)) run('python3', ['-m', 'venv', name]);

@@ -9,7 +9,7 @@ import { applyCall, type ModelOperation } from './reference/model';
 import { runModel, USUAL_WEIGHTS } from './runs';
 import { START } from './world';
 
-/** Rules 27 and 28, and every other that the ledger keeps on its own. The budget of every run of the tests: this many runs or more, of more operations than this on average. */
+/** Rules 27 and 28, and every other that the ledger keeps on its own. The budget of every run of the tests: the fewest runs, and the fewest operations of a run on average. */
 const RUNS = 500;
 const OPERATIONS_EACH = 200;
 /** Runs that continue beside each other, so that the database always has something to do. */

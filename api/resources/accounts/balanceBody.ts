@@ -48,7 +48,7 @@ export function balanceBody(options: {
   later?: readonly InForce[];
   withLots: boolean;
   limits?: LimitsShown;
-  /** For the member who asks; null: nobody in particular. */
+  /** The member who asks; null: nobody in particular. */
   role?: 'owner' | 'member' | null;
 }) {
   const { snapshot, catalog, later = [], withLots, limits, role = null } = options;

@@ -100,7 +100,7 @@ function getLimits(deps: StandingRouteDeps): Route {
     method: 'GET',
     path: '/v1/accounts/{id}/limits',
     summary: 'Get the limits of an account',
-    description: 'Null: there is no limit of the account’s own (generations at once then have the default).',
+    description: 'Null: the account has no limit of its own (generations at once then have the default).',
     scope: 'read',
     responses: { 200: limits },
   }).handle(async ({ params }) => ({ status: 200, body: await limitsOf(deps, params.id) }));

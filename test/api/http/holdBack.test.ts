@@ -12,7 +12,7 @@ afterAll(() => whole.close());
 
 const from = (remoteAddress: string) => ({ socket: { remoteAddress } }) as Request;
 
-test('of one address this many are answered at once, the others later; another address is not concerned', async () => {
+test('one address is answered up to its bound at once and the rest later; another address is not concerned', async () => {
   const holdBack = createHoldBack({ perSecond: 2, holdMs: 50 });
   const order: string[] = [];
   const all = ['a', 'a', 'a', 'b'].map(async (address, n) => {

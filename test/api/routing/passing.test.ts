@@ -24,7 +24,7 @@ const post = (path: string, body: unknown, idempotencyKey: string) =>
   whole.app.call('POST', path, { body, idempotencyKey });
 const forget = (most = 100) => forgetPassing(whole.database.db.knex, most);
 
-/** As if it had all been there for this many days. */
+/** As if it had all been there for `days` days. */
 async function age(days: number): Promise<void> {
   const by = `${days} days`;
   await sql('UPDATE holdfast.quotes SET created_at = created_at - $1::interval', [by]);
@@ -72,7 +72,7 @@ test('after thirty days quotes go, and what estimates, cancels, heartbeats and q
   expect([again.status, again.headers.get('idempotent-replayed')]).toEqual([200, null]);
 });
 
-test('this many at once and no more, page after page', async () => {
+test('a pass takes no more at once than its bound, page after page', async () => {
   for (let n = 0; n < 7; n += 1) await post('/v1/quotes', { account, ...order }, `q${n}`);
   await age(31);
   expect(await forget(3)).toEqual({ quotes: 3, answers: 3, more: true });
@@ -96,7 +96,7 @@ test('what was reserved by a quote is answered as ever when the quote has gone',
   expect((await post('/v1/charges', { account, quote: quoted.body['id'] }, 'k2')).status).toBe(404);
 });
 
-test('this many refused in a minute: the next is told to come later, which is not kept', async () => {
+test('after too many refusals in a minute the next is told to come later, which is not kept', async () => {
   await sql(
     'UPDATE ledger.accounts SET refused_from = clock_timestamp(), refused = ledger.refusals_a_minute() WHERE account_id = $1',
     [account],

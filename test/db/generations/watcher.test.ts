@@ -131,7 +131,7 @@ test('a look that fails is told of, and the next one comes', async () => {
   leave();
 });
 
-test('only this many of one key may wait, and only this many in all; each place is free again once', () => {
+test('waiting is bounded for each key and in all, and each place is freed exactly once', () => {
   const { watcher } = world();
   const mine = Array.from({ length: 3 }, () => watcher.watch('a', listener('mine')));
   expect(() => watcher.watch('b', listener('mine'))).toThrow(TooManyWatchers);

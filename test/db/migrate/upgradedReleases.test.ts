@@ -125,7 +125,7 @@ describe.each(['first_release', 'before_numbers'])('the database of %s', (releas
   });
 });
 
-/** For a JSON object only the fields that another one has, in their order. */
+/** The fields of a JSON object that another one has, in their order. */
 function fieldsOf(first: string, now: string): string {
   const told = JSON.parse(now) as Record<string, unknown>;
   const names = Object.keys(JSON.parse(first) as object);

@@ -65,7 +65,7 @@ test('without a test clock it is the database’s that counts, and pages go thro
   expect(await items(account)).toHaveLength(3);
 });
 
-/** An order that has outlasted its rate, with a deadline that its pipeline agreed this many seconds from now. */
+/** An order that has outlasted its rate, with a deadline `deadlineSeconds` from now. */
 async function outlasted(account: string, deadlineSeconds: number) {
   const order = reservation(account, { amount: 1_000, overdueSeconds: 0 });
   const deadlineAt = new Date(Date.now() + deadlineSeconds * 1000).toISOString();

@@ -186,7 +186,7 @@ function firstGrants(snapshot: Snapshot, versions: readonly InForce[]): Map<stri
         if (!('op' in step)) granted.push(step);
         else if (step.op === 'rules') {
           rules = { ...rules, ...(step.rules as Partial<AccountRules>) };
-          // For a slot that was granted only now, and ends with its plan, nobody has anything.
+          // A slot that is granted only now, and ends with its plan, gives nobody anything.
           if (step.ends) granted = granted.filter(({ source }) => !source.startsWith('plan:'));
         }
       }
@@ -320,7 +320,7 @@ test('whatever the account and its catalog, what is told is what settle then gra
   );
 }, 120_000);
 
-/** The start of a cycle, this many after the one that runs. */
+/** The start of the cycle that comes `cycles` after the one that runs. */
 function cycleAfter(anchor: string, now: string, cycles: number): string {
   const start = new Date(anchor);
   const day = start.getUTCDate();

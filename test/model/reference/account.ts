@@ -50,7 +50,7 @@ export interface Hold {
   /** Workflow and namespace of the run that continues with it. */
   owner: [workflow: string, namespace: string] | null;
   openedAt: Micros;
-  /** For a lease: when it has ended. */
+  /** When a lease ends. */
   until: Micros | null;
   closedAt: Micros | null;
   cuts: Cut[];

@@ -60,7 +60,7 @@ async function begin(amount: number, made: Made = {}): Promise<string> {
 const succeeded = (count: number) =>
   Array.from({ length: count }, (_, index) => ({ index, status: 'succeeded' }));
 
-/** A generation that delivered this many outputs, for credits × 1000. */
+/** A generation that delivered `outputs`, for credits × 1000. */
 async function generate(amount: number, made: Made = {}, delivered = 1): Promise<string> {
   const holdId = await begin(amount, made);
   await raw.capture(account, holdId, { generation: { status: 'succeeded', outputs: succeeded(delivered) } });
