@@ -48,7 +48,7 @@ export const FLOORS: readonly (readonly (readonly string[])[])[] = [
     ['domain'],
     ['domain/catalog'],
     ['domain/prices', 'domain/time'],
-    ['domain/access', 'domain/books', 'domain/publish', 'domain/generations'],
+    ['domain/access', 'domain/books', 'domain/publish', 'domain/generations', 'domain/stripe'],
   ],
   [
     ['db/connection'],
@@ -59,7 +59,7 @@ export const FLOORS: readonly (readonly (readonly string[])[])[] = [
     ['db'],
   ],
   [['workflows/common'], ['workflows/generation'], ['workflows']],
-  [['activities/temporal'], ['activities/providers'], ['activities']],
+  [['activities/temporal', 'activities/stripe'], ['activities/providers'], ['activities']],
   [
     ['api/observe', 'api/problems'],
     ['api/http', 'api/workflows'],
