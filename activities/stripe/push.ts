@@ -19,7 +19,7 @@ export async function findDifferences(stripe: StripeSdk, wanted: StripeObjects):
   return differences(wanted, await findObjects(stripe, wanted));
 }
 
-/** Applies the changes that are needed, in their order, and calls `onApplied` after each. Running it again goes on where it stopped. */
+/** Applies the changes that are needed, in their order, and calls `onApplied` after each. The next run does what one that was cut short has left. */
 export async function push(
   stripe: StripeSdk,
   { wanted, onApplied }: { wanted: StripeObjects; onApplied: (change: Change) => void },
@@ -125,7 +125,7 @@ function createPrice(
 }
 
 /**
- * What customers may do by themselves: up at once and paid at once, down and out at the end of what is paid, so that no credits
+ * What customers may do on their own: up at once and paid at once, down and out at the end of what is paid, so that no credits
  * are granted for a plan and the money taken back.
  */
 function portalFeatures(

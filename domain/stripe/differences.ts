@@ -38,7 +38,7 @@ export type Change =
   | { change: 'create_price'; price: PriceObject; replaces: FoundPrice | null }
   | { change: 'create_portal' }
   | { change: 'update_portal'; id: string }
-  /** No longer sold. Subscriptions at this price go on. */
+  /** No longer sold. Its subscriptions continue. */
   | { change: 'archive_price'; price: FoundPrice }
   | { change: 'archive_product'; product: FoundProduct };
 
@@ -137,7 +137,7 @@ export function changeLine(change: Change): string {
       return `~ customer portal configuration ${change.id}`;
     case 'archive_price': {
       const { price } = change;
-      return `- price ${price.id} of ${price.product}: ${priceText(price)}; subscriptions at it go on`;
+      return `- price ${price.id} of ${price.product}: ${priceText(price)}; its subscriptions continue`;
     }
     default:
       return `- product ${change.product.id}: ${change.product.name}`;

@@ -5,7 +5,7 @@ import { minorUnits } from './minorUnits';
 /**
  * What a catalog is in Stripe: one product for each plan and pack that costs money, one price for each way to pay for it, and
  * one configuration of the customer portal. What was sold is found by its product, so a price can be replaced while
- * subscriptions at the old one go on.
+ * subscriptions at the old one continue.
  */
 
 export interface ProductObject {
