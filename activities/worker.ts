@@ -88,6 +88,7 @@ export async function startWorkers({
     namespaceId: ownNamespace,
     temporalUrl: temporalUrlOf(temporal),
     batching: settings.batching,
+    isLive: settings.mode === 'live',
   });
   const activities = createActivities({
     ledger,

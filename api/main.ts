@@ -68,6 +68,7 @@ async function main(): Promise<void> {
     namespaceId: null, // what is held for a workflow, its worker holds
     temporalUrl: temporalUrlOf(temporal),
     batching: settings.batching,
+    isLive: settings.mode === 'live',
   });
   // The clock's row says that it is to advance: the sweep rings where this does not happen.
   const startAdvance = (clock: string) =>
@@ -125,6 +126,7 @@ async function main(): Promise<void> {
       watch,
       ring,
       startAdvance,
+      isLive: settings.mode === 'live',
       findNamespace: findNamespaceSoon,
     }),
     readiness: [

@@ -17,10 +17,13 @@ export interface EngineDeps extends Pick<ReservationDeps, 'namespaceId' | 'tempo
   /** Wakes the account's workflow. */
   ring: (account: string) => void;
   batching?: LedgerDeps['batching'];
+  /** HOLDFAST_MODE; by default not live. */
+  isLive?: boolean;
 }
 
 /** One of each per process: API and worker stand on the same ones. */
-export function createEngine({ database, ring, namespaceId, temporalUrl, batching }: EngineDeps): Engine {
+export function createEngine(deps: EngineDeps): Engine {
+  const { database, ring, namespaceId, temporalUrl, batching, isLive = false } = deps;
   const catalogs = createCatalogStore(database);
   const ledger = createLedger({
     pool: database.pool,
@@ -34,6 +37,7 @@ export function createEngine({ database, ring, namespaceId, temporalUrl, batchin
     knex: database.knex,
     namespaceId,
     temporalUrl,
+    isLive,
   });
   const leases = createLeases({ ledger, catalogs, knex: database.knex });
   return { catalogs, ledger, reservations, leases };

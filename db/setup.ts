@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Catalog } from '../domain/catalog/catalog';
+import { liveProblems } from '../domain/publish/live';
 import { parseSettings } from '../domain/settings';
 import { openDatabase } from './connection/connection';
 import { migrate } from './migrate/migrate';
@@ -23,16 +24,20 @@ const SHOWN_CHANGES = 20;
 const log = (line: string) => console.log(line);
 
 async function main(): Promise<void> {
-  const { databaseUrl } = parseSettings(process.env);
+  const { databaseUrl, mode } = parseSettings(process.env);
   const { values } = parseArgs({ options: { publish: { type: 'string', multiple: true, default: [] } } });
   // What is wrong with a catalog is found before anything is changed.
   const catalogs = readShippedCatalogs(path.join(migrationsDirectory(), '..', '..', 'catalogs'));
   refuseUnknown(values.publish, catalogs);
+  const published = mode === 'live' ? forLive(catalogs, values.publish) : catalogs;
   await look(databaseUrl);
   await migrate({ url: databaseUrl, log });
   const database = openDatabase({ url: databaseUrl, max: 2, applicationName: 'holdfast setup' });
   try {
-    const told = await publishShippedCatalogs(database.knex, { catalogs, publish: values.publish });
+    const told = await publishShippedCatalogs(database.knex, {
+      catalogs: published,
+      publish: values.publish,
+    });
     for (const line of told.flatMap(linesOf)) log(line);
   } finally {
     await database.close();
@@ -44,6 +49,19 @@ function refuseUnknown(publish: readonly string[], catalogs: readonly Catalog[])
   const strange = publish.find((id) => !known.includes(id));
   if (strange !== undefined)
     throw new Error(`--publish ${strange}: there is no such file; it can be one of: ${known.join(', ')}`);
+}
+
+/** A sample is not published in live mode. Throws an Error if it is asked for by name. */
+function forLive(catalogs: readonly Catalog[], asked: readonly string[]): Catalog[] {
+  return catalogs.filter((catalog) => {
+    const [problem] = liveProblems(catalog);
+    if (problem === undefined) return true;
+    const { path: place, message } = problem;
+    if (asked.includes(catalog.catalog))
+      throw new Error(`--publish ${catalog.catalog}: not in live mode: ${place}: ${message}`);
+    log(`catalog ${catalog.catalog}: a sample, which live mode leaves out (${place})`);
+    return false;
+  });
 }
 
 /** A stored version nobody can read stops its own accounts and not the deploy, which may be what they wait for. */

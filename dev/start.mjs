@@ -44,6 +44,10 @@ let lockHeld = false;
 let stopAskedAt = null;
 
 async function main() {
+  if (process.env.HOLDFAST_MODE === 'live')
+    throw new Error(
+      'npm start is for development, and HOLDFAST_MODE is live: docs/running.md says how it runs in production.',
+    );
   mkdirSync(LOGS, { recursive: true });
   takeDataDirectory();
   await endLeftovers({ recordFile: CHILDREN, say: step });

@@ -5,6 +5,8 @@ import { z } from 'zod';
 const port = z.coerce.number().int().min(1).max(65_535);
 const count = (max: number) => z.coerce.number().int().min(1).max(max);
 
+const mode = z.enum(['development', 'live'], 'must be development or live').default('development');
+
 const environment = z.object({
   DATABASE_URL: z
     .string()
@@ -19,6 +21,7 @@ const environment = z.object({
   TEMPORAL_TLS: z.enum(['true', 'false', '1', '0'], 'must be true or false').optional(),
   TEMPORAL_UI_URL: z.url().optional().describe('Where operators see workflows; shown in answers'),
   PORT: port.default(3000),
+  HOLDFAST_MODE: mode.describe('`live`: test clocks, simulated work and sample catalogs are refused'),
   HOLDFAST_ADMIN_KEY: z
     .string()
     .min(16, 'must have at least 16 characters, so that it cannot be guessed')
@@ -86,6 +89,9 @@ export const SETTING_NAMES: readonly string[] = [
   ...new Set([...Object.keys(environment.shape), ...TEMPORAL_VARIABLES, 'HOLDFAST_DATA_DIR']),
 ];
 
+/** Whether customers pay with money. */
+export type Mode = z.output<typeof mode>;
+
 export interface Settings {
   databaseUrl: string;
   temporal: {
@@ -95,6 +101,7 @@ export interface Settings {
     taskQueue: string;
     workflowBundle: string | undefined;
   };
+  mode: Mode;
   port: number;
   adminKey: string | undefined;
   corsOrigins: string[];
@@ -105,6 +112,13 @@ export interface Settings {
   sweepSeconds: number;
   schemaCheckSeconds: number;
   logLevel: string;
+}
+
+/** HOLDFAST_MODE alone, for a command that needs no other setting. Throws an Error that says what it must be. */
+export function parseMode({ HOLDFAST_MODE: given }: Readonly<Record<string, string | undefined>>): Mode {
+  const parsed = mode.safeParse(given || undefined);
+  if (!parsed.success) throw new Error(`HOLDFAST_MODE ${parsed.error.issues[0]?.message}.`);
+  return parsed.data;
 }
 
 /** Throws an Error that names each wrong variable and says what it must be. */
@@ -130,6 +144,7 @@ export function parseSettings(env: Readonly<Record<string, string | undefined>>)
       taskQueue: data.HOLDFAST_TASK_QUEUE,
       workflowBundle: data.HOLDFAST_WORKFLOW_BUNDLE,
     },
+    mode: data.HOLDFAST_MODE,
     port: data.PORT,
     adminKey: data.HOLDFAST_ADMIN_KEY,
     corsOrigins: data.HOLDFAST_CORS_ORIGINS,

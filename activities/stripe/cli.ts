@@ -1,7 +1,9 @@
 import { parseArgs } from 'node:util';
 import { readCatalog } from '../../db/catalogs/catalogs';
 import { changeLine } from '../../domain/stripe/differences';
-import { illustrativePrices, stripeObjects } from '../../domain/stripe/objects';
+import { illustrativePrices } from '../../domain/publish/live';
+import { parseMode } from '../../domain/settings';
+import { stripeObjects } from '../../domain/stripe/objects';
 import { createStripe, isLive, type StripeSettings, stripeSettings } from './client';
 import { findDifferences, push } from './push';
 
@@ -20,6 +22,10 @@ async function main(): Promise<number> {
   if (positionals.length === 0)
     throw new Error('Name the files to push: npm run stripe:push -- catalogs/imagineart.json');
   const settings = stripeSettings(process.env);
+  if (parseMode(process.env) === 'live' && !isLive(settings))
+    throw new Error(
+      'HOLDFAST_MODE is live, and STRIPE_SECRET_KEY is a test key: set a live one, or leave the mode out.',
+    );
   // All of them are checked before anything is changed.
   const catalogs = positionals.map((file) => readCatalog(file));
   const wanted = catalogs.map((catalog) => {

@@ -6,6 +6,9 @@ import { ProblemError, type ProblemFacts } from './problem';
 
 /** Refusals that several resources give in the same words. */
 
+/** In live mode time is everybody's. */
+export const NO_TEST_CLOCKS = 'Test clocks are for development: this Holdfast runs in live mode.';
+
 export function unknownAccount(account: string): ProblemError {
   return new ProblemError('unknown_account', { detail: `There is no account ${account}.` });
 }

@@ -21,6 +21,7 @@ export function ledgerPairs({ databaseUrl, accounts, clients, atEnd }: PairOptio
   const catalogs = createCatalogStore(database);
   const ledger = createLedger({ pool: database.pool, catalogs, ring: () => undefined });
   const reservations = createReservations({
+    isLive: false,
     ledger,
     catalogs,
     knex: database.knex,

@@ -107,6 +107,7 @@ export interface ReservationDeps extends ReserveDeps {
   namespaceId: string | null;
   /** Where an operator sees the workflow; null without a Temporal UI. */
   temporalUrl: (workflowId: string) => string | null;
+  isLive: boolean;
 }
 
 export function createReservations(deps: ReservationDeps): Reservations {
@@ -118,7 +119,7 @@ export function createReservations(deps: ReservationDeps): Reservations {
     if (known === null) return null;
     const { snapshot } = known;
     const terms = quoted?.terms ?? (await catalogs.inForce(snapshot.rules.catalog, toMs(snapshot.now)));
-    const decision = decideOn({ input, snapshot, terms, quote: quoted?.quote ?? null });
+    const decision = decideOn({ input, snapshot, terms, quote: quoted?.quote ?? null, isLive: deps.isLive });
     const member = input.request.member ?? null;
     const holdsNothing =
       decision.kind === 'refused' ||
@@ -135,7 +136,7 @@ export function createReservations(deps: ReservationDeps): Reservations {
     const temporalUrl = workflowId === null ? null : deps.temporalUrl(workflowId);
     const made = await reserveCredits<Decision>(deps, { account, quote: request.quote }, (reserving) => {
       const { snapshot, reading, terms, quote } = reserving;
-      const decided = decideOn({ input, snapshot, terms, quote });
+      const decided = decideOn({ input, snapshot, terms, quote, isLive: deps.isLive });
       if (decided.kind === 'refused') return { operation: null, decided };
       const before = reserveBefore(reading, { arrivedMs, receivedAt });
       const operation = reserveOperation({ input, hash, reserving, decided, owner, temporalUrl, before });
@@ -186,8 +187,9 @@ function decideOn(options: {
   snapshot: Snapshot;
   terms: CatalogVersion;
   quote: QuoteTerms | null;
+  isLive: boolean;
 }): Decision {
-  const { input, snapshot, terms, quote } = options;
+  const { input, snapshot, terms, quote, isLive } = options;
   const { request } = input;
   if (request.quote !== undefined && quote === null) {
     return { kind: 'refused', refusal: unknownQuote(request.quote, 'leave `quote` out') };
@@ -199,6 +201,7 @@ function decideOn(options: {
     request: { ...request, provider: request.provider === undefined ? undefined : { ...request.provider } },
     quote,
     mayChooseProvider: input.mayChooseProvider === true,
+    isLive,
   });
 }
 

@@ -146,6 +146,7 @@ function takingOf(request: TakeRequest, reserving: Reserving): Taking {
           },
     quote,
     mayChooseProvider: false,
+    isLive: false, // the caller does the work, whatever the catalog names
   });
   if (decision.kind === 'refused')
     return { kind: 'refused', refusal: decision.refusal, priced: decision.priced ?? null };

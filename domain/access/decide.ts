@@ -5,7 +5,7 @@ import { excludedBuckets, planGate } from './gates';
 import { canonicalJson } from '../ids';
 import type { Priced } from '../prices/line';
 import { price } from '../prices/price';
-import { PROVIDERS } from '../catalog/providers';
+import { isSimulated, PROVIDERS, SIMULATED_IN_LIVE } from '../catalog/providers';
 import type { Refusal } from '../refusals';
 import { defined } from '../defined';
 
@@ -43,6 +43,8 @@ export interface ReservationInput {
   /** The quote the request names, if it names one that exists. */
   quote: QuoteTerms | null;
   mayChooseProvider: boolean;
+  /** In live mode nothing is simulated. */
+  isLive: boolean;
 }
 
 export type Decision =
@@ -87,6 +89,9 @@ export function decide(input: ReservationInput): Decision {
       detail: `provider.type must be one of ${PROVIDERS.join(', ')}.`,
     });
   }
+  const chosen = provider ?? priced.provider;
+  if (input.isLive && !priced.free && isSimulated(chosen))
+    return refused({ code: 'provider_not_allowed', path: 'provider.type', detail: SIMULATED_IN_LIVE });
   const misquoted = quote === null ? null : checkQuote(quote, { priced, nowMs: toMs(snapshot.now) });
   if (misquoted !== null) return refused(misquoted);
   if (priced.needsConfirmation && request.confirm !== true) {
@@ -99,7 +104,7 @@ export function decide(input: ReservationInput): Decision {
     gate: planGate({ catalog, plan: snapshot.rules.plan, priced }),
     excluded: excludedBuckets({ catalog, priced }),
     maxOpen: snapshot.rules.maxOpen ?? DEFAULT_MAX_OPEN_GENERATIONS,
-    provider: request.provider ?? { ...priced.provider },
+    provider: { ...chosen },
     catalogVersion: input.catalogVersion,
   };
 }

@@ -30,3 +30,10 @@ export function providerProblem(provider: {
 function isSeconds(value: unknown): boolean {
   return typeof value === 'number' && Number.isInteger(value) && value >= 1;
 }
+
+export const SIMULATED_IN_LIVE =
+  'the simulated provider delivers nothing and is for development: in live mode name one that does the work';
+
+export function isSimulated({ type }: { type?: unknown }): boolean {
+  return type === 'simulated';
+}

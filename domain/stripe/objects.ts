@@ -95,20 +95,6 @@ export function stripeObjects(catalog: Catalog): StripeObjects {
   };
 }
 
-/** Plans and packs whose prices somebody made up for a sample: nobody should be charged them. */
-export function illustrativePrices(catalog: Catalog): string[] {
-  const invented = (sold: Catalog['plans'][number] | Catalog['packs'][number], field: string) =>
-    sold.facts?.[field]?.illustrative ?? sold.illustrative ?? false;
-  return [
-    ...catalog.plans
-      .filter(
-        (plan) => Object.values(plan.prices ?? {}).some((price) => price > 0) && invented(plan, 'prices'),
-      )
-      .map(({ plan }) => `plan ${plan}`),
-    ...catalog.packs.filter((pack) => invented(pack, 'price')).map(({ pack }) => `pack ${pack}`),
-  ];
-}
-
 interface Sold {
   kind: 'plan' | 'pack';
   id: string;

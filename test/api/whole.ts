@@ -44,13 +44,14 @@ export async function startWhole(
     via?: (url: string) => Promise<string>;
     connections?: number;
     startAdvance?: (clock: string) => Promise<void>;
+    isLive?: boolean;
   } = {},
 ): Promise<Whole> {
-  const { via, connections, startAdvance, ...patience } = options;
+  const { via, connections, startAdvance, isLive, ...patience } = options;
   const database = await testDatabase(patience);
   const file = path.join(__dirname, '..', 'support', 'catalogs', 'working-day.json');
   await publishCatalog(database.db.knex, { catalog: readCatalog(file) });
-  return startWholeOn(database, via, connections, startAdvance);
+  return startWholeOn(database, via, connections, startAdvance, isLive);
 }
 
 /** The same on a database that has its catalogs already. */
@@ -59,6 +60,7 @@ export async function startWholeOn(
   via?: (url: string) => Promise<string>,
   connections?: number,
   startAdvance: (clock: string) => Promise<void> = () => Promise.resolve(),
+  isLive = false,
 ): Promise<Whole> {
   const cancelled: string[] = [];
   const started: GenerationInput[] = [];
@@ -82,7 +84,7 @@ export async function startWholeOn(
           ...defined({ max: connections }),
           onError: () => undefined,
         });
-  const engine = createEngine({ database: db, ring, namespaceId: 'none', temporalUrl: () => null });
+  const engine = createEngine({ database: db, ring, namespaceId: 'none', temporalUrl: () => null, isLive });
   const { ledger, catalogs } = engine;
   const inbox = createAccountActivities({ ledger, knex: db.knex, jitterWindowMs: 0, quietMs: 0 });
   const quoting = createQuoting({ db, ledger, catalogs });
@@ -96,6 +98,7 @@ export async function startWholeOn(
     watch,
     ring,
     startAdvance,
+    isLive,
     findNamespace,
   });
   const app = await startApp({ db, routes });

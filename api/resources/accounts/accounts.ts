@@ -18,7 +18,7 @@ import { limitsShown, roleOf } from '../../../domain/access/limits';
 import { rezoned } from '../../../domain/time/zoneChange';
 import { bookedAccount } from './bookedAccount';
 import { showAccount } from './accountBody';
-import { clockAdvancing, invalidField, unknownAccount } from '../../problems/common';
+import { clockAdvancing, invalidField, NO_TEST_CLOCKS, unknownAccount } from '../../problems/common';
 import { offeredPlan } from './offeredPlan';
 import { listFields, listOf, page } from '../../routing/pagination';
 import { ProblemError } from '../../problems/problem';
@@ -30,6 +30,8 @@ export interface AccountRouteDeps {
   db: Database;
   ledger: Ledger;
   catalogs: CatalogStore;
+  /** HOLDFAST_MODE is live. */
+  isLive?: boolean;
 }
 
 export function accountRoutes(deps: AccountRouteDeps): Route[] {
@@ -39,7 +41,7 @@ export function accountRoutes(deps: AccountRouteDeps): Route[] {
 const byId = z.strictObject({ id: accountId });
 
 function openAccount(deps: AccountRouteDeps): Route {
-  const { db, ledger, catalogs } = deps;
+  const { db, ledger, catalogs, isLive } = deps;
   return route({
     method: 'POST',
     path: '/v1/accounts',
@@ -67,6 +69,7 @@ function openAccount(deps: AccountRouteDeps): Route {
   }).handle(async ({ body, caller, key, hash, transaction }) => {
     if (body.testClock !== undefined && !caller.scopes.has('admin'))
       throw adminOnly('Only a key with scope `admin` may set a test clock.');
+    if (body.testClock !== undefined && isLive === true) throw invalidField('testClock', NO_TEST_CLOCKS);
     const clock = body.testClock === undefined ? null : await standing(transaction, body.testClock);
     const nowMs = clock?.now.getTime() ?? (await databaseNowMs(db.points));
     const known = (await catalogs.list(nowMs)).find(({ catalog }) => catalog.catalog === body.catalog);

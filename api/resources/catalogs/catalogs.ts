@@ -17,6 +17,7 @@ import { databaseNowMs } from '../../../db/connection/databaseClock';
 import type { Catalog } from '../../../domain/catalog/catalog';
 import { catalogChanges } from '../../../domain/publish/diff';
 import { CatalogShape } from '../../../domain/catalog/shape';
+import { liveProblems } from '../../../domain/publish/live';
 import { parseCatalog } from '../../../domain/publish/parse';
 import { listFields, listOf, page } from '../../routing/pagination';
 import { type FieldError, ProblemError } from '../../problems/problem';
@@ -28,6 +29,8 @@ import { instantIn, instantOut } from '../../routing/schemas';
 export interface CatalogRouteDeps {
   db: Database;
   catalogs: CatalogStore;
+  /** HOLDFAST_MODE is live. */
+  isLive?: boolean;
 }
 
 const scheduled = z.object({ version: z.number(), effectiveAt: instantOut });
@@ -164,6 +167,8 @@ function postCatalog(deps: CatalogRouteDeps): Route {
     const parsed = parseCatalog(fields);
     if (!parsed.ok) throw wrongCatalog(parsed.errors);
     const { catalog } = parsed;
+    const notForLive = deps.isLive === true ? liveProblems(catalog) : [];
+    if (notForLive.length > 0) throw wrongCatalog(notForLive);
     const newest = await newestVersion(transaction, catalog.catalog);
     const atMs = effectiveAt?.getTime() ?? (await databaseNowMs(db.points));
     // What customers would see change is what is in force by then, not what is scheduled after it.

@@ -11,7 +11,7 @@ import {
 } from '../../../db/accounts/testClocks';
 import { TEST_CLOCK_ID } from '../../../domain/ids';
 import { furthestAdvance, LAST_INSTANT_MS, MAX_ADVANCE_YEARS } from '../../../domain/time/testClock';
-import { clockAdvancing, invalidField } from '../../problems/common';
+import { clockAdvancing, invalidField, NO_TEST_CLOCKS } from '../../problems/common';
 import { ProblemError } from '../../problems/problem';
 import { type Route, route } from '../../routing/route';
 import { instantIn, instantOut, shown } from '../../routing/schemas';
@@ -22,6 +22,8 @@ export interface TestClockRouteDeps {
   db: Database;
   /** Starts the clock's workflow, or has the one that runs look again. It does not fail: the sweep does it too. */
   startAdvance: (clock: string) => Promise<void>;
+  /** HOLDFAST_MODE is live. */
+  isLive?: boolean;
 }
 
 const id = z.string().regex(TEST_CLOCK_ID);
@@ -46,12 +48,12 @@ const testClock = z
   .meta({ id: 'TestClock' });
 
 export function testClockRoutes(deps: TestClockRouteDeps): Route[] {
-  return [makeTestClock(), getTestClock(deps), advanceTestClock(deps)];
+  return [makeTestClock(deps), getTestClock(deps), advanceTestClock(deps)];
 }
 
 const common = { tag: 'Test clocks', scope: 'admin', account: 'all' } as const;
 
-const makeTestClock = (): Route =>
+const makeTestClock = ({ isLive }: TestClockRouteDeps): Route =>
   route({
     ...common,
     method: 'POST',
@@ -69,6 +71,7 @@ const makeTestClock = (): Route =>
     }),
     responses: { 201: testClock },
   }).handle(async ({ body, transaction }) => {
+    refuseInLive(isLive);
     const clock = await insertTestClock(transaction, {
       id: `tc_${randomBytes(12).toString('hex')}`,
       frozenAt: body.frozenAt,
@@ -93,7 +96,7 @@ function getTestClock({ db }: TestClockRouteDeps): Route {
   });
 }
 
-function advanceTestClock({ startAdvance }: TestClockRouteDeps): Route {
+function advanceTestClock({ startAdvance, isLive }: TestClockRouteDeps): Route {
   return route({
     ...common,
     method: 'POST',
@@ -109,6 +112,7 @@ function advanceTestClock({ startAdvance }: TestClockRouteDeps): Route {
     body: z.strictObject({ to: instantIn }),
     responses: { 202: testClock },
   }).handle(async ({ params, body: { to }, transaction }) => {
+    refuseInLive(isLive);
     const clock = await lockTestClock(transaction, { id: params.id, mode: 'update' });
     if (clock === null) throw unknownClock(params.id);
     checkTarget(clock, to);
@@ -120,6 +124,10 @@ function advanceTestClock({ startAdvance }: TestClockRouteDeps): Route {
       afterCommit: () => startAdvance(clock.id), // no connection, and no lock, waits for Temporal
     };
   });
+}
+
+function refuseInLive(isLive: boolean | undefined): void {
+  if (isLive === true) throw new ProblemError('invalid_request', { detail: NO_TEST_CLOCKS });
 }
 
 function checkTarget(clock: TestClock, to: Date): void {

@@ -6,7 +6,7 @@ import { findDifferences, push } from '../../../activities/stripe/push';
 import { readCatalog } from '../../../db/catalogs/catalogs';
 import type { Catalog } from '../../../domain/catalog/catalog';
 import { type Change, changeLine } from '../../../domain/stripe/differences';
-import { illustrativePrices, stripeObjects } from '../../../domain/stripe/objects';
+import { stripeObjects } from '../../../domain/stripe/objects';
 import { type StandIn, startStandIn } from '../../support/stripe';
 
 const CATALOG = readCatalog('catalogs/imagineart.json');
@@ -199,11 +199,15 @@ test('the command refuses what it cannot do, says what to do, and never shows th
     error: expect.stringContaining('STRIPE_SECRET_KEY must') as string,
   });
   const invented = await command([file], { STRIPE_SECRET_KEY: 'sk_live_abcdefgh' });
-  expect(invented.error).toContain('marked as illustrative (pack tokens-1000');
+  expect(invented.error).toContain('marked as illustrative (packs.0.price');
   const odd = path.join(folder, 'odd.json');
   writeFileSync(odd, JSON.stringify(withPrice(CATALOG, 13.005)));
   const inexact = await command([odd]);
   expect(inexact.error).toContain('13.005 USD cannot be charged: Stripe takes multiples of 0.01 USD');
+  const mixed = await command([file], { HOLDFAST_MODE: 'live' });
+  expect(mixed.error).toContain('STRIPE_SECRET_KEY is a test key');
+  const noMode = await command([file], { HOLDFAST_MODE: 'production' });
+  expect(noMode.error).toContain('HOLDFAST_MODE must be development or live.');
   // A live key is refused by the stand-in too: it is never a way to real money.
   const file2 = path.join(folder, 'real.json');
   writeFileSync(file2, JSON.stringify(withoutMarks(CATALOG)));
@@ -212,15 +216,6 @@ test('the command refuses what it cannot do, says what to do, and never shows th
   for (const { output, error } of [noKey, invented, inexact, live])
     expect(output + error).not.toMatch(/abcdefgh/);
   expect((await standIn.stripe.products.list()).data).toEqual([]);
-});
-
-test('prices that were made up are named, wherever the mark stands', () => {
-  expect(illustrativePrices(withoutMarks(CATALOG))).toEqual([]);
-  const [plan, ...others] = withoutMarks(CATALOG).plans.filter(({ prices }) => prices?.month !== 0);
-  const marked = { ...plan, facts: { prices: { illustrative: true } } } as Catalog['plans'][number];
-  expect(illustrativePrices({ ...CATALOG, plans: [marked, ...others], packs: [] })).toEqual([
-    `plan ${plan?.plan}`,
-  ]);
 });
 
 async function applied(catalog: Catalog = CATALOG): Promise<Change[]> {

@@ -10,6 +10,8 @@ import { type EmptyDatabase, emptyDatabase, query } from '../../support/database
 
 const ROOT = path.join(__dirname, '..', '..', '..');
 
+const EXTERNAL = { type: 'external', deadlineSeconds: 600 };
+
 let empty: EmptyDatabase;
 let place: string;
 
@@ -26,8 +28,12 @@ afterEach(async () => {
 });
 
 function setUp(...rest: string[]): { code: number | null; said: string } {
+  return setUpIn('development', ...rest);
+}
+
+function setUpIn(mode: string, ...rest: string[]): { code: number | null; said: string } {
   const script = path.join(place, 'dist', 'db', 'setup.js');
-  const env = { ...process.env, DATABASE_URL: empty.url };
+  const env = { ...process.env, DATABASE_URL: empty.url, HOLDFAST_MODE: mode };
   const { status, stdout, stderr } = spawnSync(process.execPath, [script, ...rest], {
     env,
     encoding: 'utf8',
@@ -48,6 +54,27 @@ const versions = () =>
     empty.url,
     "SELECT version, published_by FROM holdfast.catalogs WHERE catalog = 'imagineart' ORDER BY version",
   );
+
+test('live mode publishes no sample, also where it is asked for by name, and a catalog of one’s own', () => {
+  const named = setUpIn('live', '--publish', 'imagineart');
+  expect(named).toMatchObject({
+    code: 1,
+    said: expect.stringContaining('--publish imagineart: not in live mode: packs.0.price'),
+  });
+  const file = path.join(place, 'catalogs', 'draftly.json');
+  const own = JSON.stringify(JSON.parse(readFileSync(file, 'utf8')), (key, value: unknown) =>
+    key === 'illustrative' ? undefined : key === 'provider' || key === 'defaultProvider' ? EXTERNAL : value,
+  );
+  writeFileSync(file, own);
+  const { code, said } = setUpIn('live');
+  expect(code).toBe(0);
+  expect(said).toContain('catalog draftly: version 1 published');
+  expect(said).toContain('catalog imagineart: a sample, which live mode leaves out (packs.0.price)');
+  expect(setUpIn('production')).toMatchObject({
+    code: 1,
+    said: expect.stringContaining('HOLDFAST_MODE must be development or live'),
+  });
+});
 
 test('an administrator’s prices outlast a release with other ones, which are told with the command that publishes them', async () => {
   expect(setUp()).toMatchObject({
