@@ -100,6 +100,25 @@ export function createCatalogStore({ points }: { points: Pick<Pool, 'query'> }):
     return listing.catalogs;
   }
 
+  /** Looks again where it is missing: another process may have published it since the list was read. */
+  async function found<T>(find: (known: Map<string, Versions>) => T | undefined): Promise<T | undefined> {
+    const known = listed();
+    const at = find(await known);
+    if (at !== undefined) return at;
+    if (listing?.catalogs === known) listing = null;
+    return find(await listed());
+  }
+
+  async function versionsAt(catalog: string, atMs: number): Promise<{ row: CatalogRow; versions: Versions }> {
+    const there = await found((known) => {
+      const versions = known.get(catalog);
+      const row = inForceAt(versions, atMs);
+      return versions === undefined || row === undefined ? undefined : { row, versions };
+    });
+    if (there === undefined) throw new UnknownCatalog(`there is no catalog ${catalog}`);
+    return there;
+  }
+
   async function readList(): Promise<Map<string, Versions>> {
     const sql = `SELECT catalog, version, to_json(effective_at) #>> '{}' AS effective_at, published_by
                    FROM holdfast.catalogs ORDER BY catalog, version`;
@@ -160,26 +179,22 @@ export function createCatalogStore({ points }: { points: Pick<Pool, 'query'> }):
 
   return {
     async inForce(catalog, atMs) {
-      const row = inForceAt((await listed()).get(catalog), atMs);
-      if (row === undefined) throw new UnknownCatalog(`there is no catalog ${catalog}`);
-      return load(row);
+      return load((await versionsAt(catalog, atMs)).row);
     },
     async inForceFrom(catalog, atMs, nowMs = atMs) {
-      const versions = (await listed()).get(catalog);
-      const row = inForceAt(versions, atMs);
-      if (row === undefined) throw new UnknownCatalog(`there is no catalog ${catalog}`);
-      const found: [CatalogVersion, ...CatalogVersion[]] = [await load(row)];
+      const { row, versions } = await versionsAt(catalog, atMs);
+      const coming: [CatalogVersion, ...CatalogVersion[]] = [await load(row)];
       for (const later of after(versions, atMs)) {
         const begun = toMs(later.effective_at) <= nowMs;
         const [version] = begun ? [await load(later)] : await loadIfReadable(later);
         // The future is only told of: a version that this process cannot read stops nobody before it begins.
         if (version === undefined) break;
-        found.push(version);
+        coming.push(version);
       }
-      return found;
+      return coming;
     },
     async version(catalog, version) {
-      const row = (await listed()).get(catalog)?.all.find((one) => one.version === version);
+      const row = await found((known) => known.get(catalog)?.all.find((one) => one.version === version));
       return row === undefined ? undefined : load(row);
     },
     async list(atMs) {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import {
   createCatalogStore,
+  UnknownCatalog,
   publishCatalog,
   readCatalog,
   UnreadableCatalog,
@@ -186,4 +187,34 @@ test('a version without the shape of a catalog takes no other down, is told of, 
   const again = createCatalogStore(database.db);
   expect((await again.inForce('broken', Date.now())).version).toBe(2);
   expect(await again.refused(Date.now())).toEqual([]);
+});
+
+test('a catalog that another process had just published was an unexpected failure, and so was a version of it', async () => {
+  const { knex } = database.db;
+  const other = createCatalogStore(database.db);
+  const nowMs = Date.now() + 60_000;
+  const own = readCatalog(tunesmith);
+  await expect(other.inForce('tunesmith', nowMs)).rejects.toThrow(UnknownCatalog);
+  await publishCatalog(knex, { catalog: own });
+  // The list was read a moment ago, before it was there.
+  expect(await other.inForce('tunesmith', nowMs)).toMatchObject({ version: 1 });
+  await publishCatalog(knex, { catalog: { ...own, label: 'Second' } });
+  expect(await other.version('tunesmith', 2)).toMatchObject({ version: 2, catalog: { label: 'Second' } });
+  expect(await other.inForceFrom('tunesmith', nowMs)).toMatchObject([{ version: 2 }]);
+  expect(await other.version('tunesmith', 3)).toBeUndefined();
+});
+
+test('many that ask at once for what is not there read the list once more, and not once each', async () => {
+  let reads = 0;
+  const counting = createCatalogStore({
+    points: {
+      query: ((...query: Parameters<typeof database.db.points.query>) => {
+        reads += 1;
+        return database.db.points.query(...query);
+      }) as typeof database.db.points.query,
+    },
+  });
+  const asked = Array.from({ length: 50 }, (_, index) => counting.version(`none-${index}`, 1));
+  expect(await Promise.all(asked)).toEqual(Array.from({ length: 50 }, () => undefined));
+  expect(reads).toBe(2);
 });
