@@ -63,7 +63,7 @@ export function stripeObjects(catalog: Catalog): StripeObjects {
         lookupKey: lookupKeyOf(catalog, { kind: 'plan', id: plan.plan, interval }),
         product: product.id,
         currency: catalog.currency.toLowerCase(),
-        unitAmount: minorUnits(price, catalog.currency),
+        unitAmount: unitAmountOf(`plan ${plan.plan}, ${interval}`, price, catalog.currency),
         recurring: RECURRING[interval as PlanInterval], // a key of prices, which parseCatalog checks
       }),
     );
@@ -76,7 +76,7 @@ export function stripeObjects(catalog: Catalog): StripeObjects {
       lookupKey: lookupKeyOf(catalog, { kind: 'pack', id: pack.pack }),
       product: product.id,
       currency: pack.currency.toLowerCase(),
-      unitAmount: minorUnits(pack.price, pack.currency),
+      unitAmount: unitAmountOf(`pack ${pack.pack}`, pack.price, pack.currency),
       recurring: null,
     };
     return pack.price === 0 ? [] : [{ product, prices: [price] }];
@@ -93,6 +93,15 @@ export function stripeObjects(catalog: Catalog): StripeObjects {
     prices: sold.flatMap(({ prices }) => prices),
     plans: plans.map(({ product }) => product.id),
   };
+}
+
+function unitAmountOf(sold: string, price: number, currency: string): number {
+  try {
+    return minorUnits(price, currency);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new RangeError(`${sold}: ${error.message}`, { cause: error });
+  }
 }
 
 interface Sold {

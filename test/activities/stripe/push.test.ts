@@ -203,7 +203,9 @@ test('the command refuses what it cannot do, says what to do, and never shows th
   const odd = path.join(folder, 'odd.json');
   writeFileSync(odd, JSON.stringify(withPrice(CATALOG, 13.005)));
   const inexact = await command([odd]);
-  expect(inexact.error).toContain('13.005 USD cannot be charged: Stripe takes multiples of 0.01 USD');
+  expect(inexact.error).toContain(
+    'plan basic, month: 13.005 USD cannot be charged: Stripe takes multiples of 0.01 USD',
+  );
   const mixed = await command([file], { HOLDFAST_MODE: 'live' });
   expect(mixed.error).toContain('STRIPE_SECRET_KEY is a test key');
   const noMode = await command([file], { HOLDFAST_MODE: 'production' });
