@@ -1,3 +1,4 @@
+import type { PROVIDERS } from '../domain/catalog/providers';
 import { type AccountDeps, createAccountActivities } from './account';
 import { createClockActivities } from './clock';
 import { createGenerationActivities, type GenerationDeps } from './generation';
@@ -17,7 +18,8 @@ export type ActivityDeps = GenerationDeps & AccountDeps & SweepDeps & SimulatedD
 export function createActivities(deps: ActivityDeps): {
   main: LedgerActivities & AccountActivities & SweepActivities & ClockActivities;
   accounts: AccountActivities & SweepActivities;
-  simulated: ProviderActivities;
+  /** By the type that catalogs and requests name; each has a queue of its own. */
+  providers: Record<Exclude<(typeof PROVIDERS)[number], 'external'>, ProviderActivities>;
 } {
   const account = createAccountActivities(deps);
   const accounts = { ...account, ...createSweepActivities(deps) };
@@ -26,6 +28,6 @@ export function createActivities(deps: ActivityDeps): {
     // A sweep started by hand, or an account of before it had a queue of its own, may run on the main queue.
     main: { ...createGenerationActivities(deps), ...accounts, ...clock },
     accounts,
-    simulated: createSimulatedProvider(deps),
+    providers: { simulated: createSimulatedProvider(deps) },
   };
 }

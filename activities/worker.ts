@@ -123,11 +123,13 @@ export async function startWorkers({
       activities: { ...activities.accounts },
       ...ACCOUNTS_AT_ONCE,
     }),
-    Worker.create({
-      ...shared,
-      taskQueue: providerTaskQueue(taskQueue, 'simulated'),
-      activities: { ...activities.simulated },
-    }),
+    ...Object.entries(activities.providers).map(([provider, work]) =>
+      Worker.create({
+        ...shared,
+        taskQueue: providerTaskQueue(taskQueue, provider),
+        activities: { ...work },
+      }),
+    ),
   ]);
   await ensureSweep({ client, taskQueue, everySeconds: settings.sweepSeconds });
   const endPartitions = keepPartitionsAhead({ pool: database.pool, log });

@@ -113,7 +113,7 @@ export interface GenerationResult {
   error?: { code: string; message: string };
 }
 
-/** What the `reserve` update answers: the stored answer as text, which api/resources/generations/reserveBody.ts renders. */
+/** What the `reserve` update answers: the stored answer as text, which api/resources/generations/keptAnswer.ts renders. */
 export interface ReserveReply {
   answer: string;
   replayed: boolean;

@@ -79,7 +79,7 @@ function tell(
   const facts = [
     ['account', `\`${account}\``],
     ['plan', settled?.plan ?? '-'],
-    // What a worker of an older release answered does not say.
+    // An answer from a worker of an older release lacks this.
     ['next boundary', settled?.nextAt === null ? 'nothing lies ahead' : (settled?.nextAt ?? '-')],
   ];
   setCurrentDetails(

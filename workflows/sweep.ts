@@ -69,7 +69,7 @@ const MOST_FREED = 20_000;
 const FREED_AT_ONCE = 50;
 /** Ids named in an item, and namespaces remembered. */
 const NAMED = 20;
-/** What passes did otherwise before; those that began then continue as they did. */
+/** Earlier behaviour of passes: a pass that began under it continues with it. */
 const PATCHES = {
   stopsAreTakenBack: 'stops-are-taken-back',
   inboxesAreDrained: 'inboxes-are-drained',
@@ -239,7 +239,7 @@ export async function sweepWorkflow({ maxOrphans, lostNamespace }: SweepInput): 
       holds.freed += freed;
     }
     if (holds.stopped) return;
-    // The item may be of a pass long ago: the last one's report does not say, where its part failed.
+    // The item may be from a much earlier pass: if this part failed in the last one, its report does not say.
     if (patched(PATCHES.stopsAreTakenBack) || last?.holds?.stopped === true || maxOrphans !== undefined)
       await sweeping.reportStop({ stopped: null });
   }
@@ -255,7 +255,7 @@ export async function sweepWorkflow({ maxOrphans, lostNamespace }: SweepInput): 
     await sweeping.reportUnclear({ unclear, all: ended && still.length <= NAMED });
   }
 
-  /** A part that passes which began under older code do without. */
+  /** A part that is skipped by passes that began under older code. */
   async function newPart(name: string, work: () => Promise<void>): Promise<void> {
     if (notes) await part(name, work);
   }

@@ -43,8 +43,8 @@ export interface Ledger {
   /** What a key was answered, before anything else is looked at (rule 1). */
   answerTo(account: string, key: string): Promise<{ hash: string; answer: string } | null>;
   /**
-   * Whether it is certain that a request holds nothing: by the database's clock it could take something only before now, and
-   * its key has no answer. Throws where the account is locked for longer than a second.
+   * Whether a request certainly holds nothing: its time to take credits has passed by the database's clock, and its key has no
+   * answer. Throws where the account is locked for longer than a second.
    */
   nothingHeld(request: { account: string; key: string; reserveBefore: Instant }): Promise<boolean>;
   /** The balance with its lots, settled first when something is due (rule 11). */

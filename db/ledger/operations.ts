@@ -31,7 +31,7 @@ export interface GenerationEnd {
   providerCost?: { amount: number; currency: string } | null;
 }
 
-/** Refusals that are decided under the lock and so the answer to their key for ever (rule 2). */
+/** Refusals that are decided under the lock, and so are the answer to their key for ever (rule 2). */
 export type KeptRefusal =
   | 'insufficient_credits'
   | 'plan_required'

@@ -4,7 +4,7 @@ import { type Coming, outlook } from '../../domain/time/outlook';
 import type { CatalogVersion } from '../catalogs/catalogs';
 
 /**
- * What comes to an account is told with every refusal, and a refusal is decided where all requests are: under the lock. So it
+ * Every refusal says what the account will receive, and refusals, like all requests, are decided under the lock. So it
  * is worked out once for the rules and calendar that were read, and again when a boundary has passed or a catalog is published.
  */
 

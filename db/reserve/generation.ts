@@ -68,7 +68,7 @@ type ReserveOutcome =
 
 /**
  * The answer to a key as the ledger keeps it: the decision, and the facts its rendering needs. `v` is the
- * version of that rendering: a change of form adds a version, so old answers keep their bytes (api/resources/generations/reserveBody.ts).
+ * version of that rendering: a change of form adds a version, so old answers keep their bytes (api/resources/generations/keptAnswer.ts).
  */
 export interface StoredAnswer {
   status: 'applied' | KeptRefusal;

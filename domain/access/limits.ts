@@ -140,8 +140,8 @@ export function memberOf({ members }: Pick<Snapshot, 'members'>, member: string 
 }
 
 /**
- * Null: nobody in particular, or an account that is not a team. Who is not listed in a team may spend there, and is not an
- * owner of it.
+ * Null: nobody in particular, or an account that is not a team. A person who is not listed in the team may spend, but is not an
+ * owner.
  */
 export function roleOf(
   snapshot: Pick<Snapshot, 'members'>,

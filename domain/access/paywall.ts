@@ -130,7 +130,11 @@ function limitWall(request: PaywallRequest, limited: Limited): Paywall {
 
 /** The ways that are open to this account, whatever it wants to do, in the order they are shown. */
 export function paywallWays(
-  standing: Standing & { suspended: boolean /** Whether anything comes on its own. */; awaits: boolean },
+  standing: Standing & {
+    suspended: boolean;
+    /** Whether anything comes on its own. */
+    awaits: boolean;
+  },
 ): Way[] {
   const { catalog, plan, suspended, awaits } = standing;
   if (suspended) return []; // nothing a customer does helps

@@ -4,7 +4,7 @@ import { higherPlans, mayBuyPacks, monthlyCredits, type Paywall, rankOf, type Wa
 
 /**
  * Paywalls as they were before they asked settle what comes. Answers of that time are kept as facts and are rendered from
- * them, the same bytes every time (api/resources/generations/reserveBody.ts); nothing else uses this. Pure.
+ * them, the same bytes every time (api/resources/generations/keptAnswer.ts); nothing else uses this. Pure.
  */
 
 interface Standing {

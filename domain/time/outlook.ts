@@ -150,7 +150,7 @@ function inForceAt(versions: readonly InForce[], atMs: number): Catalog {
   return found.catalog;
 }
 
-/** `ifThere`: of what the plan of that time gives. */
+/** `ifThere`: whether what the plan of that time grants comes only to somebody who uses the account. */
 function changesOf(steps: readonly SettleStep[], ifThere: boolean): Pick<Coming, 'ends' | 'grants'> {
   let ends = false;
   let grants: ComingGrant[] = [];

@@ -94,7 +94,7 @@ export interface Planned {
 
 /** The earliest instant that something not settled yet may belong to; after a change of rules, when it was to wake next. */
 export function dueSince({ now, nextDueAt, wakeAt, rules }: Snapshot): number {
-  // To a plan that nobody pays for things come with somebody who is there, and then they come now.
+  // A plan that nobody pays for is granted credits only when somebody uses the account: they are due now.
   if (rules.planSource === 'free') return toMs(now);
   const [dueMs, wakeMs] = [toMs(nextDueAt), toMs(wakeAt)];
   return Math.min(toMs(now), Number.isFinite(dueMs) ? dueMs : wakeMs);

@@ -1,4 +1,4 @@
-/** Changes of what runs that are under way would do; test/workflows/histories hold them to it. */
+/** Changes that would alter runs already under way; the histories in test/workflows/histories check that they still replay. */
 export const PATCHES = {
   rejectedReportsAreKept: 'rejected-reports-are-kept',
   /** A reservation that came through after all is resumed, and not undone. */

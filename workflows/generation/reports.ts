@@ -17,8 +17,7 @@ export function onlyTheReport(was: ProviderReport): ProviderReport {
 }
 
 /**
- * What runs that began before signals were checked as they are now acted upon, and so act upon again when they are
- * replayed.
+ * Signals that older runs acted upon, before today's checks existed. Replay must act upon them again.
  */
 export function wasTakenUnchecked(report: ProviderReport): boolean {
   if (typeof report?.id !== 'string') return false;

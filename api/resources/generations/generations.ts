@@ -10,7 +10,7 @@ import { generationId, holdIdOf } from '../../../domain/ids';
 import type { Refusal } from '../../../domain/refusals';
 import type { GenerationInput, ReserveReply } from '../../../domain/contract';
 import { keyConflict, lostOnTheWay, refusalFacts, unknownAccount } from '../../problems/common';
-import { renderAnswer } from './reserveBody';
+import { renderAnswer } from './keptAnswer';
 import { problemOf } from '../../problems/ofError';
 import type { GenerationStarter } from '../../workflows/starter';
 import type { GenerationWatch, Patience } from '../../workflows/watch';

@@ -3,7 +3,7 @@ import type { CatalogStore } from '../../../db/catalogs/catalogs';
 import type { StoredTake } from '../../../db/reserve/lease';
 import { rfc3339 } from '../../../domain/account';
 import { type MilliCredits, milli, toCredits } from '../../../domain/credits';
-import { renderRefusal } from './reserveBody';
+import { renderRefusal } from './keptAnswer';
 import type { TextAnswer } from '../../routing/route';
 import { creditsOut, instantOut } from '../../routing/schemas';
 

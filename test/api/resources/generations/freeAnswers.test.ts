@@ -1,4 +1,4 @@
-import { renderAnswer } from '../../../../api/resources/generations/reserveBody';
+import { renderAnswer } from '../../../../api/resources/generations/keptAnswer';
 import type { CatalogStore } from '../../../../db/catalogs/catalogs';
 
 /** What a key was answered stays its answer, however the work it stands for is decided today. */

@@ -1,4 +1,4 @@
-import { renderAnswer } from '../../../../api/resources/generations/reserveBody';
+import { renderAnswer } from '../../../../api/resources/generations/keptAnswer';
 import type { CatalogStore } from '../../../../db/catalogs/catalogs';
 import { parsed, smallest } from '../../../domain/catalogs';
 
