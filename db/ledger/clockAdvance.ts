@@ -8,8 +8,8 @@ import { ask } from '../connection/prepared';
 import { throughReplacement } from '../migrate/replacedFunctions';
 
 /**
- * Advances the test clocks of many accounts at once (rule 23), each to the instant at which it is due, and settled
- * there as its timer would have it settled. Two round trips for all of them, however many they are.
+ * Advances the test clocks of many accounts at once (rule 23): each to the instant at which it is due, where it is settled as its
+ * timer would do it. Two round trips for all of them, however many they are.
  */
 
 /** An account, and where its clock is to stand. */

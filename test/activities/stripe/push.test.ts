@@ -83,7 +83,7 @@ test('a new price takes the place of the old one, which ends for new customers, 
   expect(await findDifferences(standIn.stripe, WANTED)).toEqual([]);
 });
 
-test('a plan and a pack that are no longer sold are archived, and sold again are as they were', async () => {
+test('a plan and a pack are archived when they are no longer sold, and restored when they are sold again', async () => {
   await applied();
   const smaller = {
     ...CATALOG,

@@ -14,7 +14,7 @@ afterAll(() => whole.close());
 const post = (at: string, body: unknown, idempotencyKey?: string) =>
   whole.app.call('POST', at, { body, ...(idempotencyKey === undefined ? {} : { idempotencyKey }) });
 
-test('there are no test clocks, and no accounts on one that is left from development', async () => {
+test('no test clock is made or advanced, and no account is opened on one that development left behind', async () => {
   const made = await post('/v1/test-clocks', { frozenAt: '2026-01-01T00:00:00Z' });
   expect([made.status, made.body['code']]).toEqual([422, 'invalid_request']);
   expect(made.body['detail']).toBe('Test clocks are for development: this Holdfast runs in live mode.');
